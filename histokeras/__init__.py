@@ -1,0 +1,1 @@
+"""Transfer learning on H&E whole-slide images."""

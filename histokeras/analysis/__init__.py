@@ -1,0 +1,1 @@
+"""Pure numbers on tables and arrays: metrics, intervals, aggregation."""

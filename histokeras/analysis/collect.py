@@ -1,0 +1,156 @@
+"""Gather predictions slide by slide into what the evaluation needs, and no more."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from histokeras.analysis.aggregate import (
+    Texts,
+    class_names,
+    patients_from_slides,
+    pooled_slides,
+    score_matrix,
+    slide_sums,
+    text_column,
+)
+from histokeras.analysis.metrics import Ints
+from histokeras.errors import TableError
+from histokeras.types import LABEL, PATIENT_ID, SPLIT
+
+
+@dataclass(frozen=True, eq=False)
+class TileScores:
+    """Tiles as arrays: 8 bytes and 4 a class for every tile.
+
+    Attributes:
+        targets: Class numbers, shape ``(n,)``, integer; -1 where a tile has no label.
+        probs: Shape ``(n, K)``, float32, in 0..1.
+        patients: Patient numbers in the order of their ids, shape ``(n,)``, integer; -1 where the
+            patient is unknown; None where all are.
+    """
+
+    targets: npt.NDArray[np.integer]
+    probs: npt.NDArray[np.float32]
+    patients: npt.NDArray[np.integer] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """All predictions of a cohort.
+
+    Attributes:
+        classes: Names of the ``K`` classes, in the order of the columns.
+        slides: Table of :func:`~histokeras.analysis.aggregate.slide_sums` over all slides.
+        patients: Table of :func:`~histokeras.analysis.aggregate.patients_from_slides`; no row
+            where no patient is known.
+        tiles: Split -> its tiles; empty unless they were asked for. The split of tables without a
+            ``split`` is ``""``.
+    """
+
+    classes: tuple[str, ...]
+    slides: pd.DataFrame
+    patients: pd.DataFrame
+    tiles: Mapping[str, TileScores]
+
+
+@dataclass
+class _TileCollector:
+    """Arrays of every split, and numbers for patients in order of appearance."""
+
+    classes: tuple[str, ...]
+    seen: dict[str, int] = field(default_factory=dict)
+    parts: dict[str, list[tuple[Ints, npt.NDArray[np.float32], Ints]]] = field(default_factory=dict)
+
+    def add(self, table: pd.DataFrame) -> None:
+        targets = class_numbers(text_column(table, LABEL), self.classes)
+        probs = score_matrix(table, self.classes).astype(np.float32)
+        names, inverse = np.unique(text_column(table, PATIENT_ID).astype(str), return_inverse=True)
+        numbers = [self.seen.setdefault(str(name), len(self.seen)) for name in names]
+        patients = np.array(numbers, dtype=np.int32)[inverse]
+        splits = text_column(table, SPLIT)
+        for split in sorted(set(splits)):
+            rows = splits == split
+            part = (targets[rows].astype(np.int32), probs[rows], patients[rows])
+            self.parts.setdefault(split, []).append(part)
+
+    def finish(self) -> dict[str, TileScores]:
+        """Join the parts; patients are numbered anew, in the order of their ids."""
+        rank = np.empty(len(self.seen), dtype=np.int32)
+        for number, name in enumerate(sorted(self.seen)):
+            rank[self.seen[name]] = number
+        # The empty name sorts first: it stands for "unknown" and becomes -1.
+        rank -= int("" in self.seen)
+        joined = {}
+        for split in sorted(self.parts):
+            targets, probs, patients = zip(*self.parts.pop(split), strict=True)
+            codes = rank[np.concatenate(patients)]
+            joined[split] = TileScores(
+                np.concatenate(targets),
+                np.concatenate(probs),
+                codes if (codes >= 0).any() else None,
+            )
+        return joined
+
+
+def class_numbers(labels: Texts, classes: Sequence[str]) -> Ints:
+    """Return the class number of every label, -1 where it is empty.
+
+    Raises:
+        TableError: If a label is none of ``classes``.
+    """
+    names, inverse = np.unique(labels.astype(str), return_inverse=True)
+    unknown = sorted({str(name) for name in names} - {*classes, ""})
+    if unknown:
+        raise TableError(
+            f"label(s) {unknown} are none of the classes {list(classes)}.",
+            code="LABEL_UNKNOWN",
+            hint="Rename them in the label table, or leave these rows out.",
+        )
+    numbers = [classes.index(str(name)) if name else -1 for name in names]
+    return np.array(numbers, dtype=np.int64)[inverse]
+
+
+def collect_predictions(
+    tables: Iterable[pd.DataFrame],
+    *,
+    classes: Sequence[str] | None = None,
+    keep_tiles: bool = False,
+) -> Predictions:
+    """Aggregate tile predictions table by table.
+
+    Args:
+        tables: Tile predictions, for example one table a slide: columns ``prob_<class>``, and any
+            of ``slide_id patient_id label split``. Only one of them is held at a time.
+        classes: The classes; those of the first table if None.
+        keep_tiles: Also keep the tiles as arrays: needed where labels stand at the tile level.
+
+    Returns:
+        Slides, patients and, if asked for, tiles.
+
+    Raises:
+        TableError: If there is no table, a column is missing, a probability is no number in 0..1,
+            a label is none of the classes, or a slide belongs to two patients.
+        LeakageError: If a patient lies on two sides of the split.
+    """
+    sums: list[pd.DataFrame] = []
+    collector: _TileCollector | None = None
+    for table in tables:
+        classes = class_names(table) if classes is None else tuple(classes)
+        sums.append(slide_sums(table, classes))
+        if keep_tiles:
+            collector = collector or _TileCollector(tuple(classes))
+            collector.add(table)
+    if not sums or classes is None:
+        raise TableError(
+            "there are no predictions.", code="TABLE_EMPTY", hint="Run `histokeras predict` first."
+        )
+    slides = pooled_slides(sums, classes)
+    return Predictions(
+        classes=tuple(classes),
+        slides=slides,
+        patients=patients_from_slides(slides, classes),
+        tiles=collector.finish() if collector else {},
+    )

@@ -1,0 +1,115 @@
+"""Metrics as a short table for the terminal."""
+
+from collections.abc import Mapping
+from typing import Any
+
+_AGGREGATIONS = {
+    "probability": "probability",
+    "mean_probability": "mean probability",
+    "share_of_tiles": "share of tiles",
+}
+
+
+def format_metrics(metrics: Mapping[str, Any]) -> str:
+    """Return the figures as plain text: patients first, one block a level, one line a figure.
+
+    Args:
+        metrics: What :func:`histokeras.analysis.evaluate.evaluate_levels` returns.
+
+    Returns:
+        Lines without a final line feed.
+    """
+    blocks = [
+        _level_block(metrics, split, level, figures)
+        for split, levels in metrics["splits"].items()
+        for level, figures in levels.items()
+    ]
+    return "\n\n".join("\n".join(block) for block in blocks if block)
+
+
+def _level_block(
+    metrics: Mapping[str, Any], split: str, level: str, figures: Mapping[str, Any]
+) -> list[str]:
+    if not figures["evaluated"]:
+        return [f"{split}, {level} level: not evaluated ({figures['reason']})"]
+    aggregations = figures["aggregations"]
+    rows = [("", *(_AGGREGATIONS.get(name, name) for name in aggregations), "n")]
+    for label, *path in _rows(next(iter(aggregations.values()))):
+        cells = [_cell(_at(values, path)) for values in aggregations.values()]
+        rows.append((label, *cells, f"{figures['n']}"))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    ]
+    resamples = f"{metrics['n_resamples']:,} resamples of {figures['resampled_by']}s"
+    ending = f"  [..]: {100 * (1 - metrics['alpha']):g} % intervals, {resamples}"
+    notes = [figures["note"], *_estimate_notes(figures)]
+    return [
+        _header(split, level, figures),
+        *(line.rstrip() for line in lines),
+        ending + _redrawn(figures),
+        *(f"  note: {note}" for note in dict.fromkeys(notes) if note),
+    ]
+
+
+def _header(split: str, level: str, figures: Mapping[str, Any]) -> str:
+    """Return the line that tells the level, the numbers and the prevalence."""
+    count = _plural(figures["n"], level)
+    if level != "patient" and figures["n_patients"] is not None:
+        count += f" of {_plural(figures['n_patients'], 'patient')}"
+    shares = ", ".join(
+        f"{name} {figures['n_per_class'][name]:,} ({100 * share:.0f} %)"
+        for name, share in figures["prevalence"].items()
+    )
+    return f"{split}, {level} level: {count}; {shares}"
+
+
+def _plural(number: int, word: str) -> str:
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
+def _rows(values: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Return what each line is called, and where its figure stands."""
+    per_class = values["auc_per_class"]
+    rows: list[tuple[str, ...]] = [(f"AUC {values['auc_of']}", "auc")]
+    if values["auc_of"] == "macro":
+        rows += [(f"AUC {name}", "auc_per_class", name) for name in per_class]
+    rows += [
+        ("balanced accuracy", "balanced_accuracy"),
+        ("accuracy", "accuracy"),
+        ("F1 macro", "f1_macro"),
+    ]
+    return rows + [(f"F1 {name}", "f1_per_class", name) for name in values["f1_per_class"]]
+
+
+def _at(values: Mapping[str, Any], path: list[str]) -> Mapping[str, Any]:
+    found: Any = values
+    for key in path:
+        found = found[key]
+    return dict(found)
+
+
+def _cell(estimate: Mapping[str, Any]) -> str:
+    if estimate["value"] is None:
+        return "-"
+    if estimate["low"] is None:
+        return f"{estimate['value']:.3f} [no interval]"
+    return f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
+
+
+def _estimates(figures: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [
+        _at(values, path)
+        for values in figures["aggregations"].values()
+        for _, *path in _rows(values)
+    ]
+
+
+def _estimate_notes(figures: Mapping[str, Any]) -> list[str]:
+    return [estimate["note"] for estimate in _estimates(figures)]
+
+
+def _redrawn(figures: Mapping[str, Any]) -> str:
+    most = max(estimate["redrawn"] for estimate in _estimates(figures))
+    return f", up to {most:,} drawn again for want of a class" if most else ""

@@ -1,0 +1,38 @@
+"""What commands say about a label table on stderr: level, funnel, and every row left out."""
+
+from collections.abc import Mapping
+
+import click
+import pandas as pd
+
+from histokeras.cohort.join import format_funnel
+from histokeras.cohort.labels import Cohort
+
+MOST_LINES = 20
+"""Rows listed one by one on the screen; outputs and ``--json`` hold them all."""
+_TOO_MANY = 0.2
+
+
+def say_cohort(cohort: Cohort) -> None:
+    """Say at which level the labels stand, and which rows were left out."""
+    classes = f", classes {', '.join(cohort.classes)}" if cohort.classes else ""
+    click.echo(f"{len(cohort.table)} rows at {cohort.level} level{classes}", err=True)
+    n_rows = len(cohort.table) + len(cohort.dropped)
+    many = len(cohort.dropped) > _TOO_MANY * n_rows
+    for note in cohort.notes:
+        click.secho(note, fg="red" if many else None, err=True)
+    lines = [f"row {row}: {name!r}: {why}" for row, name, why in cohort.dropped.to_numpy()]
+    _say_lines(lines)
+
+
+def say_joined(funnel: Mapping[str, int], dropped: pd.DataFrame) -> None:
+    """Say how many patients each step left, and what was lost."""
+    click.echo(format_funnel(funnel), err=True)
+    _say_lines([f"{kind} {name!r}: {why}" for kind, name, why in dropped.to_numpy()])
+
+
+def _say_lines(lines: list[str]) -> None:
+    for line in lines[:MOST_LINES]:
+        click.echo(f"  {line}", err=True)
+    if len(lines) > MOST_LINES:
+        click.echo(f"  ... and {len(lines) - MOST_LINES} more", err=True)

@@ -1,0 +1,144 @@
+"""The ``histokeras`` command: a list of commands, the config file, and how errors are shown."""
+
+import importlib
+import os
+import signal
+import sys
+import traceback
+from typing import Any
+
+import click
+
+from histokeras.config import nearest
+from histokeras.errors import ConfigError, HistokerasError
+
+COMMANDS = {
+    "slides": "List slides: readable or why not, size, levels, mpp.",
+    "tile": "Cut slides into tiles: manifest and picture of each slide.",
+    "extract-features": "Extract bottleneck features from slides or ready-made tiles.",
+    "split": "Split patients into train, val and test, or into folds.",
+    "fit-head": "Train a top-up head on features; evaluate it on its test patients.",
+    "predict": "Predict slides or features with a trained run.",
+    "evaluate": "Figures with intervals, of a run or of predictions.",
+    "verify": "Check every feature file of a folder.",
+    "init": "Write example tables and a config that run.",
+    "demo": "Run the whole job on slides made on the spot.",
+    "doctor": "Check this installation: versions, devices, weights, disk.",
+}
+"""Name and one line of every command, in the order of the work. Loaded only when called."""
+
+_ENVIRONMENT = "HISTOKERAS_"
+_TESTS_OWN = "HISTOKERAS_REAL_DATA"
+
+
+class _Terminated(BaseException):
+    """SIGTERM: the scheduler wants this process to end."""
+
+
+class _Commands(click.Group):
+    """Load a command when it is called; show expected errors as one clean line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(importlib.import_module(f"histokeras.cli.{name}"), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0].replace("_", "-") in COMMANDS:
+            args = [args[0].replace("_", "-"), *args[1:]]
+        elif args and not args[0].startswith("-"):
+            raise click.UsageError(f"No command {args[0]!r}. {nearest(args[0], COMMANDS)}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            _require_known_environment()
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except (HistokerasError, KeyboardInterrupt, _Terminated, BrokenPipeError) as error:
+            if ctx.params.get("debug"):
+                traceback.print_exc()
+            raise click.exceptions.Exit(_explain(error)) from error
+        except Exception as error:
+            if ctx.params.get("debug"):
+                raise
+            click.echo(
+                f"Error: {type(error).__name__}: {error}. This is a bug of histokeras; "
+                "`histokeras --debug ...` shows where.",
+                err=True,
+            )
+            raise click.exceptions.Exit(1) from error
+
+
+def _explain(error: BaseException) -> int:
+    if isinstance(error, HistokerasError):
+        click.echo(f"Error: {error}", err=True)
+        return error.exit_code
+    if isinstance(error, BrokenPipeError):
+        # The reader (head, less) has gone: what is left to say has nowhere to go.
+        sys.stdout = None  # type: ignore[assignment]
+        return 0
+    terminated = isinstance(error, _Terminated)
+    word = "Terminated" if terminated else "Interrupted"
+    click.echo(f"{word}: run the same command to resume.", err=True)
+    return 143 if terminated else 130
+
+
+def _require_known_environment() -> None:
+    given = [name for name in os.environ if name.startswith(_ENVIRONMENT)]
+    given = [name for name in given if not name.startswith(_TESTS_OWN)]
+    if not given:
+        return
+    known = {f"{_ENVIRONMENT}DEBUG"}
+    for name in COMMANDS:
+        command = main.get_command(click.Context(main), name)
+        prefix = f"{_ENVIRONMENT}{name.replace('-', '_').upper()}_"
+        if command is not None and any(item.startswith(prefix) for item in given):
+            known |= {f"{prefix}{str(parameter.name).upper()}" for parameter in command.params}
+    for name in given:
+        if name not in known:
+            raise ConfigError(
+                f"environment variable {name} belongs to no option.",
+                code="CONFIG_UNKNOWN_KEY",
+                hint="Its form is HISTOKERAS_<COMMAND>_<OPTION>. " + nearest(name, known),
+            )
+
+
+def _terminate(number: int, frame: Any) -> None:
+    raise _Terminated
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+        "auto_envvar_prefix": "HISTOKERAS",
+        # --batch_size and --batch-size are the same.
+        "token_normalize_func": lambda text: text.replace("_", "-"),
+    },
+)
+@click.version_option(package_name="histokeras")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def main(debug: bool) -> None:
+    """Transfer learning on H&E whole-slide images: from slides to patient-level figures.
+
+    Three steps: `histokeras extract-features slides/ -o feats/`, then
+    `histokeras fit-head feats/ --labels labels.csv --target label -o run/`, then look into run/.
+    For research use only.
+    """
+    # Quiet TensorFlow's start-up notes; its errors stay.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    signal.signal(signal.SIGTERM, _terminate)

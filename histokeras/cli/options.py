@@ -1,0 +1,141 @@
+"""Options that several commands share, each defined once."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from histokeras.models.catalog import BACKBONES, DEFAULT_BACKBONE
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+existing_file = click.Path(exists=True, dir_okay=False, path_type=Path)
+existing_path = click.Path(exists=True, path_type=Path)
+existing_folder = click.Path(exists=True, file_okay=False, path_type=Path)
+any_path = click.Path(path_type=Path)
+
+
+def _read_config(ctx: click.Context, parameter: click.Parameter, value: Path | None) -> None:
+    if value is None:
+        return
+    from histokeras.cli.main import COMMANDS
+    from histokeras.config import read_config, require_known_keys
+
+    name = str(ctx.command.name)
+    table = read_config(value, COMMANDS).get(name, {})
+    known = {str(item.name) for item in ctx.command.params if item.name != parameter.name}
+    aliases = {
+        option.lstrip("-").replace("-", "_"): str(item.name)
+        for item in ctx.command.params
+        for option in item.opts
+    }
+    table = {aliases.get(key, key): content for key, content in table.items()}
+    require_known_keys(table, known, where=f"{value} [{name}]")
+    ctx.default_map = {**(ctx.default_map or {}), **table}
+
+
+config = click.option(
+    "--config",
+    type=existing_file,
+    is_eager=True,
+    expose_value=False,
+    callback=_read_config,
+    help="TOML file with a table [COMMAND] of options; options given here win.",
+)
+output = click.option(
+    "-o",
+    "--output",
+    "--out",
+    "--job-dir",
+    "output",
+    type=any_path,
+    required=True,
+    help="Output folder; made if need be.",
+)
+overwrite = click.option(
+    "--overwrite", is_flag=True, help="Do everything anew instead of resuming."
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+seed = click.option(
+    "--seed", type=click.IntRange(min=0, max=2**32 - 1), default=0, show_default=True,
+    help="Seed of everything random.",
+)  # fmt: skip
+labels = click.option(
+    "--labels",
+    "--clini-table",
+    "labels",
+    type=existing_file,
+    help="Table (.csv, .xlsx) with a patient_id, slide_id or tile column and the labels.",
+)
+target = click.option(
+    "--target", default="label", show_default=True, help="Column of the table that is learned."
+)
+patients_unknown = click.option(
+    "--patients-unknown",
+    is_flag=True,
+    help="Accept tiles or slides without patient ids; every output then says so.",
+)
+positive = click.option(
+    "--positive",
+    metavar="LABEL",
+    help="Positive class of a two-class task.  [default: the second of 0/1, no/yes, "
+    "negative/positive; else both are reported]",
+)
+backbone = click.option(
+    "--backbone",
+    "--patch-encoder",
+    "--extractor",
+    "--model",
+    "backbone",
+    type=click.Choice(list(BACKBONES)),
+    default=DEFAULT_BACKBONE,
+    show_default=True,
+    help="Network that turns a tile into a feature vector.",
+)
+weights = click.option(
+    "--weights",
+    default="imagenet",
+    show_default=True,
+    metavar="imagenet|PATH|random:SEED",
+    help="Its weights: Keras' ImageNet ones, a .h5 file, or random ones for trials.",
+)
+gpus = click.option(
+    "--gpus", default="all", show_default=True, metavar="all|cpu|0,1", help="Devices that compute."
+)
+mixed_precision = click.option(
+    "--mixed-precision", is_flag=True, help="Compute in float16 where a GPU gains by it."
+)
+batch_size = click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=64,
+    show_default=True,
+    help="Tiles read ahead together; does not change the features.",
+)
+workers = click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Reading threads.  [default: the number of cores, at most 8]",
+)
+allow_empty = click.option(
+    "--allow-empty", is_flag=True, help="Slides without tissue do not make the exit code 4."
+)
+memory_gb = click.option(
+    "--memory-gb",
+    type=click.FloatRange(min=0, min_open=True),
+    default=4.0,
+    show_default=True,
+    help="Features beyond this many GB are streamed from disk.",
+)
+
+
+def together(*decorators: Callable[[F], F]) -> Callable[[F], F]:
+    """Return one decorator that applies several, shown in ``--help`` in the order given."""
+
+    def apply(function: F) -> F:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return apply

@@ -1,0 +1,87 @@
+"""``histokeras split``."""
+
+from pathlib import Path
+
+import click
+
+from histokeras.cli import options
+
+
+@click.command()
+@click.option(
+    "--labels",
+    "--clini-table",
+    "labels",
+    type=options.existing_file,
+    required=True,
+    help="Table (.csv, .xlsx) with a patient column.",
+)
+@click.option("--target", help="Label column whose classes are balanced.  [default: none]")
+@click.option(
+    "-o", "--output", "--out", "output", type=options.any_path, required=True, help="Split file."
+)
+@click.option(
+    "--shares",
+    metavar="TRAIN/VAL/TEST",
+    help="Percent, or fractions; test may be 0.  [default: 70/15/15]",
+)
+@click.option("--cv", "folds", type=int, help="Number of folds instead: fold i test, i+1 val.")
+@options.seed
+@click.option("--stratify", default="", metavar="COLUMNS", help="Columns to balance, with commas.")
+@options.patients_unknown
+@click.option("--overwrite", is_flag=True, help="Replace another file of that name.")
+@options.as_json
+@options.config
+def split(
+    labels: Path,
+    target: str | None,
+    output: Path,
+    shares: str | None,
+    folds: int | None,
+    seed: int,
+    stratify: str,
+    patients_unknown: bool,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Split patients into train, val and test, or into folds, and sign the file.
+
+    The same table gives the same file in any row order. Commands that read it check that no
+    patient lies on two sides.
+
+    \b
+    Examples:
+      histokeras split --labels labels.csv --target label -o split.csv
+      histokeras split --labels labels.csv --target label --cv 5 --stratify site -o folds.csv
+    """
+    import json
+
+    from histokeras.cli import cohort_text
+    from histokeras.cohort.labels import read_cohort
+    from histokeras.cohort.split import count_patients, parse_shares, split_patients, write_split
+    from histokeras.files import prepare_folder
+
+    if shares is not None and folds is not None:
+        raise click.UsageError("`--shares` and `--cv` exclude each other: give one of them.")
+    cohort = read_cohort(labels, target=target)
+    made = split_patients(
+        cohort,
+        shares=parse_shares(shares or "70/15/15"),
+        seed=seed,
+        stratify=[name.strip() for name in stratify.split(",") if name.strip()],
+        folds=folds,
+        patients_unknown=patients_unknown,
+    )
+    counts = count_patients(made, cohort)
+    cohort_text.say_cohort(cohort)
+    click.echo(counts.to_string(), err=True)
+    if made.note:
+        click.secho(f"Warning: {made.note}", fg="red", err=True)
+    prepare_folder(output.parent)
+    written = write_split(output, made, overwrite=overwrite)
+    if not written:
+        click.echo("unchanged: the same split stands there already", err=True)
+    content = {"path": str(output), "written": written, "sha256": made.digest, **made.meta}
+    content["counts"] = counts.to_dict(orient="index")
+    content["dropped"] = cohort.dropped.to_dict(orient="records")
+    click.echo(json.dumps(content, indent=2) if as_json else output)

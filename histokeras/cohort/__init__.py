@@ -1,0 +1,1 @@
+"""Labels, names, joins and splits of patients."""

@@ -1,0 +1,215 @@
+"""Join labels and patients to the slides or tiles at hand; count and list what is lost."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from histokeras.cohort.ids import (
+    Matcher,
+    canonical_patient,
+    patient_from_slide,
+    slide_stem,
+    tile_key,
+)
+from histokeras.cohort.labels import Cohort
+from histokeras.cohort.patients import PatientFinder, ambiguous
+from histokeras.errors import TableError
+from histokeras.tables import require_columns
+from histokeras.types import LABEL, PATIENT_ID, SLIDE_ID, TILE
+
+FUNNEL = ("patients in the table", "labelled", "with slide", "with features", "used")
+"""Steps of the funnel, each counted in patients."""
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Slides or tiles with their patient and label.
+
+    Attributes:
+        units: The rows that are used: the columns given, ``patient_id`` and ``label``.
+        funnel: Patients left after each step of ``FUNNEL``.
+        dropped: What was lost: ``kind`` (row, patient, slide, tile), ``id``, ``reason``.
+        unit: The column that names what must stay on one side of a split: ``patient_id``, or
+            ``slide_id`` or ``tile`` where no patient is known.
+        note: "" or e.g. "tile-level, not patient-safe"; every output repeats it.
+    """
+
+    units: pd.DataFrame
+    funnel: dict[str, int]
+    dropped: pd.DataFrame
+    unit: str = PATIENT_ID
+    note: str = ""
+
+    @property
+    def patient_safe(self) -> bool:
+        """Whether the patient of every row is known."""
+        return not self.note
+
+
+def join_labels(
+    units: pd.DataFrame,
+    cohort: Cohort,
+    *,
+    slide_patients: Mapping[str, str] | None = None,
+    slides: Collection[str] = (),
+    patients_unknown: bool = False,
+) -> Joined:
+    """Give each slide or tile its label and its patient.
+
+    Ids are compared without folder and file ending; TCGA barcodes of different length fit each
+    other. The patient comes from ``units``, the label table or ``slide_patients`` (which must
+    agree), else the TCGA barcode, else a slide named exactly like a patient of the table.
+
+    Args:
+        units: One row per slide (``slide_id``) or per tile (``tile`` too), with features at hand;
+            ``patient_id`` if known. It is not changed.
+        cohort: The labels.
+        slide_patients: slide_id -> patient_id, from the slide table.
+        slides: slide_ids that exist without features, for the funnel.
+        patients_unknown: Accept rows without a patient; each slide (or tile, where the slide is
+            unknown too) then counts as a patient of its own, and ``note`` says so.
+
+    Returns:
+        The rows that can be used, in the order of ``units``, and what was lost on the way.
+
+    Raises:
+        TableError: If nothing fits (NO_OVERLAP), an id fits several rows (ID_AMBIGUOUS), a slide
+            has two patients (SLIDE_TWO_PATIENTS), a patient is unknown (PATIENT_UNKNOWN), or tile
+            labels meet whole slides.
+    """
+    require_columns(units, (SLIDE_ID, *((TILE,) if cohort.level == "tile" else ())), name="units")
+    kind = "tile" if TILE in units.columns else "slide"
+    work = _canonical_units(units)
+    finder = PatientFinder([work, cohort.table], slide_patients or {})
+    work[PATIENT_ID] = [
+        patient or finder.of_tile(tile, slide)
+        for patient, tile, slide in zip(work[PATIENT_ID], work[TILE], work[SLIDE_ID], strict=True)
+    ]
+    work["_key"] = _match(work, cohort)
+    if not work["_key"].any():
+        raise _no_overlap(work, cohort, kind)
+    used = work[work["_key"] != ""]
+    unit, note = _unknown_patients(used, patients_unknown, kind)
+    labels = dict(zip(cohort.table[cohort.key], cohort.table[LABEL], strict=True))
+    result = units.iloc[used.index].reset_index(drop=True)
+    result[PATIENT_ID] = _groups(used)
+    result[LABEL] = [labels[key] for key in used["_key"]]
+    funnel = _funnel(cohort, finder, work, slides)
+    return Joined(result, funnel, _dropped(work, cohort, kind), unit, note)
+
+
+def format_funnel(funnel: Mapping[str, int]) -> str:
+    """Return the funnel as one line: "patients in the table 120 -> labelled 118 -> ..."."""
+    return " -> ".join(f"{step} {count}" for step, count in funnel.items())
+
+
+def _canonical_units(units: pd.DataFrame) -> pd.DataFrame:
+    """Return slide_id, tile and patient_id as canonical text, "" where unknown, index 0..n-1."""
+    clean = {SLIDE_ID: slide_stem, TILE: tile_key, PATIENT_ID: canonical_patient}
+    return pd.DataFrame(
+        {
+            column: [change(str(text)) for text in units[column].fillna("")]
+            if column in units.columns
+            else [""] * len(units)
+            for column, change in clean.items()
+        },
+        index=range(len(units)),
+        dtype=object,
+    )
+
+
+def _match(work: pd.DataFrame, cohort: Cohort) -> list[str]:
+    """Return the key of the label row of each unit, "" where there is none."""
+    matcher = Matcher(cohort.table[cohort.key])
+    if cohort.level != "patient":
+        return [_only(name, matcher.find(name)) for name in work[cohort.key]]
+    # A table may list samples (TCGA-A2-A0T2-01): the slide's barcode tells which one is meant.
+    names = [
+        slide if patient and patient_from_slide(slide) == patient else patient
+        for slide, patient in zip(work[SLIDE_ID], work[PATIENT_ID], strict=True)
+    ]
+    return [_only(name, matcher.find(name)) if name else "" for name in names]
+
+
+def _only(name: str, keys: tuple[str, ...]) -> str:
+    if len(keys) > 1:
+        raise ambiguous(name, keys)
+    return keys[0] if keys else ""
+
+
+def _no_overlap(work: pd.DataFrame, cohort: Cohort, kind: str) -> TableError:
+    ours = TILE if cohort.level == "tile" else SLIDE_ID
+    example = repr(work[ours].iloc[0]) if len(work) else "nothing"
+    return TableError(
+        f"none of the {len(cohort.table)} labels fits any of the {len(work)} {kind}(s): "
+        f"`{cohort.key}` in the table looks like {cohort.table[cohort.key].iloc[0]!r}, "
+        f"`{ours}` of the {kind}s like {example}.",
+        code="NO_OVERLAP",
+        hint="Write each tile's path relative to its folder."
+        if cohort.level == "tile"
+        else "Give `--slide-table` with the columns slide_id,patient_id.",
+    )
+
+
+def _unknown_patients(used: pd.DataFrame, accepted: bool, kind: str) -> tuple[str, str]:
+    """Return what must stay together and the note about it; refuse unless accepted."""
+    unknown = used[used[PATIENT_ID] == ""]
+    if unknown.empty:
+        return PATIENT_ID, ""
+    if not accepted:
+        name = unknown[TILE].iloc[0] or unknown[SLIDE_ID].iloc[0]
+        raise TableError(
+            f"the patient of {len(unknown)} of {len(used)} {kind}(s) is unknown, first {name!r}.",
+            code="PATIENT_UNKNOWN",
+            hint="Give `--slide-table` with slide_id,patient_id, add a `patient_id` column, or "
+            "accept a split that is not patient-safe with `--patients-unknown`.",
+        )
+    slideless = unknown[SLIDE_ID] == ""
+    column = TILE if slideless.any() else SLIDE_ID
+    alone = len(unknown) == len(used) and slideless.all() == slideless.any()
+    return column if alone else PATIENT_ID, f"{column.removesuffix('_id')}-level, not patient-safe"
+
+
+def _groups(work: pd.DataFrame) -> list[str]:
+    """Return the patient of each row, or its slide or tile where the patient is unknown."""
+    columns = (work[name] for name in (PATIENT_ID, SLIDE_ID, TILE))
+    return [patient or slide or tile for patient, slide, tile in zip(*columns, strict=True)]
+
+
+def _dropped(work: pd.DataFrame, cohort: Cohort, kind: str) -> pd.DataFrame:
+    lost = [("row", name, reason) for name, reason in cohort.dropped[["id", "reason"]].to_numpy()]
+    taken = set(work["_key"])
+    lost += [
+        (cohort.level, key, f"labelled, but no {kind} with features")
+        for key in cohort.table[cohort.key]
+        if key not in taken
+    ]
+    for _, row in work[work["_key"] == ""].iterrows():
+        reason = "no label"
+        if cohort.level == "patient":
+            known = row[PATIENT_ID]
+            reason = f"no label for patient {known}" if known else "its patient is unknown"
+        lost.append((kind, row[TILE if kind == "tile" else SLIDE_ID], reason))
+    return pd.DataFrame(lost, columns=["kind", "id", "reason"], dtype=object)
+
+
+def _funnel(
+    cohort: Cohort, finder: PatientFinder, work: pd.DataFrame, slides: Collection[str]
+) -> dict[str, int]:
+    groups = _groups(work)
+    owners = dict(zip(work["_key"], groups, strict=True))
+
+    def owner(key: str, patient: str) -> str:
+        """Return the patient that a row of the label table stands for."""
+        slide_patient = finder.of_slide(key) if cohort.level == "slide" else ""
+        return patient or owners.get(key, "") or slide_patient or canonical_patient(key)
+
+    listed = {owner(key, patient) for key, patient in cohort.listed.to_numpy()}
+    patients = dict(cohort.listed.to_numpy())
+    labelled = {owner(key, patients.get(key, "")) for key in cohort.table[cohort.key]}
+    used = {group for group, key in zip(groups, work["_key"], strict=True) if key}
+    existing = {finder.of_slide(slide_stem(slide)) or slide_stem(slide) for slide in slides}
+    featured = (set(groups) & labelled) | used
+    counts = (listed | labelled, labelled, featured | (existing & labelled), featured, used)
+    return {step: len(members) for step, members in zip(FUNNEL, counts, strict=True)}

@@ -1,0 +1,268 @@
+"""Read a label table: its level, its classes, and every row that cannot be used."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from histokeras.cohort.ids import canonical_key, patient_from_slide, slide_stem, tile_key
+from histokeras.errors import TableError
+from histokeras.tables import (
+    find_column,
+    nearest_name,
+    read_table,
+    row_numbers,
+    text_table,
+    with_standard_columns,
+)
+from histokeras.types import LABEL, LEVELS, PATIENT_ID, SLIDE_ID, TILE
+
+KEYS = {"tile": TILE, "slide": SLIDE_ID, "patient": PATIENT_ID}
+"""The key column of each level."""
+CLEAN = {TILE: tile_key, SLIDE_ID: slide_stem, PATIENT_ID: canonical_key}
+"""How the ids of each column are brought into one form."""
+_ROW = "_row"
+_WHOLE_NUMBER = re.compile(r"^([+-]?\d+)(?:[.,]0+)?$")
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """A label table that has been checked.
+
+    Attributes:
+        table: One row per key, all text: the key columns found (tile, slide_id, patient_id, in
+            canonical form), ``label``, and the other columns as they were. Index 0..n-1.
+        level: Where the labels stand: tile, slide or patient.
+        target: Name of the label column in the file; "" if no labels were asked for.
+        classes: The labels, sorted as text.
+        dropped: Rows left out: ``row`` (number in the file), ``id``, ``reason``.
+        listed: Every row that has a key, with or without a label: ``id``, ``patient_id`` ("" if
+            the table does not tell).
+        notes: Sentences for the person at the screen.
+    """
+
+    table: pd.DataFrame
+    level: str
+    target: str
+    classes: tuple[str, ...]
+    dropped: pd.DataFrame
+    listed: pd.DataFrame
+    notes: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        """Name of the key column."""
+        return KEYS[self.level]
+
+
+def read_cohort(
+    source: Path | str | pd.DataFrame, *, target: str | None = LABEL, level: str | None = None
+) -> Cohort:
+    """Read and check a label table.
+
+    Rows without a key or a label are dropped and listed. Equal rows are collapsed; one key with
+    two labels is an error. Whole numbers lose their ``.0``: ``1.0`` and ``1`` are one class.
+
+    Args:
+        source: A file (see ``read_table``) or a table; it is not changed.
+        target: Name of the label column; None for a table without labels.
+        level: tile, slide or patient; by default the finest key column that the table has.
+
+    Returns:
+        The cohort.
+
+    Raises:
+        TableError: If a column is missing or ambiguous, labels conflict, a slide has two patients,
+            or there are not two classes.
+        ValueError: If ``level`` is no level.
+    """
+    if level is not None and level not in LEVELS:
+        raise ValueError(f"`level` must be one of {LEVELS}. Received: level={level!r}")
+    raw = read_table(Path(source), name="label table") if isinstance(source, str | Path) else source
+    rows = row_numbers(raw)
+    notes = list(raw.attrs.get("notes", ()))
+    label_column = None if target is None else find_target(raw, target)
+    table = canonical_ids(raw)
+    found = level or _finest_level(table)
+    key = KEYS[found]
+    if key not in table.columns:
+        raise TableError(
+            f"the label table has no `{key}` column; it has {list(raw.columns)}.",
+            code="COLUMN_MISSING",
+        )
+    if label_column is not None:
+        table[LABEL] = _canonical_labels(text_table(raw[[label_column]])[label_column].tolist())
+    table[_ROW] = rows
+    kept, dropped = _drop_rows(table, key)
+    classes = tuple(sorted(kept[LABEL].unique())) if label_column is not None else ()
+    if label_column is not None:
+        _require_two_classes(classes, label_column, len(table))
+    notes += _notes(dropped, len(table))
+    return Cohort(
+        table=kept.drop(columns=_ROW).reset_index(drop=True),
+        level=found,
+        target=label_column or "",
+        classes=classes,
+        dropped=dropped,
+        listed=_listed(table, key),
+        notes=tuple(notes),
+    )
+
+
+def find_target(table: pd.DataFrame, target: str) -> str:
+    """Return the name of the label column: exactly ``target``, else the same without case.
+
+    Raises:
+        TableError: If there is none; the message lists the columns and the nearest name.
+    """
+    names = [str(name) for name in table.columns]
+    if target in names:
+        return target
+    same = [name for name in names if name.casefold() == target.casefold()]
+    if len(same) == 1:
+        return same[0]
+    alias = find_column(table, LABEL) if target == LABEL else None
+    if alias is not None:
+        return alias
+    near = nearest_name(target, names)
+    raise TableError(
+        f"the table has no column `{target}`; it has {names}.",
+        code="COLUMN_MISSING",
+        hint=f"Did you mean `--target {near}`?" if near else "Name the column with `--target`.",
+    )
+
+
+def canonical_ids(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a text copy with our names for the key columns, ids in one form, index 0..n-1."""
+    copy = with_standard_columns(text_table(table), CLEAN)
+    for column, clean in CLEAN.items():
+        if column in copy.columns:
+            copy[column] = [clean(text) for text in copy[column]]
+    return copy
+
+
+def require_one_patient(table: pd.DataFrame, key: str, rows: Sequence[int] = ()) -> None:
+    """Check that no slide or tile belongs to two patients.
+
+    Args:
+        table: A table with ``patient_id`` and ``key``; blanks are passed over.
+        key: ``slide_id`` or ``tile``.
+        rows: Row numbers for the message, as many as the table has rows; none if they mean nothing.
+
+    Raises:
+        TableError: If one does; the message names both patients.
+    """
+    known = table.assign(_row=list(rows) or 0)
+    known = known[(known[key] != "") & (known[PATIENT_ID] != "")]
+    pairs = known.drop_duplicates([key, PATIENT_ID])
+    twice = pairs[pairs.duplicated(key, keep=False)]
+    if twice.empty:
+        return
+    first = str(twice[key].iloc[0])
+    patients = [
+        f"{row[PATIENT_ID]!r}" + (f" (row {row[_ROW]})" if rows else "")
+        for _, row in twice[twice[key] == first].iterrows()
+    ]
+    raise TableError(
+        f"{twice[key].nunique()} {key.removesuffix('_id')}(s) belong to two patients, first "
+        f"{first!r}: {' and '.join(patients)}.",
+        code="SLIDE_TWO_PATIENTS",
+        hint="Correct the patient in one of the rows.",
+    )
+
+
+def _finest_level(table: pd.DataFrame) -> str:
+    for level in LEVELS:
+        if KEYS[level] in table.columns and (table[KEYS[level]] != "").any():
+            return level
+    near = nearest_name(PATIENT_ID, [str(name) for name in table.columns])
+    raise TableError(
+        f"the label table has no `patient_id`, `slide_id` or `tile` column; it has "
+        f"{list(table.columns)}.",
+        code="COLUMN_MISSING",
+        hint=f"Did you mean `{near}` to be `patient_id`?" if near else "Rename the key column.",
+    )
+
+
+def _canonical_labels(labels: list[str]) -> list[str]:
+    stripped = [label.strip() for label in labels]
+    numbers = [_WHOLE_NUMBER.match(label) for label in stripped if label]
+    if all(numbers) and any(not label.isdigit() for label in stripped if label):
+        return [
+            str(int(match.group(1))) if (match := _WHOLE_NUMBER.match(label)) else ""
+            for label in stripped
+        ]
+    return stripped
+
+
+def _drop_rows(table: pd.DataFrame, key: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Split the rows into those that can be used and the list of those that cannot."""
+    reason = pd.Series("", index=table.index, dtype=object)
+    if LABEL in table.columns:
+        reason[table[LABEL] == ""] = "no label"
+    reason[table[key] == ""] = f"no {key}"
+    usable = table[reason == ""]
+    if LABEL in table.columns:
+        _require_one_label(usable, key)
+    for column in (SLIDE_ID, TILE):
+        if PATIENT_ID in usable.columns and column in usable.columns:
+            require_one_patient(usable, column, usable[_ROW].tolist())
+    first_rows = usable.drop_duplicates(key).set_index(key)[_ROW]
+    for position in usable.index[usable.duplicated(key)]:
+        reason[position] = f"duplicate of row {first_rows[usable[key][position]]}"
+    lost = table[reason != ""]
+    dropped = pd.DataFrame(
+        {
+            "row": lost[_ROW].to_numpy(),
+            "id": lost[key].to_numpy(),
+            "reason": reason[lost.index].to_numpy(),
+        }
+    )
+    return table[reason == ""], dropped
+
+
+def _require_one_label(usable: pd.DataFrame, key: str) -> None:
+    pairs = usable.drop_duplicates([key, LABEL])
+    twice = pairs[pairs.duplicated(key, keep=False)]
+    if twice.empty:
+        return
+    shown = [
+        f"{name!r} is " + " and ".join(f"{r[LABEL]!r} (row {r[_ROW]})" for _, r in group.iterrows())
+        for name, group in list(twice.groupby(key, sort=False))[:5]
+    ]
+    raise TableError(
+        f"{twice[key].nunique()} {key}(s) bear two labels: {'; '.join(shown)}.",
+        code="LABELS_CONFLICT",
+        hint="Correct or remove one of the rows.",
+    )
+
+
+def _require_two_classes(classes: tuple[str, ...], column: str, n_rows: int) -> None:
+    if len(classes) < 2:
+        found = f"only the class {classes[0]!r}" if classes else "no label at all"
+        raise TableError(
+            f"column `{column}` holds {found} in {n_rows} row(s); at least two classes are needed.",
+            code="SPLIT_IMPOSSIBLE",
+            hint="Choose another column with `--target`.",
+        )
+
+
+def _listed(table: pd.DataFrame, key: str) -> pd.DataFrame:
+    ids = table[key].tolist()
+    patients = table[PATIENT_ID].tolist() if PATIENT_ID in table.columns else [""] * len(ids)
+    pairs = [
+        (name, patient_from_slide(patient) or patient)
+        for name, patient in zip(ids, patients, strict=True)
+        if name
+    ]
+    return pd.DataFrame(pairs, columns=["id", PATIENT_ID]).drop_duplicates(ignore_index=True)
+
+
+def _notes(dropped: pd.DataFrame, n_rows: int) -> list[str]:
+    reasons = dropped["reason"].str.replace(r"^duplicate of row \d+$", "duplicate", regex=True)
+    return [
+        f"{count} of {n_rows} rows left out: {reason}"
+        for reason, count in reasons.value_counts(sort=False).items()
+    ]

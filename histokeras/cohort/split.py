@@ -1,0 +1,256 @@
+"""Split by patient: the same patients on the same sides, in whatever order the table comes."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import pandas as pd
+
+from histokeras.cohort.allocate import Group, allocate
+from histokeras.cohort.ids import canonical_patient, patient_from_slide
+from histokeras.cohort.join import Joined
+from histokeras.cohort.labels import Cohort, find_target, read_cohort
+from histokeras.cohort.split_file import read_split, split_text, write_split
+from histokeras.cohort.split_table import Split, apply_split, build_table, require_no_leak
+from histokeras.errors import ConfigError, TableError
+from histokeras.types import FOLD, LABEL, PATIENT_ID, SLIDE_ID, SPLIT, SPLITS, TILE
+
+__all__ = [
+    "Split",
+    "apply_split",
+    "count_patients",
+    "parse_shares",
+    "read_split",
+    "require_no_leak",
+    "split_patients",
+    "split_text",
+    "split_units",
+    "write_split",
+]
+
+SHARES = (70.0, 15.0, 15.0)
+"""Default percent of train, val and test."""
+_GROUP = "_group"
+
+
+def parse_shares(text: str) -> tuple[float, float, float]:
+    """Read shares such as ``70/15/15`` or ``0.7/0.15/0.15``; see ``split_patients``.
+
+    Raises:
+        ConfigError: If they are not three numbers, or not allowed.
+    """
+    try:
+        values = [float(part) for part in text.split("/")]
+    except ValueError:
+        values = []
+    if len(values) != 3:
+        raise ConfigError(f"`shares` are train/val/test such as 70/15/15. Received: {text!r}")
+    return _percent(values)
+
+
+def split_patients(
+    source: pd.DataFrame | Cohort,
+    *,
+    target: str | None = None,
+    shares: Sequence[float] = SHARES,
+    seed: int = 0,
+    stratify: Sequence[str] = (),
+    folds: int | None = None,
+    patients_unknown: bool = False,
+) -> Split:
+    """Put each patient on one side.
+
+    Each class gets its shares rounded down or up, and stands on every side; within a class the
+    values of ``stratify`` are spread evenly. A patient whose rows bear several labels counts as a
+    class of its own, "a+b". The row order does not matter.
+
+    Args:
+        source: Any table with a patient column (or slide names that are TCGA barcodes), or a
+            cohort, whose own target then counts.
+        target: The label column to balance; None for none.
+        shares: Train, val and test, in percent or as fractions. Train and val must be above 0
+            (early stopping needs val); test may be 0.
+        seed: Any whole number.
+        stratify: Further columns to balance.
+        folds: Make this many folds (at least 3) instead of ``shares``.
+        patients_unknown: Accept rows without a patient: each slide, or tile, is then split on its
+            own, and ``note`` says so.
+
+    Returns:
+        The signed split.
+
+    Raises:
+        ConfigError: If shares or folds are impossible.
+        TableError: If a column is missing, patients are unknown (PATIENT_UNKNOWN), or a class has
+            too few patients (SPLIT_IMPOSSIBLE).
+    """
+    cohort = source if isinstance(source, Cohort) else read_cohort(source, target=target)
+    groups, unit, note = _patients(cohort.table, patients_unknown)
+    how = _How(shares, seed, tuple(stratify), folds)
+    table = cohort.table.assign(**{_GROUP: groups})
+    return dataclasses.replace(how.split(table, cohort.target, unit), note=note)
+
+
+def split_units(
+    joined: Joined,
+    *,
+    target: str = LABEL,
+    shares: Sequence[float] = SHARES,
+    seed: int = 0,
+    stratify: Sequence[str] = (),
+    folds: int | None = None,
+) -> Split:
+    """Split the patients of slides or tiles that have been joined to their labels.
+
+    Args:
+        joined: Units with ``patient_id`` and ``label``.
+        target: The name of the label column, for the split's first line.
+        shares: As for ``split_patients``.
+        seed: As for ``split_patients``.
+        stratify: As for ``split_patients``; columns of ``joined.units``.
+        folds: As for ``split_patients``.
+
+    Returns:
+        The signed split; its ``note`` is that of ``joined``.
+
+    Raises:
+        ConfigError: As for ``split_patients``.
+        TableError: As for ``split_patients``.
+    """
+    how = _How(shares, seed, tuple(stratify), folds)
+    table = joined.units.assign(**{_GROUP: joined.units[PATIENT_ID]})
+    return dataclasses.replace(how.split(table, target, joined.unit), note=joined.note)
+
+
+def count_patients(split: Split, cohort: Cohort) -> pd.DataFrame:
+    """Count patients and classes on each side.
+
+    Args:
+        split: The split of the cohort.
+        cohort: The cohort; a patient with two labels counts in both classes.
+
+    Returns:
+        One row per side or fold; columns ``patients`` and one per class.
+    """
+    table = cohort.table.copy()
+    table[_GROUP], _, _ = _patients(table, accepted=True)
+    sides = dict(zip(split.table[split.unit], split.table[split.column], strict=True))
+    table["_side"] = [sides.get(group) for group in table[_GROUP]]
+    counts = pd.DataFrame({"patients": table.groupby("_side")[_GROUP].nunique()})
+    for name in cohort.classes:
+        counts[name] = table[table[LABEL] == name].groupby("_side")[_GROUP].nunique()
+    order = SPLITS if split.folds is None else range(split.folds)
+    return counts.reindex(list(order)).fillna(0).astype(int).rename_axis(split.column)
+
+
+def _percent(shares: Sequence[float]) -> tuple[float, float, float]:
+    """Return shares in percent.
+
+    Raises:
+        ConfigError: If they are not three, negative, or do not sum to 100 (or 1).
+    """
+    values = [float(share) for share in shares]
+    total = sum(values)
+    factor = 100 if abs(total - 1) < 1e-6 else 1
+    if len(values) != 3 or min(values) < 0 or abs(total * factor - 100) > 1e-4:
+        raise ConfigError(
+            f"`shares` are three numbers that sum to 100 (or 1). Received: shares={tuple(shares)}"
+        )
+    if values[0] <= 0 or values[1] <= 0:
+        raise ConfigError(
+            "`shares` of train and val must be above 0 (training stops early on val); test may be "
+            f"0. Received: shares={tuple(shares)}"
+        )
+    train, val, test = (round(value * factor, 6) for value in values)
+    return train, val, test
+
+
+def _patients(table: pd.DataFrame, accepted: bool) -> tuple[list[str], str, str]:
+    """Return the patient of each row (or what stands for it), the unit, and the note."""
+    blank = [""] * len(table)
+    given, slides, tiles = (
+        table[name].tolist() if name in table.columns else blank
+        for name in (PATIENT_ID, SLIDE_ID, TILE)
+    )
+    patients = [
+        canonical_patient(patient) or patient_from_slide(slide) or ""
+        for patient, slide in zip(given, slides, strict=True)
+    ]
+    n_unknown = patients.count("")
+    if not n_unknown:
+        return patients, PATIENT_ID, ""
+    if not accepted:
+        raise TableError(
+            f"the patient of {n_unknown} of {len(table)} row(s) is unknown; the columns are "
+            f"{[name for name in table.columns if name != LABEL]}.",
+            code="PATIENT_UNKNOWN",
+            hint="Add a `patient_id` column, or accept a split that is not patient-safe with "
+            "`--patients-unknown`.",
+        )
+    groups = [
+        patient or slide or tile
+        for patient, slide, tile in zip(patients, slides, tiles, strict=True)
+    ]
+    by_tile = [not slide for patient, slide in zip(patients, slides, strict=True) if not patient]
+    column = TILE if any(by_tile) else SLIDE_ID
+    alone = n_unknown == len(table) and all(by_tile) == any(by_tile)
+    note = f"{column.removesuffix('_id')}-level, not patient-safe"
+    return groups, column if alone else PATIENT_ID, note
+
+
+@dataclass(frozen=True)
+class _How:
+    """How to split: what ``split_patients`` and ``split_units`` share."""
+
+    shares: Sequence[float]
+    seed: int
+    stratify: tuple[str, ...]
+    folds: int | None
+
+    def split(self, table: pd.DataFrame, target: str, unit: str) -> Split:
+        """Split the groups of a table that has the column ``_GROUP``."""
+        columns = [find_target(table, name) for name in self.stratify]
+        groups = _collect(table, columns, labelled=bool(target))
+        made = self._folds(groups, unit) if self.folds is not None else self._shares(groups, unit)
+        return dataclasses.replace(
+            made, seed=self.seed, target=target, stratify=self.stratify, signed=True
+        )
+
+    def _folds(self, groups: list[Group], unit: str) -> Split:
+        folds = self.folds or 0
+        if folds < 3:
+            raise ConfigError(
+                "cross-validation needs at least 3 folds (test, val, train). "
+                f"Received: folds={folds}"
+            )
+        sides = allocate(groups, [Fraction(1, folds)] * folds, seed=self.seed)
+        return Split(build_table(list(sides.items()), unit, FOLD), unit, folds=folds)
+
+    def _shares(self, groups: list[Group], unit: str) -> Split:
+        percent = _percent(self.shares)
+        named = [(side, share) for side, share in zip(SPLITS, percent, strict=True) if share > 0]
+        # Fractions: 0.29 * 100 patients is 28.999999999999996 in floating point.
+        exact = [Fraction(str(share)) for _, share in named]
+        sides = allocate(groups, [share / sum(exact) for share in exact], seed=self.seed)
+        rows = build_table([(name, named[side][0]) for name, side in sides.items()], unit, SPLIT)
+        return Split(rows, unit, shares=percent)
+
+
+def _collect(table: pd.DataFrame, columns: Sequence[str], *, labelled: bool) -> list[Group]:
+    """Return one group per patient with all its labels and strata."""
+    wanted = ([LABEL] if labelled else []) + list(columns)
+    values: dict[str, list[set[str]]] = {}
+    for group, *cells in table[[_GROUP, *wanted]].itertuples(index=False):
+        sets = values.setdefault(group, [set() for _ in wanted])
+        for found, cell in zip(sets, cells, strict=True):
+            found.add(str(cell))
+    n_labels = 1 if labelled else 0
+    return [
+        Group(
+            id=name,
+            labels=tuple(sorted(sets[0])) if labelled else (),
+            stratum=tuple("+".join(sorted(found)) for found in sets[n_labels:]),
+        )
+        for name, sets in values.items()
+    ]

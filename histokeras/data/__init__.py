@@ -1,0 +1,1 @@
+"""tf.data pipelines from slides and tiles to the network."""

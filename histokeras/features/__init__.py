@@ -1,0 +1,1 @@
+"""Bottleneck features: engine, extraction and the feature file."""

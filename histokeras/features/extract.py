@@ -1,0 +1,240 @@
+"""Extract bottleneck features: tiles stream through the network, one file a slide comes out."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from histokeras.data.stream import SourceEnd, Tiles, stream_tiles
+from histokeras.errors import OutputError
+from histokeras.features.engine import Engine
+from histokeras.features.plan import Plan, empty_path, feature_path, manifest_path
+from histokeras.features.settings import fingerprint
+from histokeras.features.sources import OpenTiles, Source
+from histokeras.features.store import FeatureSet, arrays_sha256, write_features
+from histokeras.files import write_csv, write_json
+from histokeras.runs.progress import Progress
+from histokeras.runs.record import failure
+from histokeras.types import SLIDE_ID, TILE
+
+# Calls that may be under way while the next tiles are gathered: keeps a GPU busy.
+_IN_FLIGHT = 2
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """What became of one source.
+
+    Attributes:
+        source: The slide or folder.
+        features: Its features; None if it failed or holds no tile.
+        manifest: Every tile of its grid, rejected ones too; None if it failed.
+        empty: Code and message if no tile was kept.
+        error: Why it failed; None if it did not.
+        fingerprint: Of settings and content; empty if it failed.
+    """
+
+    source: Source
+    features: FeatureSet | None
+    manifest: pd.DataFrame | None
+    empty: tuple[str, str] | None
+    error: Exception | None
+    fingerprint: str
+
+
+class _Collector:
+    """Gathers the kept tiles of one source into blocks for the engine."""
+
+    def __init__(self, engine: Engine, size_px: int) -> None:
+        self._engine = engine
+        self._block = np.empty((engine.block, size_px, size_px, 3), np.uint8)
+        self._filled = 0
+        self._tickets: deque[Any] = deque()
+        self._vectors: list[Any] = []
+        self.background: dict[int, float] = {}
+
+    def add(self, tiles: Tiles) -> None:
+        self.background.update(zip(tiles.rows.tolist(), tiles.background.tolist(), strict=True))
+        images = tiles.images if tiles.kept.all() else tiles.images[tiles.kept]
+        while len(images):
+            room = min(self._engine.block - self._filled, len(images))
+            self._block[self._filled : self._filled + room] = images[:room]
+            self._filled += room
+            images = images[room:]
+            if self._filled == self._engine.block:
+                self._flush()
+
+    def _flush(self) -> None:
+        # A copy: the engine may still be reading it while the next block is gathered.
+        self._tickets.append(self._engine.start(self._block[: self._filled].copy()))
+        self._filled = 0
+        while len(self._tickets) > _IN_FLIGHT:
+            self._vectors.append(self._engine.finish(self._tickets.popleft()))
+
+    def finish(self) -> Any:
+        if self._filled:
+            self._flush()
+        while self._tickets:
+            self._vectors.append(self._engine.finish(self._tickets.popleft()))
+        if not self._vectors:
+            return np.empty((0, self._engine.n_features), np.float32)
+        return np.concatenate(self._vectors)
+
+
+def extract(
+    sources: Sequence[Source],
+    settings: dict[str, Any],
+    engine: Engine,
+    *,
+    batch_size: int = 64,
+    workers: int = 2,
+    on_tiles: Callable[[int], None] = lambda n: None,
+) -> Iterator[Extracted]:
+    """Extract the features of many slides, one after the other, in order.
+
+    Args:
+        sources: Slides or folders of tiles.
+        settings: :meth:`FeatureSettings.as_dict`.
+        engine: The network.
+        batch_size: Tiles that are read ahead together; does not change the features.
+        workers: Reading threads.
+        on_tiles: Called with the number of tiles that were just read.
+
+    Yields:
+        One result a source; a source that fails does not stop the others.
+    """
+    size_px = int(settings["tile_size_px"])
+    collector = _Collector(engine, size_px)
+    openers = [source.open for source in sources]
+    for part in stream_tiles(openers, size_px=size_px, batch_size=batch_size, workers=workers):
+        if isinstance(part, SourceEnd):
+            yield _result(sources[part.source], part, collector, settings)
+            collector = _Collector(engine, size_px)
+        else:
+            collector.add(part)
+            on_tiles(len(part.rows))
+
+
+def _result(
+    source: Source, end: SourceEnd, collector: _Collector, settings: dict[str, Any]
+) -> Extracted:
+    if end.error is not None:
+        return Extracted(source, None, None, None, end.error, "")
+    opened: OpenTiles = end.opened
+    try:
+        manifest = opened.manifest(collector.background)
+        vectors = collector.finish().astype(settings["dtype"], copy=False)
+        identity = {key: opened.facts[key] for key in source.identity_keys}
+        print_ = fingerprint(settings, identity)
+        empty = opened.empty(manifest)
+        features = None if empty else _features(source, opened, manifest, vectors, settings, print_)
+    except Exception as error:
+        return Extracted(source, None, None, None, error, "")
+    return Extracted(source, features, manifest, empty, None, print_)
+
+
+def _features(
+    source: Source,
+    opened: OpenTiles,
+    manifest: pd.DataFrame,
+    vectors: Any,
+    settings: dict[str, Any],
+    print_: str,
+) -> FeatureSet:
+    kept = manifest[manifest["kept"]].reset_index(drop=True)
+    rejected = manifest.loc[~manifest["kept"], "reason"].value_counts().sort_index()
+    tiles = pd.DataFrame({SLIDE_ID: [source.slide_id] * len(kept)})
+    for name in ("x", "y"):
+        tiles[name] = kept[name] if name in kept else -1
+    if TILE in kept:
+        tiles[TILE] = kept[TILE]
+    provenance = {
+        SLIDE_ID: source.slide_id,
+        "settings": settings,
+        "slide": dict(opened.facts),
+        "fingerprint": print_,
+        "n_tiles": len(kept),
+        "rejected": {str(reason): int(n) for reason, n in rejected.items()},
+    }
+    attributes = opened.coords_attributes()
+    features = FeatureSet(vectors, tiles, settings["backbone"], provenance, attributes)
+    provenance["arrays_sha256"] = arrays_sha256(features)
+    return features
+
+
+def extract_to_folder(
+    plan: Plan,
+    engine: Callable[[], Engine],
+    *,
+    batch_size: int = 64,
+    workers: int = 2,
+    progress: Progress | None = None,
+) -> None:
+    """Extract what a plan has to do and write each slide's files as soon as it is finished.
+
+    Args:
+        plan: From :func:`plan_extraction`; its outcomes and failures are completed.
+        engine: Makes the network; called only if there is something to do.
+        batch_size: Tiles that are read ahead together.
+        workers: Reading threads.
+        progress: Where to tell how it goes.
+
+    Raises:
+        OutputError: If the output folder can no longer be written to; everything stops then.
+    """
+    progress = progress or Progress(len(plan.todo), quiet=True)
+    if not plan.todo:
+        return
+    for result in extract(
+        plan.todo,
+        plan.settings,
+        engine(),
+        batch_size=batch_size,
+        workers=workers,
+        on_tiles=progress.tiles,
+    ):
+        outcome = _write(plan.folder, result)
+        plan.outcomes.append(outcome)
+        if "failure" in outcome:
+            plan.failures.append(outcome.pop("failure"))
+        detail = f"{outcome['tiles']} tiles" if outcome["outcome"] == "done" else ""
+        if outcome["outcome"] != "done":
+            detail = " ".join(plan.failures[-1][key] for key in ("code", "message"))
+        progress.slide(result.source.slide_id, outcome["outcome"], detail)
+    order = {source.slide_id: position for position, source in enumerate(plan.todo)}
+    plan.outcomes.sort(key=lambda row: (row["slide"], order.get(row["slide"], -1)))
+
+
+def _write(folder: Path, result: Extracted) -> dict[str, Any]:
+    slide_id = result.source.slide_id
+    if result.error is not None:
+        if isinstance(result.error, OutputError):
+            raise result.error
+        row = failure(slide_id, "extract", result.error)
+        return {"slide": slide_id, "outcome": "failed", "tiles": 0, "failure": row}
+    assert result.manifest is not None
+    write_csv(manifest_path(folder, slide_id), result.manifest)
+    if result.features is None:
+        return _write_empty(folder, result)
+    digest = write_features(feature_path(folder, slide_id), result.features)
+    empty_path(folder, slide_id).unlink(missing_ok=True)
+    return {"slide": slide_id, "outcome": "done", "tiles": len(result.features), "sha256": digest}
+
+
+def _write_empty(folder: Path, result: Extracted) -> dict[str, Any]:
+    assert result.empty is not None
+    slide_id, (code, message) = result.source.slide_id, result.empty
+    reason = {
+        "code": code,
+        "message": message,
+        "hint": "Look at `histokeras tile` and its picture; --allow-empty accepts such slides.",
+    }
+    feature_path(folder, slide_id).unlink(missing_ok=True)
+    content = {"fingerprint": result.fingerprint, "reason": reason}
+    write_json(empty_path(folder, slide_id), content)
+    row = {"slide": slide_id, "stage": "tile", **reason}
+    return {"slide": slide_id, "outcome": "empty", "tiles": 0, "failure": row}

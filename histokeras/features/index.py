@@ -1,0 +1,140 @@
+"""What feature files there are: their slides or tiles, how they were made. No vectors are read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from histokeras.errors import FeatureError, TableError
+from histokeras.features.plan import manifest_path
+from histokeras.features.settings import require_same_settings
+from histokeras.files import sha256_file, sha256_text
+from histokeras.features.store import count_tiles, feature_files, read_features
+from histokeras.types import LABEL, PATIENT_ID, SLIDE_ID, TILE
+
+
+@dataclass(frozen=True)
+class FeatureIndex:
+    """Feature files that were made in one way.
+
+    Attributes:
+        paths: The files.
+        names: The slide (or folder of tiles) of each.
+        n_tiles: Number of tiles of each.
+        n_features: Length of a vector.
+        settings: How they were made; empty for foreign files.
+        tiles: For ready-made tiles one row a tile, in the order of the files and their rows
+            (``tile``, ``slide_id``, ``patient_id``, ``label``, "" where unknown); None for slides.
+        digest: SHA-256 over the names and digests of all files.
+    """
+
+    paths: tuple[Path, ...]
+    names: tuple[str, ...]
+    n_tiles: tuple[int, ...]
+    n_features: int
+    settings: dict[str, Any]
+    tiles: pd.DataFrame | None
+    digest: str
+
+    def units(self) -> pd.DataFrame:
+        """Return what labels are joined to: one row a slide, or a tile for ready-made tiles."""
+        if self.tiles is not None:
+            return self.tiles[[TILE, SLIDE_ID, PATIENT_ID]]
+        return pd.DataFrame({SLIDE_ID: list(self.names)})
+
+    def own_labels(self) -> pd.DataFrame:
+        """Return the labels that the ready-made tiles came with.
+
+        Raises:
+            TableError: If there are none.
+        """
+        if self.tiles is None or not (self.tiles[LABEL] != "").any():
+            raise TableError(
+                "these features carry no labels.",
+                code="LABELS_MISSING",
+                hint="Give --labels with a patient_id, slide_id or tile column.",
+            )
+        used = [TILE, LABEL]
+        used += [name for name in (PATIENT_ID, SLIDE_ID) if (self.tiles[name] != "").any()]
+        return self.tiles[used]
+
+
+def index_features(folder: Path) -> FeatureIndex:
+    """List the feature files of a folder and check that they belong together.
+
+    Args:
+        folder: What ``extract-features -o`` was given, a folder of ``.h5`` files, or one file.
+
+    Returns:
+        The index; files without tiles are left out.
+
+    Raises:
+        FeatureError: If there are none, or they were made in different ways (CONFIG_MISMATCH) or
+            have different lengths (DIM_MISMATCH).
+    """
+    paths, names, counts, tables, digests = [], [], [], [], []
+    settings: dict[str, Any] | None = None
+    widths: dict[int, str] = {}
+    for path in feature_files(folder):
+        n, width = count_tiles(path)
+        if not n:
+            continue
+        features = read_features(path, vectors=False)
+        if settings is None:
+            settings = features.settings
+        require_same_settings(
+            features.settings,
+            settings,
+            where=f"{path.name} was",
+            hint="Extract all slides into one folder with the same options.",
+        )
+        widths[width] = path.name
+        paths.append(path)
+        names.append(features.slide_id)
+        counts.append(n)
+        digests.append(features.provenance.get("arrays_sha256") or sha256_file(path))
+        if TILE in features.tiles:
+            tables.append(_tile_table(folder, features.slide_id, features.tiles[TILE]))
+    if settings is None:
+        raise FeatureError(f"no feature file in {folder} holds a tile.", code="FEATURES_MISSING")
+    return FeatureIndex(
+        tuple(paths), tuple(names), tuple(counts), _one_width(widths), settings,
+        _all_or_none(tables, len(paths)),
+        sha256_text("\n".join(f"{name} {sha}" for name, sha in zip(names, digests, strict=True))),
+    )  # fmt: skip
+
+
+def _one_width(widths: dict[int, str]) -> int:
+    if len(widths) > 1:
+        found = ", ".join(f"{width} in {name}" for width, name in widths.items())
+        raise FeatureError(f"feature vectors differ in length: {found}.", code="DIM_MISMATCH")
+    return next(iter(widths))
+
+
+def _all_or_none(tables: Sequence[pd.DataFrame], n_files: int) -> pd.DataFrame | None:
+    if not tables:
+        return None
+    if len(tables) != n_files:
+        raise FeatureError(
+            "features of slides and of ready-made tiles lie in one folder.",
+            code="CONFIG_MISMATCH",
+            hint="Extract them into two folders.",
+        )
+    return pd.concat(tables, ignore_index=True)
+
+
+def _tile_table(folder: Path, slide_id: str, tiles: pd.Series) -> pd.DataFrame:
+    """Return the rows of the manifest of ready-made tiles, in the order of their vectors."""
+    table = pd.DataFrame({TILE: tiles})
+    path = manifest_path(folder, slide_id)
+    if path.is_file():
+        manifest = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = table.merge(
+            manifest[[TILE, SLIDE_ID, PATIENT_ID, LABEL]], on=TILE, how="left", validate="1:1"
+        )
+    for name in (SLIDE_ID, PATIENT_ID, LABEL):
+        if name not in table:
+            table[name] = ""
+    return table.fillna("")

@@ -1,0 +1,180 @@
+"""One extraction as a user asks for it: inputs and options in, a plan out. No TensorFlow."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from histokeras.errors import ConfigError, TableError
+from histokeras.features.plan import Plan, plan_extraction
+from histokeras.features.settings import COMPUTE_BATCH, FeatureSettings
+from histokeras.features.sources import SlideSource, Source, tile_set_sources
+from histokeras.models.catalog import DEFAULT_BACKBONE, require_backbone
+from histokeras.models.weights import IMAGENET, WeightsSource, find_weights
+from histokeras.slides.inventory import SlideRow, find_slides, read_slide_table, slide_id_of
+from histokeras.tiles.folders import read_image, read_tile_set
+from histokeras.tiles.grid import TileSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractJob:
+    """What to extract, from what, how and where to.
+
+    Attributes:
+        inputs: Slides, or folders of slides or of ready-made tiles.
+        output: The output folder.
+        backbone: Name of the network.
+        weights: ``imagenet``, a path or ``random:SEED``.
+        spec: How to cut; ``size_px`` None stands for the backbone's own size (for ready-made
+            tiles: their own size).
+        size_px: Side of a tile in pixels, or None.
+        annotations: Folder of GeoJSON files for ``tissue="geojson"``.
+        slide_table: Table with slide_id and any of mpp, patient_id.
+        default_mpp: For slides that do not tell, in micrometres per pixel.
+        recursive: Whether folders are searched to the bottom.
+        ready_made: Whether the inputs are folders of tile images.
+        tile_table: Table of the ready-made tiles.
+        precision: ``float32`` or ``mixed_float16``.
+        compute_batch: Tiles a replica computes at once.
+        dtype: How vectors are stored.
+        overwrite: Whether to do everything anew.
+    """
+
+    inputs: Sequence[Path]
+    output: Path
+    backbone: str = DEFAULT_BACKBONE
+    weights: str = IMAGENET
+    spec: TileSpec = dataclasses.field(default_factory=TileSpec)
+    size_px: int | None = None
+    annotations: Path | None = None
+    slide_table: Path | None = None
+    default_mpp: float | None = None
+    recursive: bool = False
+    ready_made: bool = False
+    tile_table: Path | None = None
+    precision: str = "float32"
+    compute_batch: int = COMPUTE_BATCH
+    dtype: str = "float32"
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A job whose inputs and weights have been found.
+
+    Attributes:
+        plan: What is to do.
+        weights: The weights.
+        notes: Sentences for the user.
+    """
+
+    plan: Plan
+    weights: WeightsSource
+    notes: tuple[str, ...]
+
+
+def prepare_job(job: ExtractJob, *, download: bool = True) -> Prepared:
+    """Find slides, settle weights, look at what the output folder holds already.
+
+    Args:
+        job: What to do.
+        download: Whether ImageNet weights may be downloaded if they are not here.
+
+    Raises:
+        MissingError: If the weights are not here (exit code 5); nothing has been done then.
+        FeatureError: If the output folder holds features made in another way.
+        TableError: If there are no slides or tiles.
+    """
+    if job.tile_table is not None and not job.ready_made:
+        raise ConfigError("`--tile-table` belongs to ready-made tiles: give --tiles too.")
+    backbone = require_backbone(job.backbone)
+    weights = find_weights(backbone, job.weights, download=download)
+    sources, spec, notes = (_tile_sources if job.ready_made else _slide_sources)(job)
+    settings = FeatureSettings(
+        backbone=backbone.name,
+        weights=weights.label,
+        weights_sha256=weights.sha256,
+        tile=spec,
+        ready_made=job.ready_made,
+        precision=job.precision,
+        compute_batch=job.compute_batch,
+        dtype=job.dtype,
+    )
+    plan = plan_extraction(sources, settings, job.output, overwrite=job.overwrite)
+    return Prepared(plan, weights, tuple(notes))
+
+
+def _slide_sources(job: ExtractJob) -> tuple[Sequence[Source], TileSpec, list[str]]:
+    size = job.size_px or require_backbone(job.backbone).tile_px
+    spec = dataclasses.replace(job.spec, size_px=size)
+    table = read_slide_table(job.slide_table) if job.slide_table is not None else {}
+    sources = []
+    for path in find_slides(job.inputs, recursive=job.recursive):
+        slide_id = slide_id_of(path)
+        row = table.get(slide_id, SlideRow())
+        sources.append(
+            SlideSource(
+                path=path,
+                spec=spec,
+                slide_id=slide_id,
+                mpp=row.mpp,
+                default_mpp=job.default_mpp,
+                annotations=job.annotations,
+            )
+        )
+    unused = len(set(table) - {source.slide_id for source in sources})
+    notes = [f"{unused} row(s) of the slide table name no slide here"] if unused else []
+    return sources, spec, notes
+
+
+def _tile_sources(job: ExtractJob) -> tuple[Sequence[Source], TileSpec, list[str]]:
+    table = read_tile_set(job.inputs, tile_table=job.tile_table)
+    if table.empty:
+        raise TableError(
+            "no tile images in the folder(s) given.",
+            code="TILES_MISSING",
+            hint="Tiles are .png, .jpg, .tif or .bmp files.",
+        )
+    size = job.size_px or int(read_image(Path(table["path"].iloc[0])).shape[0])
+    spec = dataclasses.replace(job.spec, size_px=size)
+    notes = []
+    if table.attrs.get("not_in_table"):
+        notes.append(f"{table.attrs['not_in_table']} tile image(s) stand in no row of the table")
+    return tile_set_sources(table, spec, resize=job.size_px is not None), spec, notes
+
+
+def describe_plan(prepared: Prepared, *, n_features: int) -> dict[str, Any]:
+    """Return what ``--dry-run`` prints: slides and tiles to do, bytes, what is done already.
+
+    Args:
+        prepared: From :func:`prepare_job`.
+        n_features: Length of a vector.
+
+    Returns:
+        ``slides``, ``done``, ``todo``, ``tiles`` (at most: some fall to the background rule when
+        they are read), ``bytes`` and one row a slide.
+    """
+    plan = prepared.plan
+    rows = [{"slide": row["slide"], "state": row["outcome"], "tiles": row.get("tiles", 0)}
+            for row in plan.outcomes]  # fmt: skip
+    bytes_each = n_features * (2 if plan.settings["dtype"] == "float16" else 4) + 16
+    tiles = 0
+    for source in plan.todo:
+        try:
+            opened = source.open()
+        except Exception as error:
+            rows.append({"slide": source.slide_id, "state": f"unreadable: {error}", "tiles": 0})
+            continue
+        opened.close()
+        tiles += len(opened.rows)
+        rows.append({"slide": source.slide_id, "state": "to do", "tiles": len(opened.rows)})
+    return {
+        "slides": len(rows),
+        "done": sum(row["outcome"] in ("skipped", "empty") for row in plan.outcomes),
+        "todo": len(plan.todo),
+        "tiles": tiles,
+        "bytes": tiles * bytes_each,
+        "settings": plan.settings,
+        "rows": rows,
+    }

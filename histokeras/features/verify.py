@@ -1,0 +1,74 @@
+"""Re-check every feature file of a folder: checksum, shape, values, manifest."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from histokeras.errors import FeatureError
+from histokeras.features.plan import manifest_path
+from histokeras.features.store import FeatureSet, feature_files, read_features
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was found of one file.
+
+    Attributes:
+        file: Its name.
+        status: ``ok``, ``bad`` or ``unverified`` (a foreign file: it opens and is finite, but
+            carries no checksum).
+        n_tiles: Number of tiles; 0 if bad.
+        reason: Code and message if bad.
+    """
+
+    file: str
+    status: str
+    n_tiles: int
+    reason: str
+
+
+def verify_folder(folder: Path) -> list[Checked]:
+    """Check every feature file of a folder.
+
+    Args:
+        folder: What ``extract-features -o`` was given, or a folder of ``.h5`` files.
+
+    Returns:
+        One result a file, by name.
+
+    Raises:
+        FeatureError: If there are no feature files.
+    """
+    return [_check(folder, path) for path in feature_files(folder)]
+
+
+def _check(folder: Path, path: Path) -> Checked:
+    try:
+        features = read_features(path)
+        _require_whole(folder, features, path)
+    except FeatureError as error:
+        return Checked(path.name, "bad", 0, f"{error.code}: {error.message}")
+    status = "ok" if features.provenance else "unverified"
+    return Checked(path.name, status, len(features), "")
+
+
+def _require_whole(folder: Path, features: FeatureSet, path: Path) -> None:
+    if not np.isfinite(features.vectors).all():
+        raise FeatureError("vectors are not finite.", code="FEATURES_NOT_FINITE")
+    if not features.provenance:
+        return
+    if features.provenance["n_tiles"] != len(features):
+        raise FeatureError("the number of tiles differs from the record.", code="VERIFY_FAILED")
+    manifest = manifest_path(folder, features.slide_id)
+    if path.parent != folder / "features":
+        return
+    if not manifest.is_file():
+        raise FeatureError("its tile manifest is missing.", code="MANIFEST_MISSING")
+    kept = int(pd.read_csv(manifest, usecols=["kept"])["kept"].astype(bool).sum())
+    if kept != len(features):
+        raise FeatureError(
+            f"its manifest keeps {kept} tiles, the file holds {len(features)}.",
+            code="MANIFEST_MISMATCH",
+        )

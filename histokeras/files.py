@@ -1,0 +1,185 @@
+"""The only place that opens a file for writing: temporary name, fsync, replace.
+
+A file under its final name is complete. A writer that dies leaves at most a ``.part`` file.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import socket
+import threading
+import urllib.parse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from histokeras.errors import OutputError
+
+if TYPE_CHECKING:
+    # pandas takes 0.3 s to import, which `--help` need not wait for.
+    import pandas as pd
+
+_MAX_NAME_BYTES = 180
+_CHUNK_BYTES = 1 << 20
+
+
+def _output_error(path: Path, error: OSError) -> OutputError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return OutputError(
+            f"no space left to write {path}.",
+            code="DISK_FULL",
+            hint="Free space or choose another output folder, then run the same command to resume.",
+        )
+    return OutputError(
+        f"cannot write {path}: {error.strerror or error}.",
+        hint="Check the folder's permissions or choose another output folder.",
+    )
+
+
+def prepare_folder(folder: Path) -> Path:
+    """Create ``folder`` (and parents) and prove that it can be written to.
+
+    Args:
+        folder: The output folder.
+
+    Returns:
+        The same folder.
+
+    Raises:
+        OutputError: If it cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _output_error(folder, error) from error
+    with temporary_path(folder / ".writable") as probe:
+        probe.write_bytes(b"")
+        probe.unlink()
+    return folder
+
+
+@contextmanager
+def temporary_path(path: Path) -> Iterator[Path]:
+    """Hand out a temporary path that becomes ``path`` when the block ends well.
+
+    For libraries that must open their own file. If the block leaves no file, nothing is replaced.
+
+    Args:
+        path: The final name; its folder must exist.
+
+    Yields:
+        A path in the same folder, to be written to and closed inside the block.
+
+    Raises:
+        OutputError: If the disk is full, or the folder cannot be written to.
+    """
+    name = f".{path.name[:80]}.{socket.gethostname()}.{os.getpid()}.{threading.get_ident()}.part"
+    # A suffix that the library recognises (".tif", ".png") stays last.
+    part = path.with_name(name + path.suffix)
+    try:
+        yield part
+        if part.exists():
+            _sync(part)
+            part.replace(path)
+            _sync(path.parent)
+    except OSError as error:
+        if isinstance(error, OutputError):
+            raise
+        raise _output_error(path, error) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network and FUSE file systems cannot sync a folder; the rename itself is atomic there.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP) or not path.is_dir():
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def write_bytes(path: Path, data: bytes | memoryview) -> None:
+    """Write ``data`` to ``path``, whole or not at all.
+
+    Args:
+        path: Final name; its folder must exist.
+        data: The whole content.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    with temporary_path(path) as part:
+        part.write_bytes(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` as UTF-8 to ``path``, whole or not at all."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write ``content`` as readable JSON, whole or not at all. NaN is refused: write None."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_csv(path: Path, table: pd.DataFrame, *, header: str = "") -> None:
+    """Write ``table`` as CSV without its index, whole or not at all.
+
+    Args:
+        path: Final name.
+        table: The table; floats are written so that they read back to the same value.
+        header: A first line to stand above the column names, without its newline.
+    """
+    body: str = table.to_csv(index=False, lineterminator="\n")
+    write_text(path, (header + "\n" if header else "") + body)
+
+
+def canonical_json(content: Any) -> str:
+    """Return JSON text that is the same for equal content: sorted keys, no spaces."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def sha256_text(text: str) -> str:
+    """Return the SHA-256 of ``text`` (UTF-8) in hexadecimal."""
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def safe_name(name: str) -> str:
+    """Turn an id into a file name that every system accepts; ``original_name`` undoes it.
+
+    Args:
+        name: Any text, such as a slide_id.
+
+    Returns:
+        The text with path separators, control characters, ``%`` and other troublesome characters
+        percent-encoded. Names that would be too long for a file system are cut and end in a hash
+        (these alone cannot be undone).
+    """
+    safe = urllib.parse.quote(name, safe=" ()[]{}@+,;=~!#$&'^")
+    if safe.startswith((".", "-")):
+        safe = f"%{ord(safe[0]):02X}{safe[1:]}"
+    if len(safe) > _MAX_NAME_BYTES:
+        safe = f"{safe[: _MAX_NAME_BYTES - 17]}~{sha256_text(name)[:16]}"
+    return safe
+
+
+def original_name(safe: str) -> str:
+    """Return the id that ``safe_name`` turned into ``safe``."""
+    return urllib.parse.unquote(safe)

@@ -1,0 +1,1 @@
+"""Keras networks, their weights, devices and model files."""

@@ -1,0 +1,88 @@
+"""Small networks trained on top of frozen bottleneck features."""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from histokeras.errors import ConfigError
+
+Vector = npt.NDArray[np.float32]
+
+
+def build_head(
+    head: str,
+    n_features: int,
+    n_classes: int,
+    *,
+    mean: Vector | None = None,
+    variance: Vector | None = None,
+) -> keras.Model:
+    """Build a top-up head.
+
+    Args:
+        head: ``linear`` (softmax regression), ``mlp`` (one hidden layer of 256, dropout) or
+            ``write-up`` (Dense 2048, BatchNorm, tanh, Dropout 0.5, as the hypoxia study wrote it
+            down, but with a softmax).
+        n_features: Length of one feature vector (2048 for InceptionV3 and ResNet50).
+        n_classes: Number of classes, at least 2. Binary tasks use 2, never 1.
+        mean: Mean of each feature over the training tiles, shape ``(n_features,)``; used by
+            ``linear`` and ``mlp``, zeros if None.
+        variance: Variance of each feature, same shape; ones if None.
+
+    Returns:
+        An uncompiled model, ``(batch, n_features) float32 -> (batch, n_classes)`` float32
+        probabilities that sum to 1.
+
+    Raises:
+        ConfigError: If there is no such head or ``n_classes`` is below 2.
+    """
+    if head not in HEADS:
+        raise ConfigError(f"`head` must be one of {', '.join(HEADS)}. Received: head={head!r}")
+    if n_classes < 2:
+        raise ConfigError(f"`n_classes` must be at least 2. Received: n_classes={n_classes}")
+    inputs = keras.Input((n_features,), name="features")
+    mean = np.zeros(n_features, "float32") if mean is None else mean
+    variance = np.ones(n_features, "float32") if variance is None else variance
+    x = HEADS[head](inputs, mean, variance)
+    # float32 keeps the softmax exact when mixed precision is on.
+    logits = keras.layers.Dense(n_classes, dtype="float32", name="logits")(x)
+    outputs = keras.layers.Softmax(dtype="float32", name="probabilities")(logits)
+    return keras.Model(inputs, outputs, name=f"{head.replace('-', '_')}_head")
+
+
+def _standardised(x: keras.KerasTensor, mean: Vector, variance: Vector) -> keras.KerasTensor:
+    # Held as weights, so that they travel with the head; never trained.
+    layer = keras.layers.BatchNormalization(
+        center=False, scale=False, epsilon=1e-6, trainable=False, name="standardise"
+    )
+    y = layer(x)
+    layer.set_weights([mean, variance])
+    return y
+
+
+def _linear(x: keras.KerasTensor, mean: Vector, variance: Vector) -> keras.KerasTensor:
+    return _standardised(x, mean, variance)
+
+
+def _mlp(x: keras.KerasTensor, mean: Vector, variance: Vector) -> keras.KerasTensor:
+    x = _standardised(x, mean, variance)
+    x = keras.layers.Dense(256, activation="relu", name="hidden")(x)
+    return keras.layers.Dropout(0.5, name="dropout")(x)
+
+
+def _write_up(x: keras.KerasTensor, mean: Vector, variance: Vector) -> keras.KerasTensor:
+    del mean, variance  # the write-up feeds raw features
+    x = keras.layers.Dense(2048, kernel_initializer="random_uniform", name="hidden")(x)
+    # Plain BatchNormalization keeps different statistics on each replica of a MirroredStrategy.
+    x = keras.layers.BatchNormalization(synchronized=True, name="batch_norm")(x)
+    x = keras.layers.Activation("tanh", name="tanh")(x)
+    return keras.layers.Dropout(0.5, name="dropout")(x)
+
+
+HEADS: dict[str, Callable[[keras.KerasTensor, Vector, Vector], keras.KerasTensor]] = {
+    "linear": _linear,
+    "mlp": _mlp,
+    "write-up": _write_up,
+}

@@ -1,0 +1,114 @@
+"""The head's own file format: ``model.json`` and ``weights.safetensors``. No code inside."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import safetensors.numpy
+
+from histokeras.errors import FeatureError
+from histokeras.files import prepare_folder, write_bytes, write_json
+from histokeras.models.heads import build_head
+
+_FORMAT = "histokeras-head"
+_VERSION = 1
+_CARD = "model.json"
+_WEIGHTS = "weights.safetensors"
+_MAX_BYTES = 1 << 30
+
+
+def write_head(folder: Path, model: keras.Model, card: Mapping[str, Any]) -> None:
+    """Write a head and its card.
+
+    Args:
+        folder: Where ``model.json`` and ``weights.safetensors`` go; made if need be.
+        model: A model of :func:`build_head`.
+        card: What the head is for; must hold ``head``, ``n_features`` and ``classes``.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    prepare_folder(folder)
+    arrays = {
+        variable.path: np.ascontiguousarray(keras.ops.convert_to_numpy(variable))
+        for variable in model.weights
+    }
+    write_bytes(folder / _WEIGHTS, safetensors.numpy.save(arrays))
+    # The card comes last: without it there is no head.
+    write_json(folder / _CARD, {"format": _FORMAT, "version": _VERSION, **card})
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """Read and check the card of a head.
+
+    Args:
+        folder: The ``head`` folder of a run.
+
+    Returns:
+        The card: at least ``head``, ``n_features`` and ``classes``.
+
+    Raises:
+        FeatureError: If there is no card, or it is not one of ours.
+    """
+    path = folder / _CARD
+    if not path.is_file():
+        raise FeatureError(
+            f"no {_CARD} in {folder}.",
+            code="MODEL_MISSING",
+            hint="Name the run folder that `histokeras fit-head` wrote.",
+        )
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise FeatureError(f"{path} is not JSON: {error}", code="MODEL_DAMAGED") from error
+    if not isinstance(card, dict) or card.get("format") != _FORMAT:
+        raise FeatureError(
+            f"{path} is not a model card of histokeras.",
+            code="MODEL_UNTRUSTED",
+            hint="Foreign models are not loaded.",
+        )
+    if card.get("version") != _VERSION:
+        raise FeatureError(
+            f"{path} has version {card.get('version')}, this program reads {_VERSION}.",
+            code="MODEL_VERSION",
+        )
+    missing = {"head", "n_features", "classes"} - set(card)
+    if missing:
+        raise FeatureError(f"{path} lacks {sorted(missing)}.", code="MODEL_DAMAGED")
+    return card
+
+
+def read_head(folder: Path) -> tuple[keras.Model, dict[str, Any]]:
+    """Load a head: the architecture from our own list of builders, then its weights.
+
+    Args:
+        folder: The ``head`` folder of a run.
+
+    Returns:
+        The model and its card.
+
+    Raises:
+        FeatureError: If the folder holds no head, or its files do not belong together.
+    """
+    card = read_card(folder)
+    path = folder / _WEIGHTS
+    if not path.is_file():
+        raise FeatureError(f"no {_WEIGHTS} in {folder}.", code="MODEL_DAMAGED")
+    if path.stat().st_size > _MAX_BYTES:
+        raise FeatureError(f"{path} is larger than any head of ours.", code="MODEL_DAMAGED")
+    try:
+        arrays = safetensors.numpy.load(path.read_bytes())
+    except safetensors.SafetensorError as error:
+        raise FeatureError(f"{path} is damaged: {error}", code="MODEL_DAMAGED") from error
+    model = build_head(card["head"], int(card["n_features"]), len(card["classes"]))
+    wanted = {variable.path: tuple(variable.shape) for variable in model.weights}
+    if wanted != {name: array.shape for name, array in arrays.items()}:
+        raise FeatureError(
+            f"the weights in {path} do not fit the head named in {_CARD}.", code="MODEL_DAMAGED"
+        )
+    for variable in model.weights:
+        variable.assign(arrays[variable.path])
+    return model, card

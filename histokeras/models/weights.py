@@ -1,0 +1,142 @@
+"""Find, download and identify the weights of a backbone. Never falls back to random ones."""
+
+import hashlib
+import os
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+
+from histokeras.errors import ConfigError, MissingError
+from histokeras.files import prepare_folder, sha256_file, temporary_path
+from histokeras.models.catalog import Backbone
+
+IMAGENET = "imagenet"
+_RANDOM = "random:"
+_TIMEOUT_S = 30
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class WeightsSource:
+    """Where weights come from, settled before any work starts.
+
+    Attributes:
+        kind: ``imagenet``, ``file`` or ``random``.
+        path: The weights file; None for random weights.
+        seed: The seed of random weights; None otherwise.
+        sha256: SHA-256 of the file; for random weights a text that names the seed.
+    """
+
+    kind: str
+    path: Path | None
+    seed: int | None
+    sha256: str
+
+    @property
+    def label(self) -> str:
+        """What outputs say of them: ``imagenet``, ``file`` or ``random:SEED``; never a path."""
+        return f"{_RANDOM}{self.seed}" if self.kind == "random" else self.kind
+
+
+def cache_folder() -> Path:
+    """Return the folder in which Keras keeps downloaded weights (``$KERAS_HOME/models``)."""
+    home = os.environ.get("KERAS_HOME")
+    return (Path(home) if home else Path.home() / ".keras") / "models"
+
+
+def find_weights(backbone: Backbone, weights: str, *, download: bool = True) -> WeightsSource:
+    """Settle which weights are meant, and that they are here; download ImageNet's if need be.
+
+    Args:
+        backbone: The network.
+        weights: ``imagenet``, ``random:SEED`` or the path of a ``.h5`` / ``.weights.h5`` file.
+        download: Whether a download may be tried.
+
+    Returns:
+        The source, with the file's digest.
+
+    Raises:
+        ConfigError: If ``weights`` is none of the three.
+        MissingError: If the file is not there and cannot be downloaded (exit code 5).
+    """
+    if weights.startswith(_RANDOM):
+        return _random_source(weights)
+    if weights == IMAGENET:
+        path = cache_folder() / backbone.weights_file
+        if not path.is_file():
+            if not download:
+                raise _missing_imagenet(backbone, "not in the cache")
+            _download(backbone, path)
+        _require_md5(backbone, path)
+        return WeightsSource(IMAGENET, path, None, sha256_file(path))
+    path = Path(weights).expanduser()
+    if not path.is_file():
+        raise MissingError(
+            f"`weights` names no file. Received: weights={weights!r}.",
+            code="WEIGHTS_MISSING",
+            hint="Give imagenet, random:SEED or the path of a .h5 or .weights.h5 file.",
+        )
+    if path.suffix != ".h5":
+        raise ConfigError(
+            "`weights` must be a .h5 or .weights.h5 file of weights alone. "
+            f"Received: weights={weights!r}",
+            code="MODEL_UNTRUSTED",
+        )
+    return WeightsSource("file", path, None, sha256_file(path))
+
+
+def _random_source(weights: str) -> WeightsSource:
+    seed = weights.removeprefix(_RANDOM)
+    if not seed.isdigit() or int(seed) >= 2**32:
+        raise ConfigError(
+            "random weights need a seed from 0 to 4294967295, as in random:0. "
+            f"Received: weights={weights!r}"
+        )
+    return WeightsSource("random", None, int(seed), f"{_RANDOM}{int(seed)}")
+
+
+def _missing_imagenet(backbone: Backbone, why: str) -> MissingError:
+    return MissingError(
+        f"the ImageNet weights of {backbone.name} are not on this machine ({why}); they are a "
+        f"download of {backbone.weights_mb} MB from {backbone.weights_url}.",
+        code="WEIGHTS_MISSING",
+        hint="Remedies: (1) run once with a network connection; (2) put that file into "
+        f"{cache_folder()}, or name it with --weights PATH; (3) --weights random:0 runs without "
+        "ImageNet, but its features know nothing of images.",
+    )
+
+
+def _require_md5(backbone: Backbone, path: Path) -> None:
+    if backbone.weights_md5 is None:
+        return
+    digest = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+    if digest != backbone.weights_md5:
+        raise MissingError(
+            f"{path} is damaged: its MD5 is {digest}, expected {backbone.weights_md5}.",
+            code="WEIGHTS_DAMAGED",
+            hint="Delete it and run again, or give another copy with --weights PATH.",
+        )
+
+
+def _download(backbone: Backbone, path: Path) -> None:
+    prepare_folder(path.parent)
+    with temporary_path(path) as part:
+        try:
+            _fetch(backbone.weights_url, part)
+        except urllib.error.HTTPError as error:
+            raise _missing_imagenet(backbone, f"the server answered {error.code}") from error
+        except (urllib.error.URLError, TimeoutError, ConnectionError, HTTPException) as error:
+            reason = getattr(error, "reason", error)
+            raise _missing_imagenet(backbone, f"download failed: {reason}") from error
+        _require_md5(backbone, part)
+
+
+def _fetch(url: str, part: Path) -> None:
+    with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response, part.open("wb") as file:
+        while chunk := response.read(_CHUNK_BYTES):
+            file.write(chunk)
+        expected = response.headers.get("Content-Length")
+        if expected is not None and file.tell() != int(expected):
+            raise urllib.error.URLError("the connection broke off")

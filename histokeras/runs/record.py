@@ -1,0 +1,96 @@
+"""run.json and failures.csv: what a command did, with what, and how it ended."""
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from histokeras.errors import HistokerasError
+from histokeras.files import canonical_json, sha256_text, write_csv, write_json
+from histokeras.runs.environment import hardware, versions
+
+FAILURE_COLUMNS = ("slide", "stage", "code", "message", "hint")
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+
+
+def without_folders(value: Any) -> Any:
+    """Return config values with every path cut to its last part.
+
+    Outputs are passed on; the folders above them may bear names of people and projects.
+    """
+    if isinstance(value, Path):
+        return value.name
+    if isinstance(value, Mapping):
+        return {str(key): without_folders(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_folders(item) for item in value]
+    return value
+
+
+@dataclass
+class RunRecord:
+    """The record of one command, written to ``run.json`` at its start and again at its end.
+
+    Attributes:
+        command: Name of the command.
+        config: Its resolved options; paths are cut to their last part.
+        facts: What else belongs to the record: device, weights, funnel, digests, ...
+        slides: Outcome of every slide: ``slide``, ``outcome`` (done, skipped, empty, failed), ...
+    """
+
+    command: str
+    config: Mapping[str, Any]
+    facts: dict[str, Any] = field(default_factory=dict)
+    slides: list[dict[str, Any]] = field(default_factory=list)
+    started: str = field(default_factory=_now)
+
+    def write(self, folder: Path, *, status: str) -> None:
+        """Write ``run.json``.
+
+        Args:
+            folder: The output folder.
+            status: ``running``, ``done``, ``done with failures`` or ``interrupted``.
+        """
+        config = without_folders(self.config)
+        write_json(
+            folder / "run.json",
+            {
+                "command": self.command,
+                "status": status,
+                "started": self.started,
+                "ended": None if status == "running" else _now(),
+                "config": config,
+                "config_sha256": sha256_text(canonical_json(config)),
+                "versions": versions(),
+                "hardware": hardware(),
+                **without_folders(self.facts),
+                "slides": self.slides,
+            },
+        )
+
+
+def failure(slide: str, stage: str, error: Exception) -> dict[str, str]:
+    """Return the row of failures.csv for a slide that failed.
+
+    Args:
+        slide: Its slide_id.
+        stage: Where it failed: open, tile, extract, predict.
+        error: What was raised.
+    """
+    if isinstance(error, HistokerasError):
+        code, message, hint = error.code, error.message, error.hint
+    else:
+        code, message = "UNEXPECTED", f"{type(error).__name__}: {error}"
+        hint = "This looks like a bug of histokeras: please report it with this line."
+    return {"slide": slide, "stage": stage, "code": code, "message": message, "hint": hint}
+
+
+def write_failures(folder: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    """Write ``failures.csv`` (also when empty, so that an old one does not stay)."""
+    write_csv(folder / "failures.csv", pd.DataFrame(list(rows), columns=list(FAILURE_COLUMNS)))

@@ -1,0 +1,1 @@
+"""Open slides: pixels, pyramid, mpp, tissue."""

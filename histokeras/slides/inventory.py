@@ -1,0 +1,221 @@
+"""Find slides in folders, read the slide table, list what can be read."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from histokeras.errors import SlideError, TableError
+from histokeras.slides.checks import SCANNER_SUFFIXES
+from histokeras.slides.reader import open_slide
+from histokeras.tables import read_table, require_columns, row_numbers, with_standard_columns
+from histokeras.types import PATIENT_ID, SLIDE_ID
+
+FOLDER_SUFFIXES = SCANNER_SUFFIXES | {".tif", ".tiff", ".btf"}
+"""What is taken for a slide in a folder. Any other file counts where it is named itself."""
+_IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
+COLUMNS = (
+    "slide", "readable", "code", "message", "vendor", "width", "height", "levels", "mpp",
+    "mpp_source", "notes", "path",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SlideRow:
+    """What the slide table says of one slide.
+
+    Attributes:
+        mpp: Micrometres per level-0 pixel, None if the cell is empty.
+        patient_id: The patient, None if the cell is empty.
+    """
+
+    mpp: float | None = None
+    patient_id: str | None = None
+
+
+def slide_id_of(path: str | Path) -> str:
+    """Return the slide_id of a file: its name without the extension."""
+    return Path(path).stem
+
+
+def _is_slide_name(name: str) -> bool:
+    return not name.startswith(".") and Path(name).suffix.lower() in FOLDER_SUFFIXES
+
+
+def _folder_files(folder: Path, *, recursive: bool) -> Iterator[Path]:
+    def stop(error: OSError) -> None:
+        raise SlideError(
+            f"folder `{error.filename}` cannot be listed: {error.strerror}.",
+            code="SLIDE_PERMISSION",
+        ) from error
+
+    for top, folders, names in os.walk(folder, onerror=stop):
+        yield from (Path(top) / name for name in names)
+        if not recursive:
+            folders.clear()
+
+
+def find_slides(paths: Sequence[Path], *, recursive: bool = False) -> list[Path]:
+    """Find the slides among files and folders.
+
+    In folders, files with the extension of a scanner format or TIFF count; pictures (.png, .jpg)
+    lie beside slides as previews and count only when named themselves. Hidden files are left out.
+
+    Args:
+        paths: Files and folders.
+        recursive: Whether folders inside folders are searched too.
+
+    Returns:
+        The slides, sorted by path; each file once.
+
+    Raises:
+        SlideError: NO_SLIDES if there is none, SLIDE_NOT_FOUND for a path that does not exist.
+        TableError: DUPLICATE_SLIDE_ID if two files have the same name without extension.
+    """
+    found: set[Path] = set()
+    pictures = 0
+    for path in map(Path, paths):
+        if not path.is_dir():
+            _require_existing(path)
+            found.add(path)
+            continue
+        for file in _folder_files(path, recursive=recursive):
+            if _is_slide_name(file.name):
+                found.add(file)
+            pictures += file.suffix.lower() in _IMAGE_SUFFIXES
+    if not found:
+        raise _no_slides(paths, pictures, recursive=recursive)
+    slides = sorted(found)
+    _require_distinct(slides)
+    return slides
+
+
+def _require_existing(path: Path) -> None:
+    # A dangling link exists as a name: it becomes a failed slide, not a mistyped argument.
+    if not os.path.lexists(path):
+        raise SlideError(
+            f"slide `{path}`: no such file.", code="SLIDE_NOT_FOUND", hint="Check the path."
+        )
+
+
+def _no_slides(paths: Sequence[Path], pictures: int, *, recursive: bool) -> SlideError:
+    hint = "Name the files one by one, or" if recursive else "Give --recursive for subfolders, or"
+    if pictures:
+        hint = f"The {pictures} picture(s) there count only when named one by one; or"
+    return SlideError(
+        f"no slide ({' '.join(sorted(FOLDER_SUFFIXES))}) in {', '.join(map(str, paths))}.",
+        code="NO_SLIDES",
+        hint=f"{hint} check the path.",
+    )
+
+
+def _require_distinct(slides: Sequence[Path]) -> None:
+    seen: dict[str, Path] = {}
+    for path in slides:
+        other = seen.setdefault(slide_id_of(path), path)
+        if other is not path:
+            raise TableError(
+                f"two slides have the id `{slide_id_of(path)}`: {other} and {path}.",
+                code="DUPLICATE_SLIDE_ID",
+                hint="Rename one, or work on the folders one after the other.",
+            )
+
+
+def _table_slide_id(cell: str) -> str:
+    """Turn a cell (an id, a file name or a path) into a slide_id."""
+    name = cell.replace("\\", "/").rsplit("/", 1)[-1]
+    known = FOLDER_SUFFIXES | _IMAGE_SUFFIXES | {".dcm"}
+    return name[: -len(Path(name).suffix)] if Path(name).suffix.lower() in known else name
+
+
+def read_slide_table(path: Path) -> dict[str, SlideRow]:
+    """Read the table that says what you know of your slides.
+
+    Args:
+        path: A table with the column slide_id (ids, file names or paths) and any of mpp,
+            patient_id; the names of other tools are known too.
+
+    Returns:
+        What each slide_id's row says.
+
+    Raises:
+        TableError: If the column is missing, an mpp is no number, or two rows disagree.
+    """
+    table = with_standard_columns(
+        read_table(path, name="slide table"), (SLIDE_ID, PATIENT_ID, "mpp")
+    )
+    require_columns(table, (SLIDE_ID,), name=f"slide table {path}")
+    rows: dict[str, SlideRow] = {}
+    for number, cells in zip(row_numbers(table), table.to_dict("records"), strict=True):
+        slide_id = _table_slide_id(str(cells[SLIDE_ID]))
+        row = SlideRow(
+            _mpp_cell(str(cells.get("mpp", "")), path, number),
+            str(cells.get(PATIENT_ID, "")) or None,
+        )
+        if rows.setdefault(slide_id, row) != row:
+            raise TableError(
+                f"slide table {path}, row {number}: slide `{slide_id}` has another row that "
+                "says otherwise.",
+                hint="Keep one row a slide.",
+            )
+    return rows
+
+
+def _mpp_cell(cell: str, path: Path, number: int) -> float | None:
+    if not cell:
+        return None
+    try:
+        return float(cell.replace(",", "."))
+    except ValueError as error:
+        raise TableError(
+            f"slide table {path}, row {number}: `mpp` is no number. Received: {cell!r}",
+            hint="Give micrometres per pixel, such as 0.25, or leave the cell empty.",
+        ) from error
+
+
+def describe_slides(
+    paths: Sequence[Path],
+    *,
+    table: Mapping[str, SlideRow] | None = None,
+    default_mpp: float | None = None,
+) -> pd.DataFrame:
+    """List slides: readable or why not, size, levels, mpp and where it comes from.
+
+    One small window is decoded of each, since a damaged file may open well.
+
+    Args:
+        paths: The slides, as ``find_slides`` returns them.
+        table: Rows of the slide table.
+        default_mpp: What to take for slides that say nothing.
+
+    Returns:
+        One row a slide, with the columns ``COLUMNS``. A slide that cannot be used has
+        ``readable`` False and says why in ``code`` and ``message``; so has one without mpp.
+    """
+    table = table or {}
+    rows = [
+        _describe(path, table.get(slide_id_of(path), SlideRow()).mpp, default_mpp) for path in paths
+    ]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _describe(path: Path, mpp: float | None, default_mpp: float | None) -> dict[str, Any]:
+    row: dict[str, Any] = dict.fromkeys(COLUMNS)
+    row |= {"slide": slide_id_of(path), "path": str(path), "readable": False}
+    row |= {"code": "", "message": "", "notes": ""}
+    try:
+        with open_slide(path, mpp=mpp, default_mpp=default_mpp) as slide:
+            row["vendor"] = slide.vendor or "plain image"
+            row["width"], row["height"] = slide.dimensions
+            row["levels"] = slide.level_count
+            width, height = slide.dimensions
+            slide.read_region((width // 2, height // 2), 0, (min(width, 64), min(height, 64)))
+            row["mpp"], row["mpp_source"] = float(slide.mpp), slide.mpp_source
+            row["notes"] = "; ".join(slide.notes)
+            row["readable"] = True
+    except SlideError as error:
+        row["code"], row["message"] = error.code, str(error)
+    return row

@@ -1,0 +1,108 @@
+"""Open slides. The only file that knows OpenSlide."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import openslide
+from PIL import Image as PillowImage
+
+from histokeras.errors import SlideError
+from histokeras.slides.checks import (
+    may_be_plain_image,
+    require_reasonable_size,
+    require_slide_file,
+)
+from histokeras.slides.plain import open_plain
+from histokeras.slides.slide import Slide
+from histokeras.slides.source import Image, SlideSource
+
+__all__ = ["Slide", "open_slide", "openslide_version"]
+
+
+def openslide_version() -> str:
+    """Return the version of the OpenSlide C library."""
+    return str(openslide.__library_version__)
+
+
+class _OpenSlideSource:
+    """A slide that OpenSlide reads. Its label and macro images are never touched."""
+
+    def __init__(self, slide: openslide.OpenSlide) -> None:
+        self._slide = slide
+        self.properties: Mapping[str, str] = dict(slide.properties)
+        self.vendor: str | None = self.properties.get("openslide.vendor")
+        self.level_dimensions: tuple[tuple[int, int], ...] = tuple(slide.level_dimensions)
+        self.level_downsamples: tuple[float, ...] = tuple(slide.level_downsamples)
+
+    def read(self, location: tuple[int, int], level: int, size: tuple[int, int]) -> Image:
+        pixels: PillowImage.Image = self._slide.read_region(location, level, size)
+        alpha = pixels.getchannel("A")
+        if alpha.getextrema() == (255, 255):
+            return np.asarray(pixels.convert("RGB"))
+        # The colours are not premultiplied, so this is the plain mixture with white.
+        white = PillowImage.new("RGB", size, (255, 255, 255))
+        white.paste(pixels.convert("RGB"), mask=alpha)
+        return np.asarray(white)
+
+    def close(self) -> None:
+        self._slide.close()
+
+
+def _block_size(properties: Mapping[str, str]) -> tuple[int, int]:
+    """Return (width, height) of the largest stored tile, (0, 0) where OpenSlide does not say."""
+    level = 0
+    largest = (0, 0)
+    while f"openslide.level[{level}].width" in properties:
+        width = int(properties.get(f"openslide.level[{level}].tile-width", 0))
+        height = int(properties.get(f"openslide.level[{level}].tile-height", 0))
+        largest = max(largest, (width, height), key=lambda size: size[0] * size[1])
+        level += 1
+    return largest
+
+
+def _open_source(path: Path) -> SlideSource:
+    try:
+        source = _OpenSlideSource(openslide.OpenSlide(path))
+    except openslide.OpenSlideUnsupportedFormatError as error:
+        if may_be_plain_image(path):
+            return open_plain(path)
+        raise SlideError(
+            f"slide `{path.name}` cannot be opened: {error}.",
+            hint="Download it again, or convert it to a pyramidal TIFF.",
+        ) from error
+    except openslide.OpenSlideError as error:
+        raise SlideError(
+            f"slide `{path.name}` cannot be opened: {error}.",
+            hint="Download it again, or convert it to a pyramidal TIFF with JPEG tiles.",
+        ) from error
+    try:
+        require_reasonable_size(
+            source.level_dimensions[0], _block_size(source.properties), path.name
+        )
+    except SlideError:
+        source.close()
+        raise
+    return source
+
+
+def open_slide(
+    path: str | Path, *, mpp: float | None = None, default_mpp: float | None = None
+) -> Slide:
+    """Open a slide: any format that OpenSlide reads, or a plain PNG, JPEG or TIFF.
+
+    Args:
+        path: The file. What it holds decides, not its extension.
+        mpp: Micrometres per level-0 pixel if you know better than the file.
+        default_mpp: What to take if the file does not say.
+
+    Returns:
+        The open slide; use it in a ``with`` block or close it.
+
+    Raises:
+        SlideError: If it cannot be opened; the code says why. A missing mpp is no reason:
+            ``Slide.mpp`` raises when it is asked for.
+    """
+    path = Path(path)
+    require_slide_file(path)
+    return Slide(path, _open_source(path), mpp=mpp, default_mpp=default_mpp)

@@ -1,0 +1,21 @@
+"""Read and check the tables that carry data from one stage to the next."""
+
+from histokeras.tables.columns import (
+    find_column,
+    nearest_name,
+    require_columns,
+    require_disjoint_patients,
+    with_standard_columns,
+)
+from histokeras.tables.read import read_table, row_numbers, text_table
+
+__all__ = [
+    "find_column",
+    "nearest_name",
+    "read_table",
+    "require_columns",
+    "require_disjoint_patients",
+    "row_numbers",
+    "text_table",
+    "with_standard_columns",
+]

@@ -1,0 +1,1 @@
+"""Cut slides into tiles."""

@@ -1,0 +1,82 @@
+"""The manifest of a slide: what reading its tiles showed, and why none may be left."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from histokeras.tiles.grid import TileSpec
+from histokeras.tiles.plan import ANNOTATION, BACKGROUND, TilePlan
+
+_GLASS_ONLY = 0.99
+
+
+def finish_manifest(plan: TilePlan, backgrounds: Mapping[int, float]) -> pd.DataFrame:
+    """Write down what reading the candidates showed.
+
+    Args:
+        plan: The plan; it is not changed.
+        backgrounds: Background of every candidate, by row of the manifest.
+
+    Returns:
+        The manifest with ``background``, ``kept`` and ``reason`` filled in.
+
+    Raises:
+        ValueError: If a candidate was not read, or another row was.
+    """
+    rows = np.array(sorted(backgrounds), dtype=np.int64)
+    if not np.array_equal(rows, plan.candidates):
+        raise ValueError(
+            f"`backgrounds` must hold the plan's {len(plan.candidates)} candidates. "
+            f"Received: {len(rows)} rows"
+        )
+    manifest = plan.manifest.copy()
+    values = np.array([backgrounds[int(row)] for row in rows], dtype=np.float64)
+    kept = np.array([plan.keeps(value) for value in values], dtype=np.bool_)
+    manifest.loc[rows, "background"] = values
+    manifest.loc[rows, "kept"] = kept
+    manifest.loc[rows, "reason"] = np.where(kept, "", BACKGROUND)
+    return manifest
+
+
+def empty_reason(plan: TilePlan, manifest: pd.DataFrame) -> tuple[str, str] | None:
+    """Say why a slide has no kept tile.
+
+    Args:
+        plan: Its plan.
+        manifest: Its finished manifest.
+
+    Returns:
+        None if there is a kept tile; else a code (TOO_SMALL, NO_TISSUE or NO_TILES) and one
+        sentence.
+    """
+    if manifest["kept"].any():
+        return None
+    name = plan.slide.path.name
+    if manifest.empty:
+        width, height = plan.slide.dimensions
+        side = plan.choice.size_level0_px(plan.spec.size_px)
+        return "TOO_SMALL", (
+            f"slide `{name}`: {width} x {height} px hold no whole tile of {side} px "
+            f"({plan.spec.size_px} px at {plan.choice.mpp:g} um per pixel)."
+        )
+    return _no_tiles(name, plan.spec, manifest)
+
+
+def _no_tiles(name: str, spec: TileSpec, manifest: pd.DataFrame) -> tuple[str, str]:
+    background = manifest["background"].dropna()
+    if (manifest["reason"] == ANNOTATION).all():
+        return "NO_TILES", (
+            f"slide `{name}`: none of {len(manifest)} tiles lies inside the drawn regions by "
+            f"{1 - spec.max_background:.0%}."
+        )
+    if (background >= _GLASS_ONLY).all():
+        return "NO_TISSUE", (
+            f"slide `{name}`: no tissue found (tissue={spec.tissue}); "
+            f"{len(manifest)} tiles, {len(background)} read, all glass."
+        )
+    shown = ", ".join(f"{value:.2f}" for value in background.quantile([0, 0.25, 0.5, 0.75, 1]))
+    return "NO_TILES", (
+        f"slide `{name}`: none of {len(manifest)} tiles has a background of at most "
+        f"{spec.max_background:g}; quartiles of the {len(background)} read: {shown}."
+    )

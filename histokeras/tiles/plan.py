@@ -1,0 +1,235 @@
+"""Lay the grid over a slide, settle which tiles must be read, read and judge one."""
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from PIL import Image as PillowImage
+
+from histokeras.errors import ConfigError
+from histokeras.slides.geojson import MAX_MASK_PX, fill_polygons, read_polygons
+from histokeras.slides.pyramid import LevelChoice, choose_level
+from histokeras.slides.slide import Slide
+from histokeras.slides.source import Image
+from histokeras.slides.tissue import (
+    BRIGHT,
+    Coarse,
+    Mask,
+    is_cheap,
+    is_surely_glass,
+    luminance,
+    mask_share,
+    otsu_mask,
+    read_coarse,
+)
+from histokeras.tiles.grid import TileSpec, grid_origins
+from histokeras.types import SLIDE_ID
+
+MANIFEST_COLUMNS = (
+    SLIDE_ID, "x", "y", "size_px", "size_level0_px", "level", "mpp", "background", "kept", "reason",
+)  # fmt: skip
+"""Columns of a manifest: x, y and size_level0_px in level-0 pixels; mpp of the finished tile;
+background 0..1, empty where the tile was not read."""
+BACKGROUND, GLASS, MASK, ANNOTATION = "background", "glass", "mask", "annotation"
+"""Reasons: too many bright pixels; surely glass on the coarse picture (not read); too little tissue
+in Otsu's mask (not read); too little inside the drawn regions (not read)."""
+_ROUNDING = 1e-9
+
+
+def background_fraction(image: Image) -> float:
+    """Return the share of bright pixels, luminance 220 or more.
+
+    Args:
+        image: A tile at its final size, shape (height, width, 3), uint8 RGB.
+
+    Returns:
+        0 to 1.
+    """
+    grey = luminance(image)
+    return int(np.count_nonzero(grey >= BRIGHT)) / grey.size
+
+
+@dataclass(frozen=True, eq=False)
+class TilePlan:
+    """The grid of one slide, before its tiles are read.
+
+    Attributes:
+        slide: The open slide.
+        spec: How it is cut.
+        choice: Which level is read and how.
+        manifest: One row a grid tile, row by row, with ``MANIFEST_COLUMNS``; ``background`` is
+            empty and ``kept`` False as long as a tile has not been read.
+        candidates: int64, rows of the manifest that are still to be read.
+        mask_id: SHA-256 of the GeoJSON file, "" without one.
+        mask: Tissue on the whole slide, for pictures; None where it was not looked for.
+        thumbnail: The coarse picture of the slide, None where it was too costly.
+        notes: Remarks for the user; each begins with a code.
+    """
+
+    slide: Slide
+    spec: TileSpec
+    choice: LevelChoice
+    manifest: pd.DataFrame
+    candidates: npt.NDArray[np.int64]
+    mask_id: str = ""
+    mask: Mask | None = None
+    thumbnail: Image | None = None
+    notes: list[str] = field(default_factory=list)
+    origins: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), np.int64))
+
+    def read(self, row: int) -> Image:
+        """Read one tile; several threads may do so.
+
+        Args:
+            row: Row of the manifest.
+
+        Returns:
+            Shape (size_px, size_px, 3), uint8 RGB.
+
+        Raises:
+            SlideError: TILE_CORRUPT or SLIDE_TRUNCATED.
+        """
+        size, side = self.spec.size_px, self.choice.read_px(self.spec.size_px)
+        x, y = self.origins[row]
+        image = self.slide.read_region((int(x), int(y)), self.choice.level, (side, side))
+        if side == size:
+            return image
+        shrunk = PillowImage.fromarray(image).resize((size, size), PillowImage.Resampling.BOX)
+        return np.asarray(shrunk)
+
+    def judge(self, image: Image) -> tuple[float, bool, str]:
+        """Return background, whether the tile is kept, and the reason if it is not.
+
+        Args:
+            image: A tile as ``read`` returns it.
+        """
+        background = background_fraction(image)
+        kept = self.keeps(background)
+        return background, kept, "" if kept else BACKGROUND
+
+    def keeps(self, background: float) -> bool:
+        """Return whether a tile of this background, 0 to 1, is kept."""
+        return self.spec.tissue == "none" or background <= self.spec.max_background
+
+
+def plan_tiles(slide: Slide, spec: TileSpec, *, annotations: Path | None = None) -> TilePlan:
+    """Lay the grid over a slide and settle which tiles need to be read.
+
+    Only the coarse picture is read.
+
+    Args:
+        slide: An open slide.
+        spec: How to cut.
+        annotations: For ``tissue="geojson"``: the GeoJSON file, or a folder of
+            ``<slide_id>.geojson``.
+
+    Returns:
+        The plan. A slide without any candidate is no error: see ``empty_reason``.
+
+    Raises:
+        SlideError: MPP_MISSING, MPP_ABSURD, MPP_ANISOTROPIC, MAG_UNAVAILABLE, NOT_BRIGHTFIELD,
+            ANNOTATION_MISSING, ANNOTATION_UNREADABLE, TILE_CORRUPT or SLIDE_TRUNCATED.
+        ConfigError: If ``annotations`` and ``spec.tissue`` do not fit together.
+    """
+    if (spec.tissue == "geojson") != (annotations is not None):
+        raise ConfigError(
+            "`annotations` belongs to tissue='geojson', which cannot do without it. "
+            f"Received: tissue={spec.tissue!r}, annotations={annotations}"
+        )
+    choice = choose_level(
+        slide.mpp,
+        slide.level_downsamples,
+        spec.mpp,
+        tolerance=spec.mpp_tolerance,
+        name=slide.path.name,
+    )
+    size0 = choice.size_level0_px(spec.size_px)
+    step0 = choice.size_level0_px(spec.size_px - spec.overlap_px)
+    origins = grid_origins(slide.dimensions, size0, step0)
+    notes = list(slide.notes)
+    coarse = None
+    if spec.tissue == "otsu" or is_cheap(slide, choice.downsample):
+        coarse = read_coarse(slide)
+    reasons, mask, mask_id = _reasons(slide, spec, coarse, origins, size0, annotations)
+    manifest = _manifest(slide, spec, choice, origins, reasons)
+    return TilePlan(
+        slide=slide,
+        spec=spec,
+        choice=choice,
+        manifest=manifest,
+        candidates=np.flatnonzero(reasons == ""),
+        mask_id=mask_id,
+        mask=mask,
+        thumbnail=None if coarse is None else coarse.image,
+        notes=notes,
+        origins=origins,
+    )
+
+
+def _reasons(
+    slide: Slide,
+    spec: TileSpec,
+    coarse: Coarse | None,
+    origins: npt.NDArray[np.int64],
+    size0: int,
+    annotations: Path | None,
+) -> tuple[npt.NDArray[np.str_], Mask | None, str]:
+    """Return why each tile need not be read ("" if it must), the mask, and the mask's id."""
+    reasons = np.full(len(origins), "", dtype="<U10")
+    mask, mask_id = None, ""
+    if coarse is not None:
+        mask = luminance(coarse.image) < BRIGHT
+    if spec.tissue == "otsu" and coarse is not None:
+        mask = otsu_mask(coarse.image)
+        share = mask_share(mask, coarse.boxes(origins, size0))
+        reasons[share < 1 - spec.max_background - _ROUNDING] = MASK
+    if spec.tissue in ("luminance", "geojson") and coarse is not None:
+        boxes = coarse.boxes(origins, size0)
+        reasons[is_surely_glass(coarse, boxes, spec.max_background)] = GLASS
+    if annotations is not None:
+        mask, share, mask_id = _drawn(slide, annotations, origins, size0)
+        reasons[share < 1 - spec.max_background - _ROUNDING] = ANNOTATION
+    return reasons, mask, mask_id
+
+
+def _drawn(
+    slide: Slide, annotations: Path, origins: npt.NDArray[np.int64], size0: int
+) -> tuple[Mask, npt.NDArray[np.float64], str]:
+    """Return the mask of the drawn regions, each tile's share of it, and the file's digest."""
+    path = annotations / f"{slide.slide_id}.geojson" if annotations.is_dir() else annotations
+    polygons = read_polygons(path)
+    width, height = slide.dimensions
+    # Fine enough for 1/32 of a tile's side, within a limit of memory.
+    scale = max(1.0, size0 / 32, (width * height / MAX_MASK_PX) ** 0.5)
+    mask_width, mask_height = max(1, round(width / scale)), max(1, round(height / scale))
+    exact = (width / mask_width, height / mask_height)
+    mask = fill_polygons(polygons, (mask_height, mask_width), exact)
+    boxes = np.hstack([origins, origins + size0]) / np.array([*exact, *exact])
+    return mask, mask_share(mask, boxes), hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _manifest(
+    slide: Slide,
+    spec: TileSpec,
+    choice: LevelChoice,
+    origins: npt.NDArray[np.int64],
+    reasons: npt.NDArray[np.str_],
+) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            SLIDE_ID: pd.Series([slide.slide_id] * len(origins), dtype=str),
+            "x": origins[:, 0],
+            "y": origins[:, 1],
+            "size_px": np.int64(spec.size_px),
+            "size_level0_px": np.int64(choice.size_level0_px(spec.size_px)),
+            "level": np.int64(choice.level),
+            "mpp": float(choice.mpp),
+            "background": np.nan,
+            "kept": False,
+            "reason": pd.Series(reasons.tolist(), dtype=str),
+        },
+        columns=list(MANIFEST_COLUMNS),
+    )

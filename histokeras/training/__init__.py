@@ -1,0 +1,1 @@
+"""Fit heads and predict with them."""

@@ -1,0 +1,355 @@
+"""``fit-head`` as a whole: labels, patients and split to features; heads, predictions, figures."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from histokeras.analysis.bootstrap import N_RESAMPLES
+from histokeras.analysis.collect import Predictions
+from histokeras.analysis.evaluate import default_positive
+from histokeras.analysis.units import EvaluationConfig
+from histokeras.cohort.join import Joined, join_labels
+from histokeras.cohort.labels import Cohort, read_cohort
+from histokeras.cohort.split import SHARES, split_units
+from histokeras.cohort.split_file import read_split, split_text
+from histokeras.cohort.split_table import Split, apply_split
+from histokeras.errors import ConfigError, FeatureError
+from histokeras.features.index import FeatureIndex, index_features
+from histokeras.files import (
+    canonical_json,
+    prepare_folder,
+    sha256_text,
+    write_csv,
+    write_json,
+    write_text,
+)
+from histokeras.models.model_file import write_head
+from histokeras.runs.record import RunRecord, write_failures
+from histokeras.slides.inventory import read_slide_table
+from histokeras.training.head import FittedHead, HeadConfig, Labelled, fit_classifier
+from histokeras.training.results import Predicted, figures, write_predictions, write_tables
+from histokeras.training.rows import TileRows, tile_rows
+from histokeras.training.vectors import open_vectors
+from histokeras.types import LABEL, SPLIT, SPLITS
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitJob:
+    """What to learn from what.
+
+    Attributes:
+        features: Folder of feature files.
+        labels: Table of labels; None for those the ready-made tiles came with.
+        target: Its column.
+        positive: Of two classes the positive one.
+        slide_table: Table with slide_id and patient_id.
+        split: A split file; None to split here.
+        shares: Percent of train, val and test, if split here.
+        folds: Number of folds for cross-validation, if split here.
+        stratify: Further columns to balance, if split here.
+        patients_unknown: Accept slides or tiles without patients.
+        head: Which head, how trained.
+        memory_gb: Features beyond this are streamed.
+        n_resamples: Resamples behind each interval.
+    """
+
+    features: Path
+    labels: Path | None = None
+    target: str = LABEL
+    positive: str | None = None
+    slide_table: Path | None = None
+    split: Path | None = None
+    shares: tuple[float, float, float] = SHARES
+    folds: int | None = None
+    stratify: Sequence[str] = ()
+    patients_unknown: bool = False
+    head: HeadConfig = field(default_factory=HeadConfig)
+    memory_gb: float = 4.0
+    n_resamples: int = N_RESAMPLES
+
+
+@dataclass(frozen=True)
+class Study:
+    """Features, labels and split, joined: all that fitting needs.
+
+    Attributes:
+        index: The feature files.
+        cohort: The labels.
+        joined: Slides or tiles with patient and label.
+        split: Who is on which side.
+        dropped: Every row, slide or tile that is not used, with the reason.
+        fingerprint: SHA-256 over features, labels, split and settings.
+    """
+
+    index: FeatureIndex
+    cohort: Cohort
+    joined: Joined
+    split: Split
+    dropped: pd.DataFrame
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One fitted head and its history; ``number`` is None without cross-validation."""
+
+    number: int | None
+    fitted: FittedHead
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a fit gave.
+
+    Attributes:
+        folds: One head, or one a fold.
+        predictions: Slides and patients, of the test folds with cross-validation.
+        metrics: What stands in metrics.json.
+    """
+
+    folds: Sequence[Fold]
+    predictions: Predictions
+    metrics: dict[str, Any]
+
+
+def prepare_study(job: FitJob) -> Study:
+    """Read labels, join them to the features and split the patients.
+
+    Args:
+        job: What to learn.
+
+    Raises:
+        TableError: If tables do not fit each other or the features.
+        LeakageError: If a patient lies on two sides of the split.
+        FeatureError: If the features do not belong together.
+        ConfigError: If options contradict each other.
+    """
+    index = index_features(job.features)
+    source: Any = job.labels if job.labels is not None else index.own_labels()
+    cohort = read_cohort(source, target=job.target if job.labels is not None else LABEL)
+    patients = {}
+    if job.slide_table is not None:
+        rows = read_slide_table(job.slide_table)
+        patients = {name: row.patient_id for name, row in rows.items() if row.patient_id}
+    joined = join_labels(
+        index.units(),
+        cohort,
+        slide_patients=patients,
+        slides=_slides_without_features(job.features, index),
+        patients_unknown=job.patients_unknown,
+    )
+    split = _split(job, joined)
+    _, outside = apply_split(joined.units, split, 0 if split.folds else None)
+    text = canonical_json(
+        {
+            "features": index.digest,
+            "labels": sha256_text(joined.units.to_csv(index=False)),
+            "split": split.digest,
+            "head": job.head.as_dict(),
+            "positive": job.positive,
+            "n_resamples": job.n_resamples,
+        }
+    )
+    dropped = pd.concat([joined.dropped, outside], ignore_index=True)
+    return Study(index, cohort, joined, split, dropped, sha256_text(text))
+
+
+def _slides_without_features(folder: Path, index: FeatureIndex) -> list[str]:
+    path = folder / "run.json"
+    if index.tiles is not None or not path.is_file():
+        return []
+    known = json.loads(path.read_text(encoding="utf-8")).get("slides", [])
+    return sorted({row["slide"] for row in known} - set(index.names))
+
+
+def _split(job: FitJob, joined: Joined) -> Split:
+    if job.split is not None:
+        if job.folds is not None:
+            raise ConfigError("`--split` and `--cv` exclude each other: a split file has its folds.")
+        split = read_split(job.split)
+        if split.note and not job.patients_unknown:
+            raise ConfigError(
+                f"the split {job.split.name} is {split.note}.",
+                code="PATIENT_UNKNOWN",
+                hint="Make one by patient, or accept it with --patients-unknown.",
+            )
+        return split
+    return split_units(
+        joined,
+        target=job.target,
+        shares=job.shares,
+        seed=job.head.fit.seed,
+        stratify=tuple(job.stratify),
+        folds=job.folds,
+    )
+
+
+def fit_study(study: Study, job: FitJob, folder: Path | None = None) -> FitResult:
+    """Fit the head, or one a fold, predict every tile and compute the figures.
+
+    Args:
+        study: From :func:`prepare_study`.
+        job: What to learn.
+        folder: Where to write heads and predictions; None to write nothing.
+    """
+    classes = study.cohort.classes
+    positive = job.positive or default_positive(classes)
+    note = study.joined.note or study.split.note
+    folds: list[Fold] = []
+    parts: list[tuple[TileRows, np.ndarray[Any, Any]]] = []
+    for number in range(study.split.folds) if study.split.folds else [None]:
+        placed, _ = apply_split(study.joined.units, study.split, number)
+        rows = tile_rows(study.index, placed, {name: i for i, name in enumerate(classes)})
+        fitted = _fit_fold(study, job, rows, number)
+        scored = rows if number is None else rows.on_side("test")
+        vectors = open_vectors(
+            scored.parts(study.index), study.index.n_features, memory_gb=job.memory_gb
+        )
+        parts.append((scored, fitted.predict_proba(vectors)))
+        folds.append(Fold(number, fitted))
+        if folder is not None:
+            _write_fold(folder, study, job, folds[-1], positive, note)
+    predicted = _pooled(parts, classes, patient_safe=not note)
+    predictions = predicted.collect(keep_tiles=study.cohort.level == "tile")
+    present = set(predicted.rows.units[SPLIT])
+    config = EvaluationConfig(
+        n_resamples=job.n_resamples,
+        seed=job.head.fit.seed,
+        splits=tuple(side for side in reversed(SPLITS[1:]) if side in present),
+        patient_safe=not note,
+    )
+    metrics = figures(
+        predictions, study.cohort.level, positive=positive, note=note, config=config
+    )
+    if folder is not None:
+        write_predictions(folder, study.index, predicted)
+    return FitResult(folds, predictions, metrics)
+
+
+def _fit_fold(study: Study, job: FitJob, rows: TileRows, number: int | None) -> FittedHead:
+    sides = {}
+    for side in ("train", "val"):
+        part = rows.on_side(side)
+        vectors = open_vectors(
+            part.parts(study.index), study.index.n_features, memory_gb=job.memory_gb
+        )
+        sides[side] = Labelled(vectors, part.target)
+    fit = dataclasses.replace(job.head.fit, seed=job.head.fit.seed + (number or 0))
+    config = dataclasses.replace(job.head, fit=fit)
+    return fit_classifier(sides["train"], sides["val"], study.cohort.classes, config)
+
+
+def _pooled(
+    parts: Sequence[tuple[TileRows, Any]], classes: Sequence[str], *, patient_safe: bool
+) -> Predicted:
+    """Pool the test predictions of all folds, each tile once, in the order of the files."""
+    units = [rows.units for rows, _ in parts]
+    offsets = np.cumsum([0, *(len(table) for table in units)])
+    file, row, unit, target = (
+        np.concatenate([getattr(rows, name) for rows, _ in parts])
+        for name in ("file", "row", "unit", "target")
+    )
+    unit = unit + np.repeat(offsets[:-1], [len(rows) for rows, _ in parts])
+    order = np.lexsort((row, file))
+    pooled = TileRows(
+        file[order], row[order], unit[order], target[order], pd.concat(units, ignore_index=True)
+    )
+    probabilities = np.concatenate([values for _, values in parts])[order]
+    return Predicted(pooled, probabilities, classes, patient_safe)
+
+
+def _write_fold(
+    folder: Path, study: Study, job: FitJob, fold: Fold, positive: str | None, note: str
+) -> None:
+    place = folder if fold.number is None else folder / "folds" / str(fold.number)
+    prepare_folder(place)
+    write_csv(place / "history.csv", fold.fitted.history)
+    card = {
+        "head": job.head.head,
+        "n_features": study.index.n_features,
+        "classes": list(fold.fitted.classes),
+        "positive": positive,
+        "target": job.target,
+        "level": study.cohort.level,
+        "note": note,
+        "features": study.index.settings,
+        "training": job.head.as_dict(),
+        "split_sha256": study.split.digest,
+        "fold": fold.number,
+    }
+    write_head(place / "head", fold.fitted.model, card)
+
+
+def run_fit(
+    job: FitJob, study: Study, folder: Path, *, config: dict[str, Any], overwrite: bool = False
+) -> dict[str, Any] | None:
+    """Fit a study into a run folder.
+
+    Args:
+        job: What to learn.
+        study: From :func:`prepare_study`.
+        folder: The run folder.
+        config: The resolved options, for run.json.
+        overwrite: Whether another run may be replaced.
+
+    Returns:
+        The figures; None if this very run stands there already, finished.
+
+    Raises:
+        FeatureError: If another run stands there (CONFIG_MISMATCH).
+        OutputError: If it cannot be written.
+    """
+    if not overwrite and _is_done(folder, study.fingerprint):
+        return None
+    prepare_folder(folder)
+    record = RunRecord("fit-head", config)
+    record.facts = {
+        "fingerprint": study.fingerprint,
+        "note": study.joined.note or study.split.note,
+        "features": {"settings": study.index.settings, "sha256": study.index.digest},
+        "labels": {"level": study.cohort.level, "classes": list(study.cohort.classes)},
+        "split": {"signed": study.split.signed, "sha256": study.split.digest, **study.split.meta},
+        "funnel": study.joined.funnel,
+        "n_dropped": len(study.dropped),
+    }
+    record.slides = [
+        {"slide": name, "outcome": "used" if name in set(study.joined.units.get("slide_id", ()))
+         else "dropped", "tiles": n}
+        for name, n in zip(study.index.names, study.index.n_tiles, strict=True)
+    ] if study.index.tiles is None else []  # fmt: skip
+    record.write(folder, status="running")
+    write_csv(folder / "dropped.csv", study.dropped)
+    write_failures(folder, [])
+    write_text(folder / "split.csv", split_text(study.split))
+    status = "interrupted"
+    try:
+        result = fit_study(study, job, folder)
+        write_tables(folder, result.predictions)
+        write_json(folder / "metrics.json", result.metrics)
+        status = "done"
+    finally:
+        record.write(folder, status=status)
+    return result.metrics
+
+
+def _is_done(folder: Path, fingerprint: str) -> bool:
+    path = folder / "run.json"
+    if not path.is_file():
+        return False
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    if known.get("fingerprint") != fingerprint:
+        raise FeatureError(
+            f"{folder} holds another run (other features, labels, split or options).",
+            code="CONFIG_MISMATCH",
+            hint="Choose a new output folder, or give --overwrite.",
+        )
+    return bool(known.get("status") == "done") and (folder / "metrics.json").is_file()

@@ -1,0 +1,162 @@
+"""Fit a top-up head on bottleneck features, and predict with it."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from histokeras.analysis.metrics import (
+    balanced_accuracy,
+    confusion_matrix,
+    log_loss,
+    macro_auc,
+    predicted_classes,
+)
+from histokeras.errors import ConfigError, TableError
+from histokeras.models.catalog import HEAD_NAMES
+from histokeras.models.heads import build_head
+from histokeras.training.loop import Batch, FitConfig, fit
+from histokeras.training.vectors import Vectors, mean_and_variance
+
+CLASS_WEIGHTS = ("balanced", "none")
+_PREDICT_ROWS = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadConfig:
+    """Which head, and how it is trained.
+
+    Attributes:
+        head: ``linear``, ``mlp`` or ``write-up``.
+        class_weight: ``balanced`` (each class weighs the same in the loss) or ``none``.
+        fit: Epochs, rate, seed.
+    """
+
+    head: str = "mlp"
+    class_weight: str = "balanced"
+    fit: FitConfig = field(default_factory=FitConfig)
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("head", HEAD_NAMES), ("class_weight", CLASS_WEIGHTS)):
+            if getattr(self, name) not in allowed:
+                raise ConfigError(
+                    f"`{name}` must be one of {', '.join(allowed)}. "
+                    f"Received: {name}={getattr(self, name)!r}"
+                )
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the settings as plain values."""
+        return {"head": self.head, "class_weight": self.class_weight, **asdict(self.fit)}
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Vectors and the number of the class of each, int32 ``(n,)``."""
+
+    vectors: Vectors
+    targets: npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class FittedHead:
+    """A trained head.
+
+    Attributes:
+        model: ``(n, n_features) -> (n, n_classes)`` probabilities.
+        classes: The class of each output, sorted.
+        history: One row an epoch.
+    """
+
+    model: keras.Model
+    classes: tuple[str, ...]
+    history: pd.DataFrame
+
+    def predict_proba(self, vectors: Vectors) -> npt.NDArray[np.float32]:
+        """Return the probabilities of vectors, float32 ``(n, n_classes)``, in their order."""
+        return predict_probabilities(self.model, vectors)
+
+
+def fit_classifier(
+    train: Labelled, val: Labelled, classes: Sequence[str], config: HeadConfig | None = None
+) -> FittedHead:
+    """Train a head on ``train``, stopping early on ``val``.
+
+    Args:
+        train: What is learned.
+        val: What decides when to stop; never learned.
+        classes: Names of the classes, in the order of their numbers.
+        config: The defaults if None.
+
+    Returns:
+        The head with the weights of its best epoch.
+
+    Raises:
+        TableError: If a class has no training tile, or there is no validation tile.
+    """
+    config = config or HeadConfig()
+    counts = np.bincount(train.targets, minlength=len(classes))
+    absent = [name for name, count in zip(classes, counts, strict=True) if not count]
+    if absent or not len(val.targets):
+        what = f"class(es) {', '.join(absent)} in train" if absent else "tiles in val"
+        raise TableError(
+            f"there are no {what}.",
+            code="SPLIT_IMPOSSIBLE",
+            hint="Split anew with `histokeras split`, or check which slides have features.",
+        )
+    keras.utils.set_random_seed(config.fit.seed)
+    mean, variance = mean_and_variance(train.vectors)
+    model = build_head(
+        config.head, train.vectors.n_features, len(classes), mean=mean, variance=variance
+    )
+    weight = np.ones(len(classes), np.float32)
+    if config.class_weight == "balanced":
+        weight = (len(train.targets) / (len(classes) * counts)).astype(np.float32)
+
+    def batches(epoch: int) -> Iterator[Batch]:
+        # Order depends on (seed, epoch) alone, so that epoch 7 is the same after any history.
+        rng = np.random.default_rng((config.fit.seed, epoch))
+        for positions, matrix in train.vectors.batches(config.fit.batch_size, rng):
+            targets = train.targets[positions]
+            yield matrix, targets, weight[targets]
+
+    def validate(model: keras.Model) -> dict[str, float]:
+        probabilities = predict_probabilities(model, val.vectors)
+        return _validation_figures(val.targets, probabilities, weight)
+
+    steps = math.ceil(len(train.targets) / config.fit.batch_size)
+    history = fit(model, batches, (steps, train.vectors.n_features), validate, config.fit)
+    return FittedHead(model, tuple(classes), history)
+
+
+def _validation_figures(
+    targets: npt.NDArray[np.int32],
+    probabilities: npt.NDArray[np.float32],
+    weight: npt.NDArray[np.float32],
+) -> dict[str, float]:
+    confusion = confusion_matrix(targets, predicted_classes(probabilities), probabilities.shape[1])
+    return {
+        "val_loss": float(log_loss(targets, probabilities, weights=weight[targets])),
+        "val_balanced_accuracy": float(balanced_accuracy(confusion)),
+        "val_auc": float(macro_auc(targets, probabilities)),
+    }
+
+
+def predict_probabilities(model: keras.Model, vectors: Vectors) -> npt.NDArray[np.float32]:
+    """Return class probabilities.
+
+    Args:
+        model: A head.
+        vectors: ``n`` vectors.
+
+    Returns:
+        float32 ``(n, n_classes)``, in the order of the vectors.
+    """
+    n_classes = int(model.output_shape[-1])
+    probabilities = np.empty((len(vectors), n_classes), np.float32)
+    for positions, matrix in vectors.batches(_PREDICT_ROWS):
+        probabilities[positions] = keras.ops.convert_to_numpy(model(matrix, training=False))
+    return probabilities

@@ -1,0 +1,122 @@
+"""The one training loop: epochs in a seeded order, validation by ``analysis``, early stopping."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import tensorflow as tf
+
+from histokeras.errors import ConfigError
+
+Batch = tuple[npt.NDArray[Any], npt.NDArray[np.int32], npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitConfig:
+    """How to train.
+
+    Attributes:
+        epochs: Largest number of passes over the training data.
+        batch_size: Items a step.
+        learning_rate: Of Adam.
+        patience: Epochs without a lower validation loss after which training stops; the weights
+            of the best epoch are kept.
+        seed: Of initial weights, order and dropout.
+    """
+
+    epochs: int = 100
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    patience: int = 10
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "patience"):
+            if getattr(self, name) < 1:
+                raise ConfigError(
+                    f"`{name}` must be at least 1. Received: {name}={getattr(self, name)}"
+                )
+        if not self.learning_rate > 0:
+            raise ConfigError(
+                f"`learning_rate` must be above 0. Received: learning_rate={self.learning_rate}"
+            )
+
+
+class _Clock(keras.callbacks.Callback):
+    """Tells the data which epoch it is: order depends on (seed, epoch) and on nothing before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.epoch = 0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self.epoch = epoch
+
+
+class _Validation(keras.callbacks.Callback):
+    """Adds our own validation figures to the logs, before early stopping reads them."""
+
+    def __init__(self, validate: Callable[[keras.Model], dict[str, float]]) -> None:
+        super().__init__()
+        self._validate = validate
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if logs is not None:
+            logs.update(self._validate(self.model))
+
+
+def fit(
+    model: keras.Model,
+    batches: Callable[[int], Iterator[Batch]],
+    shape: tuple[int, int],
+    validate: Callable[[keras.Model], dict[str, float]],
+    config: FitConfig,
+) -> pd.DataFrame:
+    """Train a classifier in place and leave it with the weights of its best epoch.
+
+    Args:
+        model: ``(batch, n_features) -> (batch, n_classes)`` probabilities; compiled here.
+        batches: Given the epoch, yields inputs, integer targets and sample weights.
+        shape: Number of batches an epoch, and the width of the inputs.
+        validate: Given the model, returns figures of the validation data; must hold ``val_loss``.
+        config: How to train.
+
+    Returns:
+        One row an epoch: ``epoch`` (from 1), ``loss``, ``accuracy``, what ``validate`` returned,
+        and ``best`` (whether its weights were kept).
+    """
+    clock, (steps, n_features) = _Clock(), shape
+    spec = (
+        tf.TensorSpec((None, n_features), tf.float32),
+        tf.TensorSpec((None,), tf.int32),
+        tf.TensorSpec((None,), tf.float32),
+    )
+    dataset = (
+        tf.data.Dataset.from_generator(lambda: batches(clock.epoch), output_signature=spec)
+        # Without a known length Keras takes the end of the first epoch for a failure.
+        .apply(tf.data.experimental.assert_cardinality(steps))
+        .prefetch(2)
+    )
+    model.compile(
+        optimizer=keras.optimizers.Adam(config.learning_rate),
+        loss="sparse_categorical_crossentropy",
+        weighted_metrics=["accuracy"],
+    )
+    stopping = keras.callbacks.EarlyStopping(
+        monitor="val_loss", mode="min", patience=config.patience, restore_best_weights=True
+    )
+    history = model.fit(
+        dataset,
+        epochs=config.epochs,
+        callbacks=[clock, _Validation(validate), stopping],
+        shuffle=False,
+        verbose=0,
+    )
+    table = pd.DataFrame(history.history)
+    table.insert(0, "epoch", np.arange(1, len(table) + 1))
+    table["best"] = table["epoch"] == stopping.best_epoch + 1
+    return table

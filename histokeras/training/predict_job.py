@@ -1,0 +1,197 @@
+"""``predict`` as a whole: a run's own features of new slides, its head or heads, tables."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from histokeras.analysis.collect import Predictions
+from histokeras.cohort.patients import PatientFinder
+from histokeras.errors import ConfigError, FeatureError, MissingError
+from histokeras.features.index import FeatureIndex
+from histokeras.features.job import ExtractJob
+from histokeras.features.settings import require_same_settings
+from histokeras.models.model_file import read_card, read_head
+from histokeras.tiles.grid import TileSpec
+from histokeras.training.head import predict_probabilities
+from histokeras.training.results import Predicted
+from histokeras.training.rows import tile_rows
+from histokeras.training.vectors import open_vectors
+from histokeras.types import LABEL, PATIENT_ID, SLIDE_ID, SPLIT, TILE, Mpp
+
+_TILE = "tile_"
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """The heads of a run: one, or one a fold, whose probabilities are averaged.
+
+    Attributes:
+        card: Card of the (first) head.
+        folders: Folders of the heads.
+    """
+
+    card: Mapping[str, Any]
+    folders: Sequence[Path]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Classes in the order of the outputs."""
+        return tuple(self.card["classes"])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """How its features were made."""
+        return dict(self.card.get("features") or {})
+
+
+def open_run(run: Path) -> TrainedRun:
+    """Read the card of a run.
+
+    Args:
+        run: What ``fit-head -o`` was given.
+
+    Raises:
+        FeatureError: If it holds no head, or its folds differ in classes or features.
+    """
+    folds = sorted(run.glob("folds/[0-9]*/head"), key=lambda path: int(path.parent.name))
+    folders = folds or [run / "head"]
+    cards = [read_card(folder) for folder in folders]
+    for card in cards[1:]:
+        if any(card.get(key) != cards[0].get(key) for key in ("classes", "features", "n_features")):
+            raise FeatureError(f"the folds of {run} do not belong together.", code="CLASS_MISMATCH")
+    return TrainedRun(cards[0], folders)
+
+
+def extract_job_of(
+    run: TrainedRun, inputs: Sequence[Path], output: Path, *, weights: str | None = None, **slides: Any
+) -> ExtractJob:
+    """Return the extraction that a run's new slides need: its own network, tiles and weights.
+
+    Args:
+        run: The run.
+        inputs: Slides or folders.
+        output: Where the features go.
+        weights: Path of the weights file, if the run used one.
+        slides: ``slide_table``, ``default_mpp``, ``recursive``, ``annotations``.
+
+    Raises:
+        FeatureError: If the run was made on foreign features or ready-made tiles.
+        MissingError: If the run used a weights file and none is given.
+    """
+    settings = run.settings
+    if not settings:
+        raise FeatureError(
+            "this run was made on features of another tool; histokeras cannot extract the same.",
+            code="CONFIG_MISMATCH",
+            hint="Extract them with that tool and give their folder.",
+        )
+    source = weights or settings["weights"]
+    if source == "file":
+        raise MissingError(
+            "this run's features were made with a weights file "
+            f"(sha256 {settings['weights_sha256'][:12]}...).",
+            code="WEIGHTS_MISSING",
+            hint="Give that file again with --weights PATH.",
+        )
+    tile = {
+        key.removeprefix(_TILE): value for key, value in settings.items() if key.startswith(_TILE)
+    }
+    spec = TileSpec(**{**tile, "mpp": Mpp(tile.get("mpp", 0.5))})
+    ready_made = bool(settings["ready_made"])
+    return ExtractJob(
+        inputs=inputs,
+        output=output,
+        backbone=settings["backbone"],
+        weights=source,
+        spec=spec,
+        size_px=spec.size_px,
+        ready_made=ready_made,
+        precision=settings["precision"],
+        compute_batch=settings["compute_batch"],
+        dtype=settings["dtype"],
+        **slides,
+    )
+
+
+def require_fitting(run: TrainedRun, settings: Mapping[str, Any], *, where: str) -> None:
+    """Refuse features that the run's head was not trained on.
+
+    Raises:
+        FeatureError: Naming what differs.
+    """
+    require_same_settings(
+        settings,
+        run.settings,
+        where=where,
+        hint="Extract them as the run did: `histokeras predict RUN SLIDES` does so by itself.",
+    )
+
+
+def predict_index(
+    run: TrainedRun,
+    index: FeatureIndex,
+    *,
+    slide_patients: Mapping[str, str] | None = None,
+    memory_gb: float = 4.0,
+) -> tuple[Predicted, Predictions]:
+    """Predict every tile of some features.
+
+    Args:
+        run: The run.
+        index: Features made as the run's own.
+        slide_patients: slide_id to patient_id; TCGA barcodes are known without.
+        memory_gb: Features beyond this are streamed.
+
+    Returns:
+        The tiles with their probabilities; slides and patients.
+
+    Raises:
+        FeatureError: If the features are of another kind.
+    """
+    require_fitting(run, index.settings, where="these features were")
+    if index.n_features != run.card["n_features"]:
+        raise FeatureError(
+            f"the head expects {run.card['n_features']} features a tile, these have "
+            f"{index.n_features}.",
+            code="DIM_MISMATCH",
+        )
+    units = index.units().copy()
+    finder = PatientFinder([units], slide_patients or {})
+    units[PATIENT_ID] = [
+        row.get(PATIENT_ID) or finder.of_tile(row.get(TILE, ""), row[SLIDE_ID])
+        for row in units.to_dict("records")
+    ]
+    units = units.assign(**{LABEL: "", SPLIT: ""})
+    rows = tile_rows(index, units, {})
+    vectors = open_vectors(rows.parts(index), index.n_features, memory_gb=memory_gb)
+    heads = [read_head(folder)[0] for folder in run.folders]
+    mean = _mean([predict_probabilities(head, vectors) for head in heads])
+    keras.backend.clear_session()
+    predicted = Predicted(rows, mean, run.classes)
+    return predicted, predicted.collect(keep_tiles=False)
+
+
+def _mean(parts: Sequence[Any]) -> Any:
+    return parts[0] if len(parts) == 1 else np.mean(parts, axis=0, dtype=np.float64).astype("f4")
+
+
+def is_feature_input(inputs: Sequence[Path]) -> bool:
+    """Tell whether the inputs are features: one ``.h5`` file, or one folder that holds some.
+
+    Raises:
+        ConfigError: If features and slides are mixed, or there are several feature folders.
+    """
+    found = [
+        path.suffix == ".h5"
+        or (path.is_dir() and (any(path.glob("features/*.h5")) or any(path.glob("*.h5"))))
+        for path in inputs
+    ]
+    if not any(found):
+        return False
+    if len(inputs) > 1:
+        raise ConfigError("give slides, or one folder of features, but not both or several.")
+    return True

@@ -1,0 +1,108 @@
+import random
+from collections import Counter
+from fractions import Fraction
+
+import pytest
+
+from histokeras.cohort.allocate import Group, allocate
+from histokeras.errors import TableError
+
+SHARES = [Fraction(70, 100), Fraction(15, 100), Fraction(15, 100)]
+
+
+def groups_of(**sizes: int) -> list[Group]:
+    return [Group(f"{name}{i}", (name,)) for name, n in sizes.items() for i in range(n)]
+
+
+def counts(groups: list[Group], sides: dict[str, int]) -> dict[str, list[int]]:
+    found = Counter((label, sides[group.id]) for group in groups for label in group.labels)
+    labels = {label for label, _ in found}
+    return {label: [found[label, side] for side in range(3)] for label in sorted(labels)}
+
+
+def test_each_class_gets_its_exact_shares() -> None:
+    groups = groups_of(a=60, b=40)
+
+    assert counts(groups, allocate(groups, SHARES, seed=0)) == {"a": [42, 9, 9], "b": [28, 6, 6]}
+
+
+def test_rounding_is_carried_over_so_that_totals_hold() -> None:
+    # 40 classes of 5: plain rounding gives each 4/1/0 (80 % train); carried over, 140/30/30.
+    groups = groups_of(**{f"c{i:02d}_": 5 for i in range(40)})
+
+    sides = Counter(allocate(groups, SHARES, seed=0).values())
+
+    assert abs(sides[0] - 140) <= 5
+    assert abs(sides[1] - 30) <= 5
+
+
+def test_every_class_stands_on_every_side() -> None:
+    groups = groups_of(a=30, rare=3)
+
+    assert counts(groups, allocate(groups, SHARES, seed=0))["rare"] == [1, 1, 1]
+
+
+def test_a_class_with_too_few_patients_shows_the_counts() -> None:
+    with pytest.raises(TableError, match=r"\['rare'\] have fewer.*a: 30, rare: 2") as caught:
+        allocate(groups_of(a=30, rare=2), SHARES, seed=0)
+    assert caught.value.code == "SPLIT_IMPOSSIBLE"
+    with pytest.raises(TableError, match=r"2 patient\(s\) cannot be put on 3 sides"):
+        allocate([Group("p1"), Group("p2")], SHARES, seed=0)
+
+
+def test_a_class_that_only_stands_in_mixed_patients_is_moved_too() -> None:
+    groups = [
+        *groups_of(a=20, b=20),
+        *[Group(f"m{i}", ("a", "rare")) for i in range(2)],
+        Group("m2", ("b", "rare")),
+    ]
+
+    assert counts(groups, allocate(groups, SHARES, seed=0))["rare"] == [1, 1, 1]
+
+
+def test_labels_that_block_each_other_are_an_error() -> None:
+    groups = [
+        Group("1", ("a", "b")),
+        Group("2", ("a", "c")),
+        Group("3", ("b", "c")),
+        Group("4", ("a",)),
+        Group("5", ("b", "c")),
+    ]
+    # Three sides, and b and c bound together in 3 and 5: whatever comes out is whole or refused.
+    try:
+        found = counts(groups, allocate(groups, SHARES, seed=0))
+    except TableError as error:
+        assert error.code == "SPLIT_IMPOSSIBLE"
+    else:
+        assert all(min(numbers) >= 1 for numbers in found.values())
+
+
+def test_the_order_of_the_groups_does_not_matter_and_the_seed_does() -> None:
+    groups = [Group(f"p{i}", ("ab"[i % 2],), (f"s{i % 5}", f"t{i % 3}")) for i in range(200)]
+    shuffled = random.Random(0).sample(groups, len(groups))
+
+    assert allocate(groups, SHARES, seed=3) == allocate(shuffled, SHARES, seed=3)
+    assert allocate(groups, SHARES, seed=3) != allocate(groups, SHARES, seed=4)
+
+
+def test_strata_are_spread_within_each_class() -> None:
+    draw = random.Random(1)
+    groups = [
+        Group(f"p{i}", (draw.choice("aab"),), (draw.choice(["n", "s", "w", "e"]),))
+        for i in range(800)
+    ]
+
+    sides = allocate(groups, SHARES, seed=0)
+
+    for stratum in "nswe":
+        for label in "ab":
+            members = [g for g in groups if g.stratum == (stratum,) and g.labels == (label,)]
+            found = Counter(sides[group.id] for group in members)
+            for side, share in enumerate(SHARES):
+                assert abs(found[side] - len(members) * share) <= 1.5
+
+
+def test_without_labels_only_the_shares_count() -> None:
+    sides = Counter(allocate([Group(f"p{i}") for i in range(100)], SHARES, seed=0).values())
+
+    assert sides == {0: 70, 1: 15, 2: 15}
