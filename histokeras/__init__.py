@@ -1,1 +1,62 @@
-"""Transfer learning on H&E whole-slide images."""
+"""Transfer learning on H&E whole-slide images: slides, tiles, features, heads, patients.
+
+Nothing heavy is imported here: TensorFlow comes with the first call that needs it.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from histokeras.analysis.evaluate import evaluate_levels
+    from histokeras.cohort.labels import read_cohort
+    from histokeras.cohort.split import split_patients
+    from histokeras.features.memory import extract_features
+    from histokeras.features.store import FeatureSet, read_features
+    from histokeras.slides.reader import open_slide
+    from histokeras.slides.synthetic import sample_slide
+    from histokeras.tiles.cut import TileSet, cut_tiles
+    from histokeras.tiles.grid import TileSpec
+    from histokeras.training.fit import fit_head
+    from histokeras.training.head import FittedHead
+
+_PLACES = {
+    "FeatureSet": "histokeras.features.store",
+    "FittedHead": "histokeras.training.head",
+    "TileSet": "histokeras.tiles.cut",
+    "TileSpec": "histokeras.tiles.grid",
+    "cut_tiles": "histokeras.tiles.cut",
+    "evaluate_levels": "histokeras.analysis.evaluate",
+    "extract_features": "histokeras.features.memory",
+    "fit_head": "histokeras.training.fit",
+    "open_slide": "histokeras.slides.reader",
+    "read_cohort": "histokeras.cohort.labels",
+    "read_features": "histokeras.features.store",
+    "sample_slide": "histokeras.slides.synthetic",
+    "split_patients": "histokeras.cohort.split",
+}
+
+__all__ = [
+    "FeatureSet",
+    "FittedHead",
+    "TileSet",
+    "TileSpec",
+    "cut_tiles",
+    "evaluate_levels",
+    "extract_features",
+    "fit_head",
+    "open_slide",
+    "read_cohort",
+    "read_features",
+    "sample_slide",
+    "split_patients",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'histokeras' has no attribute {name!r}")
+    return getattr(importlib.import_module(_PLACES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__doc__"])

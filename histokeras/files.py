@@ -99,7 +99,7 @@ def _sync(path: Path) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        # Some network and FUSE file systems cannot sync a folder; the rename itself is atomic there.
+        # Some network file systems cannot sync a folder; the rename itself is atomic there.
         if error.errno not in (errno.EINVAL, errno.ENOTSUP) or not path.is_dir():
             raise
     finally:

@@ -155,7 +155,7 @@ def test_a_missing_file_offers_the_nearest_name(tmp_path: Path) -> None:
     write(tmp_path, "id\n1\n", "labels.csv")
 
     with pytest.raises(TableError, match=r"no such file.*Did you mean .*labels\.csv"):
-        read_table(tmp_path / "lables.csv")
+        read_table(tmp_path / "label.csv")
     with pytest.raises(TableError, match="no such file"):
         read_table(tmp_path / "nowhere" / "labels.csv")
     with pytest.raises(TableError, match="is a folder"):

@@ -1,16 +1,16 @@
 """``histokeras extract-features``."""
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from histokeras.cli import options
-from histokeras.cli.slide_options import slide_input_options, tile_options
+from histokeras.cli import extract_text, options
+from histokeras.cli.slide_options import slide_input_options, tile_options, tile_spec_from
+from histokeras.models.catalog import BACKBONES
 
 
 @click.command("extract-features")
-@options.together(slide_input_options)
+@slide_input_options
 @click.option(
     "--tiles", "ready_made", is_flag=True, help="The inputs are folders of ready-made tile images."
 )
@@ -54,7 +54,57 @@ def extract_features(**arguments: Any) -> None:
     """
     import json
 
-    from histokeras.features.job import ExtractJob, run_job
-    from histokeras.cli.slide_options import tile_spec_from
+    from histokeras.features.job import describe_plan, prepare_job
+    from histokeras.models.catalog import require_backbone
 
-    raise NotImplementedError(json, ExtractJob, run_job, tile_spec_from, Path)
+    job = _job(arguments)
+    prepared = prepare_job(job, download=not arguments["dry_run"])
+    plan = prepared.plan
+    extract_text.say_prepared(prepared)
+    if arguments["dry_run"]:
+        described = describe_plan(prepared, n_features=require_backbone(job.backbone).n_features)
+        if arguments["as_json"]:
+            click.echo(json.dumps(described, indent=2))
+        else:
+            extract_text.say_description(described)
+        return
+
+    from histokeras.features.run import run_job
+
+    dropped = ("as_json", "dry_run", "overwrite")
+    config = {key: value for key, value in arguments.items() if key not in dropped}
+    run_job(
+        job,
+        prepared,
+        config=config,
+        gpus=arguments["gpus"],
+        batch_size=arguments["batch_size"],
+        workers=arguments["workers"],
+    )
+    if arguments["as_json"]:
+        document = {"output": str(job.output), "slides": plan.outcomes, "failures": plan.failures}
+        click.echo(json.dumps(document, indent=2))
+    else:
+        click.echo(str(job.output))
+    extract_text.end(plan, allow_empty=arguments["allow_empty"])
+
+
+def _job(arguments: dict[str, Any]) -> Any:
+    from histokeras.features.job import ExtractJob
+
+    names = ("tile_px", "mpp", "mag", "overlap_px", "max_background", "tissue", "mpp_tolerance")
+    backbone = BACKBONES[arguments["backbone"]]
+    spec, annotations = tile_spec_from(
+        **{name: arguments[name] for name in names}, default_px=backbone.tile_px
+    )
+    same = ["output", "backbone", "weights", "slide_table", "default_mpp", "recursive"]
+    same += ["ready_made", "tile_table", "compute_batch", "overwrite"]
+    return ExtractJob(
+        inputs=arguments["slides"],
+        spec=spec,
+        size_px=arguments["tile_px"],
+        annotations=annotations,
+        precision="mixed_float16" if arguments["mixed_precision"] else "float32",
+        dtype="float16" if arguments["half"] else "float32",
+        **{name: arguments[name] for name in same},
+    )

@@ -88,7 +88,7 @@ def _explain(error: BaseException) -> int:
         return error.exit_code
     if isinstance(error, BrokenPipeError):
         # The reader (head, less) has gone: what is left to say has nowhere to go.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         return 0
     terminated = isinstance(error, _Terminated)
     word = "Terminated" if terminated else "Interrupted"

@@ -185,12 +185,13 @@ def _dropped(work: pd.DataFrame, cohort: Cohort, kind: str) -> pd.DataFrame:
         for key in cohort.table[cohort.key]
         if key not in taken
     ]
-    for _, row in work[work["_key"] == ""].iterrows():
+    unlabelled = work[work["_key"] == ""]
+    names = unlabelled[TILE if kind == "tile" else SLIDE_ID]
+    for name, patient in zip(names, unlabelled[PATIENT_ID], strict=True):
         reason = "no label"
         if cohort.level == "patient":
-            known = row[PATIENT_ID]
-            reason = f"no label for patient {known}" if known else "its patient is unknown"
-        lost.append((kind, row[TILE if kind == "tile" else SLIDE_ID], reason))
+            reason = f"no label for patient {patient}" if patient else "its patient is unknown"
+        lost.append((kind, name, reason))
     return pd.DataFrame(lost, columns=["kind", "id", "reason"], dtype=object)
 
 

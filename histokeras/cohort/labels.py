@@ -130,7 +130,7 @@ def find_target(table: pd.DataFrame, target: str) -> str:
     raise TableError(
         f"the table has no column `{target}`; it has {names}.",
         code="COLUMN_MISSING",
-        hint=f"Did you mean `--target {near}`?" if near else "Name the column with `--target`.",
+        hint=f"Did you mean `{near}`?" if near else "Name one of these.",
     )
 
 

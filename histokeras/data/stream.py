@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-
 _ROWS_A_CHUNK = 64
 _MAX_OPEN = 4
 _STOP_S = 30

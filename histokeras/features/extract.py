@@ -128,8 +128,7 @@ def _result(
     try:
         manifest = opened.manifest(collector.background)
         vectors = collector.finish().astype(settings["dtype"], copy=False)
-        identity = {key: opened.facts[key] for key in source.identity_keys}
-        print_ = fingerprint(settings, identity)
+        print_ = fingerprint(settings, opened.identity)
         empty = opened.empty(manifest)
         features = None if empty else _features(source, opened, manifest, vectors, settings, print_)
     except Exception as error:
@@ -149,7 +148,7 @@ def _features(
     rejected = manifest.loc[~manifest["kept"], "reason"].value_counts().sort_index()
     tiles = pd.DataFrame({SLIDE_ID: [source.slide_id] * len(kept)})
     for name in ("x", "y"):
-        tiles[name] = kept[name] if name in kept else -1
+        tiles[name] = kept.get(name, -1)
     if TILE in kept:
         tiles[TILE] = kept[TILE]
     provenance = {

@@ -10,8 +10,8 @@ import pandas as pd
 from histokeras.errors import FeatureError, TableError
 from histokeras.features.plan import manifest_path
 from histokeras.features.settings import require_same_settings
-from histokeras.files import sha256_file, sha256_text
 from histokeras.features.store import count_tiles, feature_files, read_features
+from histokeras.files import sha256_file, sha256_text
 from histokeras.types import LABEL, PATIENT_ID, SLIDE_ID, TILE
 
 

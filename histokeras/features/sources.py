@@ -1,10 +1,10 @@
-"""What features are extracted from: a slide, or a folder of ready-made tiles. One manner for both."""
+"""What features are extracted from: slides and folders of ready-made tiles, in one manner."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,24 +13,30 @@ from PIL import Image
 
 from histokeras.errors import SlideError
 from histokeras.files import sha256_file
-from histokeras.slides.reader import Slide, open_slide
-from histokeras.tiles.cut import (
-    TilePlan,
-    background_fraction,
-    empty_reason,
-    finish_manifest,
-    plan_tiles,
-)
+from histokeras.slides.reader import open_slide
+from histokeras.slides.slide import Slide
+from histokeras.tiles.cut import TileSet
 from histokeras.tiles.folders import read_image
 from histokeras.tiles.grid import TileSpec
+from histokeras.tiles.manifest import empty_reason, finish_manifest
+from histokeras.tiles.plan import TilePlan, background_fraction, plan_tiles
 from histokeras.types import LABEL, PATIENT_ID, SLIDE_ID, TILE
 
 
 class OpenTiles(Protocol):
     """A source whose tiles can be read, and what is known of it."""
 
-    rows: npt.NDArray[np.int64]
-    facts: Mapping[str, Any]
+    @property
+    def rows(self) -> npt.NDArray[np.int64]:
+        """Numbers of the tiles to read."""
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What the fingerprint needs to know of its content."""
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What the feature file says of it."""
 
     def read(self, row: int) -> tuple[npt.NDArray[np.uint8], float, bool]:
         """Return image, background and whether the tile is kept."""
@@ -54,10 +60,6 @@ class Source(Protocol):
     @property
     def slide_id(self) -> str:
         """Under which name its features are kept."""
-
-    @property
-    def identity_keys(self) -> Sequence[str]:
-        """Which of the open source's facts make its identity."""
 
     def identity(self) -> dict[str, Any]:
         """Return what the fingerprint needs to know of its content."""
@@ -86,51 +88,80 @@ class SlideSource:
     default_mpp: float | None = None
     annotations: Path | None = None
 
-    identity_keys: ClassVar[tuple[str, ...]] = ("content", "mpp", "mask")
-
     def _slide(self) -> Slide:
         return open_slide(self.path, mpp=self.mpp, default_mpp=self.default_mpp)
+
+    def _mask(self) -> str:
+        if self.annotations is None:
+            return ""
+        path = self.annotations / f"{self.slide_id}.geojson"
+        return sha256_file(path) if path.is_file() else ""
 
     def identity(self) -> dict[str, Any]:
         """Return content id, mpp and the digest of the annotation file."""
         with self._slide() as slide:
-            return self._identity(slide)
-
-    def _identity(self, slide: Slide) -> dict[str, Any]:
-        mask = ""
-        if self.annotations is not None:
-            path = self.annotations / f"{self.slide_id}.geojson"
-            mask = sha256_file(path) if path.is_file() else ""
-        return {"content": slide.content_id(), "mpp": float(slide.mpp), "mask": mask}
+            return slide_identity(slide, self._mask())
 
     def open(self) -> "SlideTiles":
         """Open the slide and settle its grid."""
-        before = self.path.stat()
         slide = self._slide()
         try:
             plan = plan_tiles(slide, self.spec, annotations=self.annotations)
-            facts = {
-                **self._identity(slide),
-                "mpp_source": slide.mpp_source,
-                "dimensions": list(slide.dimensions),
-                "vendor": slide.vendor,
-                "notes": list(plan.notes),
-            }
+            return SlideTiles(slide, plan, slide_identity(slide, self._mask()))
         except BaseException:
             slide.close()
             raise
-        return SlideTiles(self.path, (before.st_size, before.st_mtime_ns), slide, plan, facts)
+
+
+@dataclass(frozen=True)
+class CutSource:
+    """The tiles of a slide that is open already, as :func:`histokeras.cut_tiles` returns them."""
+
+    tiles: TileSet
+
+    @property
+    def slide_id(self) -> str:
+        """Under which name its features are kept."""
+        return self.tiles.slide.slide_id
+
+    def identity(self) -> dict[str, Any]:
+        """Return content id, mpp and the digest of the annotation file."""
+        return slide_identity(self.tiles.slide, self.tiles.plan.mask_id)
+
+    def open(self) -> "SlideTiles":
+        """Return the tiles; the slide stays open, it is not ours."""
+        return SlideTiles(self.tiles.slide, self.tiles.plan, self.identity(), keep_open=True)
+
+
+def slide_identity(slide: Slide, mask: str) -> dict[str, Any]:
+    """Return what the fingerprint needs to know of a slide.
+
+    Args:
+        slide: The open slide.
+        mask: Digest of its annotation file, or "".
+    """
+    return {"content": slide.content_id(), "mpp": float(slide.mpp), "mask": mask}
 
 
 @dataclass(frozen=True)
 class SlideTiles:
     """The tiles of one open slide."""
 
-    path: Path
-    stamp: tuple[int, int]
     slide: Slide
     plan: TilePlan
-    facts: Mapping[str, Any]
+    identity: Mapping[str, Any]
+    keep_open: bool = False
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What the feature file says of its slide; no path, no label, no scanner's text."""
+        return {
+            **self.identity,
+            "mpp_source": self.slide.mpp_source,
+            "dimensions": list(self.slide.dimensions),
+            "vendor": self.slide.vendor,
+            "notes": list(self.plan.notes),
+        }
 
     @property
     def rows(self) -> npt.NDArray[np.int64]:
@@ -144,19 +175,14 @@ class SlideTiles:
         return image, background, kept
 
     def close(self) -> None:
-        """Close the slide."""
-        self.slide.close()
+        """Close the slide, unless somebody else opened it."""
+        if not self.keep_open:
+            self.slide.close()
 
     def manifest(self, background: Mapping[int, float]) -> pd.DataFrame:
         """Return the manifest; refuse a slide that changed while it was read."""
-        after = self.path.stat()
-        if (after.st_size, after.st_mtime_ns) != self.stamp:
-            raise SlideError(
-                f"{self.path.name} changed while it was read.",
-                code="SLIDE_CHANGED",
-                hint="Is it still being downloaded? Run the same command again when it is complete.",
-            )
-        return finish_manifest(self.plan, dict(background))
+        self.slide.require_unchanged()
+        return finish_manifest(self.plan, background)
 
     def empty(self, manifest: pd.DataFrame) -> tuple[str, str] | None:
         """Return code and message if no tile was kept."""
@@ -172,10 +198,10 @@ class SlideTiles:
         return {
             "patch_size": spec.size_px,
             "patch_size_level0": side,
-            "level0_magnification": round(10 / self.facts["mpp"]),
+            "level0_magnification": round(10 / self.identity["mpp"]),
             "target_magnification": round(10 / spec.mpp),
             "overlap": spec.overlap_px,
-            "name": str(table[SLIDE_ID].iloc[0]) if len(table) else self.path.stem,
+            "name": str(table[SLIDE_ID].iloc[0]) if len(table) else self.slide.slide_id,
             "savetodir": "",
             "level0_width": width,
             "level0_height": height,
@@ -203,8 +229,6 @@ class TileSetSource:
     spec: TileSpec
     resize: bool = False
 
-    identity_keys: ClassVar[tuple[str, ...]] = ("content", "resize")
-
     def identity(self) -> dict[str, Any]:
         """Return one digest over names and bytes of all tiles."""
         digest = hashlib.sha256()
@@ -223,7 +247,12 @@ class TileSetTiles:
 
     source: TileSetSource
     rows: npt.NDArray[np.int64]
-    facts: Mapping[str, Any]
+    identity: Mapping[str, Any]
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What the feature file says of them."""
+        return self.identity
 
     def read(self, row: int) -> tuple[npt.NDArray[np.uint8], float, bool]:
         """Return image and background; ready-made tiles are all kept: somebody chose them."""

@@ -188,7 +188,7 @@ def _vectors(file: h5py.File, path: Path) -> h5py.Dataset:
     n, width = dataset.shape
     if n > _MAX_TILES or width > _MAX_FEATURES or n * width * 2 > 200 * path.stat().st_size:
         raise FeatureError(
-            f"`features` in {path.name} declares {n} x {width} values, more than such a file holds.",
+            f"`features` in {path.name} declares {n} x {width} values, more than the file holds.",
             code="H5_UNSAFE",
         )
     return dataset

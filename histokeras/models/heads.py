@@ -17,7 +17,7 @@ def build_head(
     n_classes: int,
     *,
     mean: Vector | None = None,
-    variance: Vector | None = None,
+    scale: Vector | None = None,
 ) -> keras.Model:
     """Build a top-up head.
 
@@ -29,7 +29,7 @@ def build_head(
         n_classes: Number of classes, at least 2. Binary tasks use 2, never 1.
         mean: Mean of each feature over the training tiles, shape ``(n_features,)``; used by
             ``linear`` and ``mlp``, zeros if None.
-        variance: Variance of each feature, same shape; ones if None.
+        scale: 1 / standard deviation of each feature, same shape; ones if None.
 
     Returns:
         An uncompiled model, ``(batch, n_features) float32 -> (batch, n_classes)`` float32
@@ -44,36 +44,37 @@ def build_head(
         raise ConfigError(f"`n_classes` must be at least 2. Received: n_classes={n_classes}")
     inputs = keras.Input((n_features,), name="features")
     mean = np.zeros(n_features, "float32") if mean is None else mean
-    variance = np.ones(n_features, "float32") if variance is None else variance
-    x = HEADS[head](inputs, mean, variance)
+    scale = np.ones(n_features, "float32") if scale is None else scale
+    x = HEADS[head](inputs, mean, scale)
     # float32 keeps the softmax exact when mixed precision is on.
     logits = keras.layers.Dense(n_classes, dtype="float32", name="logits")(x)
     outputs = keras.layers.Softmax(dtype="float32", name="probabilities")(logits)
     return keras.Model(inputs, outputs, name=f"{head.replace('-', '_')}_head")
 
 
-def _standardised(x: keras.KerasTensor, mean: Vector, variance: Vector) -> keras.KerasTensor:
-    # Held as weights, so that they travel with the head; never trained.
+def _standardised(x: keras.KerasTensor, mean: Vector, scale: Vector) -> keras.KerasTensor:
+    # Weights that are never trained, so that they travel with the head. The scale stands as gamma:
+    # as a variance, those of tiny features would drown in the layer's epsilon.
     layer = keras.layers.BatchNormalization(
-        center=False, scale=False, epsilon=1e-6, trainable=False, name="standardise"
+        center=False, epsilon=1e-6, trainable=False, name="standardise"
     )
     y = layer(x)
-    layer.set_weights([mean, variance])
+    layer.set_weights([scale, mean, np.full_like(mean, 1 - 1e-6)])
     return y
 
 
-def _linear(x: keras.KerasTensor, mean: Vector, variance: Vector) -> keras.KerasTensor:
-    return _standardised(x, mean, variance)
+def _linear(x: keras.KerasTensor, mean: Vector, scale: Vector) -> keras.KerasTensor:
+    return _standardised(x, mean, scale)
 
 
-def _mlp(x: keras.KerasTensor, mean: Vector, variance: Vector) -> keras.KerasTensor:
-    x = _standardised(x, mean, variance)
+def _mlp(x: keras.KerasTensor, mean: Vector, scale: Vector) -> keras.KerasTensor:
+    x = _standardised(x, mean, scale)
     x = keras.layers.Dense(256, activation="relu", name="hidden")(x)
     return keras.layers.Dropout(0.5, name="dropout")(x)
 
 
-def _write_up(x: keras.KerasTensor, mean: Vector, variance: Vector) -> keras.KerasTensor:
-    del mean, variance  # the write-up feeds raw features
+def _write_up(x: keras.KerasTensor, mean: Vector, scale: Vector) -> keras.KerasTensor:
+    del mean, scale  # the write-up feeds raw features
     x = keras.layers.Dense(2048, kernel_initializer="random_uniform", name="hidden")(x)
     # Plain BatchNormalization keeps different statistics on each replica of a MirroredStrategy.
     x = keras.layers.BatchNormalization(synchronized=True, name="batch_norm")(x)

@@ -1,5 +1,6 @@
 """Find slides in folders, read the slide table, list what can be read."""
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -219,3 +220,47 @@ def _describe(path: Path, mpp: float | None, default_mpp: float | None) -> dict[
     except SlideError as error:
         row["code"], row["message"] = error.code, str(error)
     return row
+
+
+def inventory_json(table: pd.DataFrame) -> str:
+    """Return the list as one JSON document; what is not known is null.
+
+    Args:
+        table: From ``describe_slides``.
+    """
+    rows = [
+        {key: None if pd.isna(value) else value for key, value in row.items()}
+        for row in table.astype(object).to_dict("records")
+    ]
+    return json.dumps({"slides": rows}, indent=2, ensure_ascii=False, default=int)
+
+
+def format_inventory(table: pd.DataFrame) -> str:
+    """Return the list as aligned text, one line a slide.
+
+    Args:
+        table: From ``describe_slides``.
+    """
+    lines = [("slide", "format", "size (px)", "levels", "mpp", "from", "status")]
+    for row in table.to_dict("records"):
+        has_size = not pd.isna(row["width"])
+        has_mpp = not pd.isna(row["mpp"])
+        status = "ok" if row["readable"] else f"{row['code']}: {row['message']}"
+        lines.append(
+            (
+                str(row["slide"]),
+                str(row["vendor"]) if has_size else "-",
+                f"{int(row['width'])} x {int(row['height'])}" if has_size else "-",
+                str(int(row["levels"])) if has_size else "-",
+                f"{row['mpp']:.4g}" if has_mpp else "-",
+                str(row["mpp_source"]) if has_mpp else "-",
+                "; ".join(part for part in (status, str(row["notes"])) if part),
+            )
+        )
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]) - 1)]
+    return "\n".join(
+        "  ".join(
+            [*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[-1]]
+        )
+        for line in lines
+    )

@@ -142,7 +142,8 @@ def _tag_mpp(properties: Mapping[str, str], tag: str) -> float | None:
     per_unit = _number(properties.get(tag))
     if um is None or per_unit is None or per_unit == 0:
         return None
-    return um / per_unit
+    # Tags are rationals of limited precision: 0.5015000000000001 means 0.5015.
+    return float(f"{um / per_unit:.7g}")
 
 
 def _is_print(value: float | None) -> bool:

@@ -260,11 +260,17 @@ class _TiffSource:
     def _decode(self, index: int) -> Image:
         page, handle = self._page, self._tiff.filehandle
         handle.seek(page.dataoffsets[index])
-        data = handle.read(page.databytecounts[index])
-        if len(data) < page.databytecounts[index]:
+        data = handle.read(page.databytecounts[index]) or None
+        if len(data or b"") < page.databytecounts[index]:
             raise EOFError(f"piece {index} ends early")
-        decoded = page.decode(data, index, jpegtables=page.jpegtables)[0]
-        pixels: Image = decoded[0]
+        decoded, _, shape = page.decode(data, index, jpegtables=page.jpegtables)
+        if decoded is None:
+            # A sparse piece: the file holds nothing there.
+            return np.full((shape[1], shape[2], 3), 255, np.uint8)
+        # Tiles at the rim are stored whole, padded beyond the image.
+        width, height = self.level_dimensions[0]
+        left, top = index % self._across * self._block[0], index // self._across * self._block[1]
+        pixels: Image = decoded[0, : height - top, : width - left]
         if pixels.shape[-1] == 4:
             return white_composite(PillowImage.fromarray(pixels, "RGBA"), self._name)
         return pixels

@@ -64,16 +64,14 @@ def _block_size(properties: Mapping[str, str]) -> tuple[int, int]:
 def _open_source(path: Path) -> SlideSource:
     try:
         source = _OpenSlideSource(openslide.OpenSlide(path))
-    except openslide.OpenSlideUnsupportedFormatError as error:
-        if may_be_plain_image(path):
-            return open_plain(path)
-        raise SlideError(
-            f"slide `{path.name}` cannot be opened: {error}.",
-            hint="Download it again, or convert it to a pyramidal TIFF.",
-        ) from error
     except openslide.OpenSlideError as error:
+        is_unknown = isinstance(error, openslide.OpenSlideUnsupportedFormatError)
+        if is_unknown and may_be_plain_image(path):
+            return open_plain(path)
+        # OpenSlide's text may hold the whole path; outputs never name folders.
+        text = str(error).replace(str(path), path.name)
         raise SlideError(
-            f"slide `{path.name}` cannot be opened: {error}.",
+            f"slide `{path.name}` cannot be opened: {text}.",
             hint="Download it again, or convert it to a pyramidal TIFF with JPEG tiles.",
         ) from error
     try:

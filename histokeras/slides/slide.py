@@ -154,15 +154,17 @@ class Slide:
             raise self._failed from error
 
     def _read_error(self, location: tuple[int, int], level: int, error: Exception) -> SlideError:
+        # The library's text may hold the whole path; outputs never name folders.
+        text = str(error).replace(str(self.path), self.path.name)
         where = f"slide `{self.path.name}`, x={location[0]} y={location[1]} (level {level})"
         if is_truncated(self.path):
             return SlideError(
-                f"{where}: the file ends early, after {self.path.stat().st_size} bytes ({error}).",
+                f"{where}: the file ends early, after {self.path.stat().st_size} bytes ({text}).",
                 code="SLIDE_TRUNCATED",
                 hint="Download or copy it again.",
             )
         return SlideError(
-            f"{where}: cannot be decoded ({error}).",
+            f"{where}: cannot be decoded ({text}).",
             code="TILE_CORRUPT",
             hint="Download or copy the slide again.",
         )

@@ -90,7 +90,7 @@ def _centres(
     centres = np.column_stack([x.ravel(), y.ravel()])
     centres = centres + rng.uniform(-0.35, 0.35, centres.shape) * step
     if kind.nested:
-        field = _noise(rng, shape, 9 * radius_px)
+        field = _noise(rng, shape, 4 * radius_px)
         rows = np.clip(centres[:, 1].astype(int), 0, shape[0] - 1)
         columns = np.clip(centres[:, 0].astype(int), 0, shape[1] - 1)
         centres = centres[np.argsort(-field[rows, columns], kind="stable")]

@@ -13,6 +13,8 @@ import pandas as pd
 from histokeras.analysis.bootstrap import N_RESAMPLES
 from histokeras.analysis.collect import Predictions
 from histokeras.analysis.evaluate import default_positive
+from histokeras.analysis.saved import figures
+from histokeras.analysis.tables import write_tables
 from histokeras.analysis.units import EvaluationConfig
 from histokeras.cohort.join import Joined, join_labels
 from histokeras.cohort.labels import Cohort, read_cohort
@@ -33,7 +35,7 @@ from histokeras.models.model_file import write_head
 from histokeras.runs.record import RunRecord, write_failures
 from histokeras.slides.inventory import read_slide_table
 from histokeras.training.head import FittedHead, HeadConfig, Labelled, fit_classifier
-from histokeras.training.results import Predicted, figures, write_predictions, write_tables
+from histokeras.training.results import Predicted, write_predictions
 from histokeras.training.rows import TileRows, tile_rows
 from histokeras.training.vectors import open_vectors
 from histokeras.types import LABEL, SPLIT, SPLITS
@@ -171,7 +173,9 @@ def _slides_without_features(folder: Path, index: FeatureIndex) -> list[str]:
 def _split(job: FitJob, joined: Joined) -> Split:
     if job.split is not None:
         if job.folds is not None:
-            raise ConfigError("`--split` and `--cv` exclude each other: a split file has its folds.")
+            raise ConfigError(
+                "`--split` and `--cv` exclude each other: a split file has its folds."
+            )
         split = read_split(job.split)
         if split.note and not job.patients_unknown:
             raise ConfigError(
@@ -224,9 +228,7 @@ def fit_study(study: Study, job: FitJob, folder: Path | None = None) -> FitResul
         splits=tuple(side for side in reversed(SPLITS[1:]) if side in present),
         patient_safe=not note,
     )
-    metrics = figures(
-        predictions, study.cohort.level, positive=positive, note=note, config=config
-    )
+    metrics = figures(predictions, study.cohort.level, positive=positive, note=note, config=config)
     if folder is not None:
         write_predictions(folder, study.index, predicted)
     return FitResult(folds, predictions, metrics)

@@ -20,7 +20,7 @@ from histokeras.errors import ConfigError, TableError
 from histokeras.models.catalog import HEAD_NAMES
 from histokeras.models.heads import build_head
 from histokeras.training.loop import Batch, FitConfig, fit
-from histokeras.training.vectors import Vectors, mean_and_variance
+from histokeras.training.vectors import Vectors, mean_and_scale
 
 CLASS_WEIGHTS = ("balanced", "none")
 _PREDICT_ROWS = 4096
@@ -108,10 +108,8 @@ def fit_classifier(
             hint="Split anew with `histokeras split`, or check which slides have features.",
         )
     keras.utils.set_random_seed(config.fit.seed)
-    mean, variance = mean_and_variance(train.vectors)
-    model = build_head(
-        config.head, train.vectors.n_features, len(classes), mean=mean, variance=variance
-    )
+    mean, scale = mean_and_scale(train.vectors)
+    model = build_head(config.head, train.vectors.n_features, len(classes), mean=mean, scale=scale)
     weight = np.ones(len(classes), np.float32)
     if config.class_weight == "balanced":
         weight = (len(train.targets) / (len(classes) * counts)).astype(np.float32)

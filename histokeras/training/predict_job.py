@@ -9,15 +9,17 @@ import keras
 import numpy as np
 
 from histokeras.analysis.collect import Predictions
+from histokeras.analysis.tables import write_tables
 from histokeras.cohort.patients import PatientFinder
 from histokeras.errors import ConfigError, FeatureError, MissingError
-from histokeras.features.index import FeatureIndex
+from histokeras.features.index import FeatureIndex, index_features
 from histokeras.features.job import ExtractJob
 from histokeras.features.settings import require_same_settings
 from histokeras.models.model_file import read_card, read_head
+from histokeras.runs.record import RunRecord, write_failures
 from histokeras.tiles.grid import TileSpec
 from histokeras.training.head import predict_probabilities
-from histokeras.training.results import Predicted
+from histokeras.training.results import Predicted, write_predictions
 from histokeras.training.rows import tile_rows
 from histokeras.training.vectors import open_vectors
 from histokeras.types import LABEL, PATIENT_ID, SLIDE_ID, SPLIT, TILE, Mpp
@@ -67,7 +69,12 @@ def open_run(run: Path) -> TrainedRun:
 
 
 def extract_job_of(
-    run: TrainedRun, inputs: Sequence[Path], output: Path, *, weights: str | None = None, **slides: Any
+    run: TrainedRun,
+    inputs: Sequence[Path],
+    output: Path,
+    *,
+    weights: str | None = None,
+    **slides: Any,
 ) -> ExtractJob:
     """Return the extraction that a run's new slides need: its own network, tiles and weights.
 
@@ -129,6 +136,55 @@ def require_fitting(run: TrainedRun, settings: Mapping[str, Any], *, where: str)
         where=where,
         hint="Extract them as the run did: `histokeras predict RUN SLIDES` does so by itself.",
     )
+
+
+def write_predicted(
+    run: TrainedRun,
+    features: Path,
+    output: Path,
+    *,
+    slide_patients: Mapping[str, str],
+    memory_gb: float,
+    config: Mapping[str, Any],
+    failures: Sequence[Mapping[str, str]],
+) -> Predictions:
+    """Predict a folder of features and write tables and record.
+
+    Args:
+        run: The run.
+        features: The folder of features.
+        output: Where ``predictions/``, ``slides.csv``, ``patients.csv`` and ``run.json`` go.
+        slide_patients: slide_id to patient_id.
+        memory_gb: Features beyond this are streamed.
+        config: The resolved options, for run.json.
+        failures: Slides that could not be extracted.
+
+    Returns:
+        Slides and patients.
+
+    Raises:
+        FeatureError: If the features are of another kind than the run's.
+        OutputError: If the output cannot be written.
+    """
+    index = index_features(features)
+    predicted, predictions = predict_index(
+        run, index, slide_patients=slide_patients, memory_gb=memory_gb
+    )
+    write_predictions(output, index, predicted)
+    write_tables(output, predictions)
+    record = RunRecord("predict", config)
+    record.facts = {
+        "classes": list(run.classes),
+        "positive": run.card.get("positive"),
+        "features": {"settings": index.settings, "sha256": index.digest},
+    }
+    record.slides = [
+        {"slide": name, "outcome": "done", "tiles": n}
+        for name, n in zip(index.names, index.n_tiles, strict=True)
+    ]
+    write_failures(output, failures)
+    record.write(output, status="done with failures" if failures else "done")
+    return predictions
 
 
 def predict_index(

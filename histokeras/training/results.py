@@ -10,8 +10,6 @@ import numpy.typing as npt
 import pandas as pd
 
 from histokeras.analysis.collect import Predictions, collect_predictions
-from histokeras.analysis.evaluate import evaluate_levels
-from histokeras.analysis.units import EvaluationConfig
 from histokeras.features.index import FeatureIndex
 from histokeras.features.store import read_features
 from histokeras.files import prepare_folder, safe_name, write_csv
@@ -96,37 +94,3 @@ def _geometry(path: Path, rows: npt.NDArray[np.int64]) -> pd.DataFrame:
     return pd.DataFrame(
         dict(zip(TILE_COLUMNS, (x, y, int(side), int(side)), strict=True)), index=range(len(rows))
     )
-
-
-def write_tables(folder: Path, predictions: Predictions) -> None:
-    """Write ``slides.csv`` and ``patients.csv``, each with the class of the highest mean.
-
-    Args:
-        folder: The run folder.
-        predictions: Slides and patients.
-    """
-    for name, table in (("slides", predictions.slides), ("patients", predictions.patients)):
-        scores = table[[f"{PROB}{label}" for label in predictions.classes]].to_numpy()
-        predicted = np.asarray(predictions.classes, object)[scores.argmax(axis=1)]
-        write_csv(folder / f"{name}.csv", table.assign(predicted=predicted))
-
-
-def figures(
-    predictions: Predictions,
-    level: str,
-    *,
-    positive: str | None,
-    note: str,
-    config: EvaluationConfig,
-) -> dict[str, Any]:
-    """Return the figures at the labels' level and above, with what the reader must know of them.
-
-    Args:
-        predictions: Slides, patients and, for tile labels, tiles.
-        level: Where the labels stand.
-        positive: Of two classes the positive one.
-        note: "" or why the split is not patient-safe.
-        config: Resamples, seed, splits.
-    """
-    metrics = evaluate_levels(predictions, level, positive=positive, config=config)
-    return {"note": note, "patient_safe": not note, **metrics}

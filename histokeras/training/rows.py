@@ -66,9 +66,7 @@ class TileRows:
         return pd.DataFrame(columns)
 
 
-def tile_rows(
-    index: FeatureIndex, units: pd.DataFrame, classes: Mapping[str, int]
-) -> TileRows:
+def tile_rows(index: FeatureIndex, units: pd.DataFrame, classes: Mapping[str, int]) -> TileRows:
     """Spread the label, patient and split of each slide over its tiles.
 
     Args:

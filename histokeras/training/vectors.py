@@ -125,9 +125,7 @@ class StoredVectors:
         if group:
             yield group
 
-    def _read(
-        self, group: list[int], left: tuple[Positions, Matrix]
-    ) -> tuple[Positions, Matrix]:
+    def _read(self, group: list[int], left: tuple[Positions, Matrix]) -> tuple[Positions, Matrix]:
         positions, vectors = [left[0]], [left[1]]
         for run in group:
             path, rows, first = self._runs[run]
@@ -165,10 +163,16 @@ def open_vectors(parts: Sequence[Rows], n_features: int, *, memory_gb: float) ->
     return StoredVectors(parts, n_features, buffer_rows=max(1, limit // 2))
 
 
-def mean_and_variance(vectors: Vectors) -> tuple[Matrix, Matrix]:
-    """Return mean and variance of each feature, float32 ``(n_features,)``, in one stable pass.
+def mean_and_scale(vectors: Vectors) -> tuple[Matrix, Matrix]:
+    """Return what standardises each feature, in one stable pass.
 
-    Constant features get variance 1, so that dividing by its root changes nothing.
+    Args:
+        vectors: At least one vector.
+
+    Returns:
+        Mean, and 1 / standard deviation, float32 ``(n_features,)`` each. The scale of a feature
+        that is constant, up to rounding, is 0: it tells nothing, and dividing by its noise would
+        drown the others.
     """
     n = 0
     mean = np.zeros(vectors.n_features)
@@ -181,6 +185,7 @@ def mean_and_variance(vectors: Vectors) -> tuple[Matrix, Matrix]:
         squares += part_squares + np.square(delta) * (n * len(matrix) / total)
         mean += delta * (len(matrix) / total)
         n = total
-    variance = squares / max(n, 1)
-    variance[variance < 1e-12] = 1.0
-    return mean.astype(np.float32), variance.astype(np.float32)
+    deviation = np.sqrt(squares / max(n, 1))
+    constant = deviation <= 1e-6 * np.abs(mean)
+    scale = np.where(constant, 0.0, 1 / np.where(constant, 1.0, deviation))
+    return mean.astype(np.float32), scale.astype(np.float32)

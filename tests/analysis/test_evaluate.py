@@ -243,3 +243,11 @@ def test_tile_labels_need_the_tiles() -> None:
 
     with pytest.raises(ValueError, match="collect the predictions with keep_tiles=True"):
         evaluate_levels(without, "tile")
+
+
+def test_positive_class_can_be_chosen() -> None:
+    chosen = evaluate_levels(collected(cohort()), "patient", positive="no", config=QUICK)
+
+    mean = chosen["splits"]["test"]["patient"]["aggregations"]["mean_probability"]
+    assert chosen["positive"] == "no"
+    assert list(mean["auc_per_class"]) == ["no"]

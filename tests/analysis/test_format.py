@@ -72,3 +72,15 @@ def test_figures_without_patients_are_called_so() -> None:
     assert "slide level: 12 slides; no" in text
     assert "100 resamples of slides" in text
     assert "note: tile-level, not patient-safe" in text
+
+
+def test_classes_without_a_positive_get_a_line_each() -> None:
+    table = pd.DataFrame({"patient_id": ["P0"], "label": ["a"], "prob_a": [0.9], "prob_b": [0.1]})
+
+    metrics = evaluate_levels(collect_predictions([table]), "patient")
+    lines = format_metrics(metrics).splitlines()
+
+    assert lines[0] == "all, patient level: 1 patient; a 1 (100 %), b 0 (0 %)"
+    assert [line.split("  ")[1] for line in lines[2:5]] == ["AUC macro", "AUC a", "AUC b"]
+    assert "1.000 [no interval]" in lines[6]
+    assert "  note: one patient: no interval" in lines

@@ -156,7 +156,7 @@ TILES = pd.DataFrame(
     {
         "slide_id": ["", "", ""],
         "tile": ["a/t1.png", "a/t2.png", "b/t3.png"],
-        "patient_id": ["p1", "p1", None],
+        "patient_id": ["p1", "p1", ""],
     }
 )
 
@@ -176,7 +176,7 @@ def test_tile_labels_join_by_tile_and_keep_the_tile_sets_patients() -> None:
     ]
     assert joined.funnel["patients in the table"] == 3
     assert joined.funnel["used"] == 2
-    assert TILES["patient_id"].tolist() == ["p1", "p1", None]
+    assert TILES["patient_id"].tolist() == ["p1", "p1", ""]
 
 
 def test_tile_labels_for_whole_slides_are_an_error() -> None:

@@ -178,7 +178,7 @@ def test_unknown_patients_are_an_error_unless_accepted() -> None:
 
 
 def test_a_missing_stratify_column_offers_the_nearest() -> None:
-    with pytest.raises(TableError, match="no column `sight`.*`--target site`"):
+    with pytest.raises(TableError, match=r"no column `sight`.*`site`"):
         split_patients(small().assign(site="x"), stratify=["sight"])
 
 

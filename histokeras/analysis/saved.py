@@ -1,0 +1,187 @@
+"""Read the predictions of a run or of ``predict`` from disk, give them labels, evaluate them."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from histokeras.analysis.collect import Predictions, collect_predictions
+from histokeras.analysis.evaluate import evaluate_levels
+from histokeras.analysis.units import EvaluationConfig
+from histokeras.cohort.join import Joined, join_labels
+from histokeras.cohort.labels import Cohort, read_cohort
+from histokeras.errors import TableError
+from histokeras.files import original_name
+from histokeras.types import LABEL, PATIENT_ID, PROB, SLIDE_ID, SPLIT, TILE
+
+_KEYS = (SLIDE_ID, PATIENT_ID, LABEL, SPLIT)
+
+
+@dataclass(frozen=True)
+class Saved:
+    """Predictions on disk.
+
+    Attributes:
+        folder: The run folder, or the output of ``predict``.
+        classes: Classes in the order of their columns.
+        level: Where the labels stand; "" if there are none.
+        positive: Of two classes the positive one, if the run named it.
+        note: "" or why the run is not patient-safe.
+        slides: One row a slide: ids, label and split as text, "" where unknown; None for
+            ready-made tiles, whose tables hold them.
+    """
+
+    folder: Path
+    classes: tuple[str, ...]
+    level: str
+    positive: str | None
+    note: str
+    slides: pd.DataFrame | None
+
+    def tables(self) -> Iterator[pd.DataFrame]:
+        """Yield the tile table of each slide, with its ids, label and split."""
+        known = None if self.slides is None else self.slides.set_index(SLIDE_ID)
+        for path in prediction_files(self.folder):
+            table = _read(path)
+            if known is not None:
+                name = original_name(path.stem)
+                if name not in known.index:
+                    continue
+                table[SLIDE_ID] = name
+                for key, value in known.loc[name].items():
+                    table[str(key)] = value
+            yield table
+
+
+def _read(path: Path) -> pd.DataFrame:
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    scores = [name for name in table.columns if name.startswith(PROB)]
+    return table.astype(dict.fromkeys(scores, "float32"))
+
+
+def prediction_files(folder: Path) -> list[Path]:
+    """List the tile predictions of a run, sorted.
+
+    Raises:
+        TableError: If there are none.
+    """
+    files = sorted(folder.glob("predictions/[!.]*.csv"))
+    if not files:
+        raise TableError(
+            f"no predictions in {folder}.",
+            code="PREDICTIONS_MISSING",
+            hint="Name a folder that `histokeras fit-head` or `histokeras predict` wrote.",
+        )
+    return files
+
+
+def open_saved(folder: Path) -> Saved:
+    """Open the predictions of a run or of ``predict``.
+
+    Args:
+        folder: What ``-o`` was given.
+
+    Raises:
+        TableError: If there are none.
+    """
+    first = _read(prediction_files(folder)[0])
+    classes = tuple(name.removeprefix(PROB) for name in first.columns if name.startswith(PROB))
+    record = _json(folder / "run.json")
+    metrics = _json(folder / "metrics.json")
+    slides = None
+    if TILE not in first:
+        table = pd.read_csv(folder / "slides.csv", dtype=str, keep_default_na=False)
+        slides = table[[name for name in _KEYS if name in table]]
+    return Saved(
+        folder,
+        classes,
+        record.get("labels", {}).get("level", ""),
+        metrics.get("positive") or record.get("positive"),
+        record.get("note", ""),
+        slides,
+    )
+
+
+def _json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return content if isinstance(content, dict) else {}
+
+
+def relabelled(
+    saved: Saved,
+    labels: Path,
+    *,
+    target: str,
+    slide_patients: Mapping[str, str] | None = None,
+    patients_unknown: bool = False,
+) -> tuple[Predictions, Cohort, Joined]:
+    """Give predictions the labels of a table; what it does not label is left out.
+
+    Args:
+        saved: The predictions.
+        labels: The table.
+        target: Its column.
+        slide_patients: slide_id to patient_id.
+        patients_unknown: Accept slides or tiles without patients.
+
+    Returns:
+        Aggregated predictions, without a split; the labels; what was joined.
+
+    Raises:
+        TableError: If nothing fits, or a label is none of the classes.
+    """
+    cohort = read_cohort(labels, target=target)
+    keys = [SLIDE_ID, TILE, PATIENT_ID]
+    if saved.slides is None:
+        units = pd.concat([_known(table, keys) for table in saved.tables()], ignore_index=True)
+    else:
+        units = _known(saved.slides, keys)
+    joined = join_labels(
+        units, cohort, slide_patients=slide_patients, patients_unknown=patients_unknown
+    )
+    key = TILE if saved.slides is None else SLIDE_ID
+    found = joined.units.set_index(key)[[PATIENT_ID, LABEL]]
+    if joined.note:
+        found = found.assign(**{PATIENT_ID: ""})
+
+    def tables() -> Iterator[pd.DataFrame]:
+        for table in saved.tables():
+            rows = table[table[key].isin(found.index)]
+            if len(rows):
+                given = found.loc[rows[key]].set_axis(rows.index)
+                yield rows.assign(**{SPLIT: "", PATIENT_ID: given[PATIENT_ID], LABEL: given[LABEL]})
+
+    predictions = collect_predictions(
+        tables(), classes=saved.classes, keep_tiles=cohort.level == "tile"
+    )
+    return predictions, cohort, joined
+
+
+def _known(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    return table[[name for name in names if name in table]]
+
+
+def figures(
+    predictions: Predictions,
+    level: str,
+    *,
+    positive: str | None,
+    note: str,
+    config: EvaluationConfig,
+) -> dict[str, Any]:
+    """Return the figures at the labels' level and above, with what the reader must know of them.
+
+    Args:
+        predictions: Slides, patients and, for tile labels, tiles.
+        level: Where the labels stand.
+        positive: Of two classes the positive one.
+        note: "" or why the split is not patient-safe.
+        config: Resamples, seed, splits.
+    """
+    metrics = evaluate_levels(predictions, level, positive=positive, config=config)
+    return {"note": note, "patient_safe": not note, **metrics}

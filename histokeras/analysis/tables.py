@@ -1,0 +1,22 @@
+"""Write slides.csv and patients.csv."""
+
+from pathlib import Path
+
+import numpy as np
+
+from histokeras.analysis.collect import Predictions
+from histokeras.files import write_csv
+from histokeras.types import PROB
+
+
+def write_tables(folder: Path, predictions: Predictions) -> None:
+    """Write ``slides.csv`` and ``patients.csv``, each with the class of the highest mean.
+
+    Args:
+        folder: The run folder.
+        predictions: Slides and patients.
+    """
+    for name, table in (("slides", predictions.slides), ("patients", predictions.patients)):
+        scores = table[[f"{PROB}{label}" for label in predictions.classes]].to_numpy()
+        predicted = np.asarray(predictions.classes, object)[scores.argmax(axis=1)]
+        write_csv(folder / f"{name}.csv", table.assign(predicted=predicted))

@@ -1,0 +1,58 @@
+"""What commands say about an extraction on stderr, and how they end."""
+
+from typing import Any
+
+import click
+
+
+def say_prepared(prepared: Any) -> None:
+    """Say which network, weights and tiles will be used, and what is done already.
+
+    Args:
+        prepared: A :class:`histokeras.features.job.Prepared`.
+    """
+    plan, settings = prepared.plan, prepared.plan.settings
+    mpp = f" at {settings['tile_mpp']:g} um/px" if "tile_mpp" in settings else ""
+    click.echo(
+        f"backbone {settings['backbone']}, weights {prepared.weights.label}, tiles of "
+        f"{settings['tile_size_px']} px{mpp}",
+        err=True,
+    )
+    if prepared.weights.kind == "random":
+        click.secho("Warning: random weights know nothing of images", fg="red", err=True)
+    for note in (*prepared.notes, *plan.notes):
+        click.echo(f"Note: {note}", err=True)
+    skipped = sum(row["outcome"] == "skipped" for row in plan.outcomes)
+    if not plan.todo:
+        click.echo(f"{skipped} slide(s) are done and verified: nothing to do", err=True)
+    elif skipped:
+        click.echo(f"{skipped} slide(s) are done and verified, {len(plan.todo)} to do", err=True)
+
+
+def say_description(described: dict[str, Any]) -> None:
+    """Print a dry run: a line a slide, and the sum."""
+    for row in described["rows"]:
+        click.echo(f"{row['slide']}: {row['state']}, at most {row['tiles']} tiles")
+    click.echo(
+        f"{described['todo']} of {described['slides']} slides to do: at most {described['tiles']} "
+        f"tiles, {described['bytes'] / 1e6:.1f} MB"
+    )
+
+
+def end(plan: Any, *, allow_empty: bool) -> None:
+    """Say what failed and leave with exit code 4 if something did.
+
+    Args:
+        plan: The finished :class:`histokeras.features.plan.Plan`.
+        allow_empty: Whether slides without tissue are no failure.
+    """
+    empty = {row["slide"] for row in plan.outcomes if row["outcome"] == "empty"}
+    rows = [row for row in plan.failures if not (allow_empty and row["slide"] in empty)]
+    if not rows:
+        return
+    click.secho(f"{len(rows)} slide(s) without features, see failures.csv:", fg="red", err=True)
+    for row in rows[:20]:
+        click.echo(f"  {row['slide']}: {row['code']} {row['message']} {row['hint']}", err=True)
+    if len(rows) > 20:
+        click.echo(f"  ... and {len(rows) - 20} more", err=True)
+    raise click.exceptions.Exit(4)

@@ -1,0 +1,154 @@
+"""``histokeras fit-head``."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from histokeras.cli import options
+from histokeras.models.catalog import HEAD_NAMES
+
+
+@click.command("fit-head")
+@click.argument("features", type=options.existing_path)
+@options.labels
+@options.target
+@options.positive
+@options.output
+@click.option(
+    "--split", "--splits", "split", type=options.existing_file, help="File of `histokeras split`."
+)
+@click.option(
+    "--shares",
+    metavar="TRAIN/VAL/TEST",
+    help="Split here, by patient, in percent.  [default: 70/15/15]",
+)
+@click.option(
+    "--cv",
+    "folds",
+    type=click.IntRange(min=3),
+    help="Cross-validate: this many folds, a head each.",
+)
+@click.option("--stratify", default="", metavar="COLUMNS", help="Columns to balance, with commas.")
+@click.option(
+    "--slide-table",
+    type=options.existing_file,
+    help="Table with slide_id and patient_id, where the labels stand at the patient.",
+)
+@options.patients_unknown
+@click.option(
+    "--head", type=click.Choice(HEAD_NAMES), default="mlp", show_default=True, help="Which head."
+)
+@click.option(
+    "--class-weight",
+    type=click.Choice(("balanced", "none")),
+    default="balanced",
+    show_default=True,
+    help="balanced: each class weighs the same in the loss.",
+)
+@click.option(
+    "--epochs", type=click.IntRange(min=1), default=100, show_default=True, help="At most."
+)
+@click.option(
+    "--batch-size", type=click.IntRange(min=1), default=256, show_default=True, help="Tiles a step."
+)
+@click.option(
+    "--learning-rate",
+    "--lr",
+    "learning_rate",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1e-3,
+    show_default=True,
+    help="Of Adam.",
+)
+@click.option(
+    "--patience",
+    "--early-stopping",
+    "patience",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="Stop after this many epochs without a lower validation loss.",
+)
+@click.option(
+    "--bootstrap",
+    "n_resamples",
+    type=click.IntRange(min=100),
+    default=2000,
+    show_default=True,
+    help="Resamples of patients behind each interval.",
+)
+@options.memory_gb
+@options.seed
+@options.overwrite
+@options.as_json
+@options.config
+def fit_head(**arguments: Any) -> None:
+    """Train a top-up head on FEATURES and evaluate it on patients it has not seen.
+
+    Writes head/, history.csv, predictions/, slides.csv, patients.csv, metrics.json, split.csv,
+    dropped.csv and run.json. Labels may stand at the tile, slide or patient; figures are given at
+    that level and above, with 95 % intervals by resampling patients.
+
+    \b
+    Examples:
+      histokeras fit-head feats/ --labels labels.csv --target label -o run/
+      histokeras fit-head feats/ --labels labels.xlsx --target msi --positive MSI-H --cv 5 -o run/
+    """
+    import json
+
+    from histokeras.analysis.format import format_metrics
+    from histokeras.cli import cohort_text
+    from histokeras.training.fit_job import prepare_study, run_fit
+
+    job, output = _job(arguments), Path(arguments["output"])
+    study = prepare_study(job)
+    cohort_text.say_cohort(study.cohort)
+    cohort_text.say_joined(study.joined.funnel, study.dropped)
+    for note in {study.joined.note, study.split.note} - {""}:
+        click.secho(f"Warning: {note}", fg="red", err=True)
+    if not study.split.signed:
+        click.echo("The split file is unsigned: histokeras did not make it.", err=True)
+    if str(study.index.settings.get("weights", "")).startswith("random"):
+        click.secho(
+            f"Warning: features of random weights ({study.index.settings['weights']})",
+            fg="red",
+            err=True,
+        )
+    config = {key: value for key, value in arguments.items() if key not in ("as_json", "overwrite")}
+    metrics = run_fit(job, study, output, config=config, overwrite=arguments["overwrite"])
+    if metrics is None:
+        click.echo(f"{output} holds this very run, finished: nothing to do.", err=True)
+        metrics = json.loads((output / "metrics.json").read_text(encoding="utf-8"))
+    if arguments["as_json"]:
+        click.echo(json.dumps(metrics, indent=2))
+        return
+    click.echo(format_metrics(metrics), err=True)
+    click.echo(str(output))
+
+
+def _job(arguments: dict[str, Any]) -> Any:
+    from histokeras.cohort.split import SHARES, parse_shares
+    from histokeras.errors import ConfigError
+    from histokeras.training.fit_job import FitJob
+    from histokeras.training.head import HeadConfig
+    from histokeras.training.loop import FitConfig
+
+    given = [name for name in ("split", "shares", "folds") if arguments[name] is not None]
+    if len(given) > 1:
+        raise ConfigError("`--split`, `--shares` and `--cv` exclude each other: give one of them.")
+    fit = {key: arguments[key] for key in ("epochs", "batch_size", "learning_rate", "patience")}
+    head = HeadConfig(
+        head=arguments["head"],
+        class_weight=arguments["class_weight"],
+        fit=FitConfig(seed=arguments["seed"], **fit),
+    )
+    stratify = tuple(name.strip() for name in arguments["stratify"].split(",") if name.strip())
+    same = ["features", "labels", "target", "positive", "slide_table", "split", "folds"]
+    same += ["patients_unknown", "memory_gb", "n_resamples"]
+    return FitJob(
+        **{name: arguments[name] for name in same},
+        shares=parse_shares(arguments["shares"]) if arguments["shares"] else SHARES,
+        stratify=stratify,
+        head=head,
+    )

@@ -1,0 +1,104 @@
+"""``histokeras predict``."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from histokeras.cli import extract_text, options
+from histokeras.cli.slide_options import default_mpp, recursive, slide_table
+
+
+@click.command()
+@click.argument("run", type=options.existing_folder)
+@click.argument(
+    "inputs", metavar="SLIDES|FEATURES...", nargs=-1, required=True, type=options.any_path
+)
+@options.output
+@click.option("--weights", metavar="PATH", help="Weights file, if the run's features used one.")
+@click.option(
+    "--tissue", "annotations", type=options.existing_folder,
+    help="Folder of GeoJSON files, if the run's tiles were cut by such.",
+)  # fmt: skip
+@slide_table
+@default_mpp
+@recursive
+@options.batch_size
+@options.workers
+@options.gpus
+@options.memory_gb
+@options.allow_empty
+@options.overwrite
+@options.as_json
+@options.config
+def predict(**arguments: Any) -> None:
+    """Predict new SLIDES (or extracted FEATURES) with the head of RUN.
+
+    Slides are cut and extracted exactly as the run's own were; features made otherwise are
+    refused. Writes predictions/<slide_id>.csv (WSInfer's columns), slides.csv and patients.csv.
+
+    \b
+    Examples:
+      histokeras predict run/ new_slides/ -o predictions/
+      histokeras predict run/ feats/ -o predictions/
+    """
+    import json
+
+    from histokeras.slides.inventory import read_slide_table
+    from histokeras.training.predict_job import is_feature_input, open_run, write_predicted
+
+    run, output = open_run(arguments["run"]), Path(arguments["output"])
+    plan, source = None, arguments["inputs"][0]
+    if not is_feature_input(arguments["inputs"]):
+        plan, source = _extract(run, arguments), output
+    patients = {}
+    if arguments["slide_table"] is not None:
+        rows = read_slide_table(arguments["slide_table"])
+        patients = {name: row.patient_id for name, row in rows.items() if row.patient_id}
+    predictions = write_predicted(
+        run,
+        source,
+        output,
+        slide_patients=patients,
+        memory_gb=arguments["memory_gb"],
+        config={key: value for key, value in arguments.items() if key != "as_json"},
+        failures=plan.failures if plan is not None else [],
+    )
+    if not len(predictions.patients):
+        click.echo("No patient ids are known: give --slide-table for patients.csv.", err=True)
+    if arguments["as_json"]:
+        click.echo(json.dumps(json.loads(predictions.slides.to_json(orient="records")), indent=2))
+    else:
+        click.echo(str(output))
+    if plan is not None:
+        extract_text.end(plan, allow_empty=arguments["allow_empty"])
+
+
+def _extract(run: Any, arguments: dict[str, Any]) -> Any:
+    import dataclasses
+
+    from histokeras.features.job import prepare_job
+    from histokeras.features.run import run_job
+    from histokeras.training.predict_job import extract_job_of, require_fitting
+
+    names = ("slide_table", "default_mpp", "recursive", "annotations")
+    job = extract_job_of(
+        run,
+        arguments["inputs"],
+        arguments["output"],
+        weights=arguments["weights"],
+        **{name: arguments[name] for name in names},
+    )
+    job = dataclasses.replace(job, overwrite=arguments["overwrite"])
+    prepared = prepare_job(job)
+    require_fitting(run, prepared.plan.settings, where="the features of these slides would be")
+    extract_text.say_prepared(prepared)
+    config = {key: value for key, value in arguments.items() if key != "as_json"}
+    return run_job(
+        job,
+        prepared,
+        config=config,
+        gpus=arguments["gpus"],
+        batch_size=arguments["batch_size"],
+        workers=arguments["workers"],
+    )

@@ -1,0 +1,167 @@
+"""Options of the commands that read slides, each defined once."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from histokeras.cli import options
+from histokeras.errors import ConfigError
+from histokeras.slides.mpp import OBJECTIVE_UM
+from histokeras.tiles.grid import TileSpec
+from histokeras.types import Mpp
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_DEFAULT = TileSpec()
+_KINDS = ("luminance", "otsu", "none")
+
+slides = click.argument("slides", nargs=-1, required=True, type=options.any_path)
+slide_table = click.option(
+    "--slide-table",
+    type=options.existing_file,
+    help="Table with slide_id and any of mpp (um per pixel; wins over the file), patient_id.",
+)
+default_mpp = click.option(
+    "--default-mpp",
+    type=float,
+    metavar="UM",
+    help="um per level-0 pixel for slides that do not tell.",
+)
+recursive = click.option("--recursive", is_flag=True, help="Search folders inside folders too.")
+tile_px = click.option(
+    "--tile-px",
+    "--size-px",
+    "--patch-size",
+    "tile_px",
+    type=int,
+    metavar="PX",
+    help=f"Side of a tile in pixels.  [default: {_DEFAULT.size_px}, or the backbone's own]",
+)
+mpp = click.option(
+    "--mpp",
+    type=float,
+    metavar="UM",
+    help=f"Resolution of the tiles in um per pixel.  [default: {_DEFAULT.mpp:g}]",
+)
+mag = click.option(
+    "--mag",
+    type=float,
+    metavar="POWER",
+    help="Instead of --mpp: 20 means 10 / 20 = 0.5 um per pixel.",
+)
+overlap_px = click.option(
+    "--overlap-px",
+    "--overlap",
+    "overlap_px",
+    type=int,
+    default=_DEFAULT.overlap_px,
+    show_default=True,
+    metavar="PX",
+    help="By how many pixels neighbouring tiles overlap.",
+)
+max_background = click.option(
+    "--max-background",
+    type=float,
+    default=_DEFAULT.max_background,
+    show_default=True,
+    metavar="FRACTION",
+    help="Largest share of background (luminance 220 or more) of a kept tile.",
+)
+tissue = click.option(
+    "--tissue",
+    default=_DEFAULT.tissue,
+    show_default=True,
+    metavar="luminance|otsu|none|DIR",
+    help="Where to look for tiles; DIR holds <slide_id>.geojson, drawn e.g. in QuPath.",
+)
+mpp_tolerance = click.option(
+    "--mpp-tolerance",
+    type=float,
+    default=_DEFAULT.mpp_tolerance,
+    show_default=True,
+    metavar="FRACTION",
+    help="A level whose mpp differs by no more than this is read 1:1, never resampled.",
+)
+
+
+def slide_input_options(function: F) -> F:
+    """Add SLIDES, --slide-table, --default-mpp and --recursive to a command.
+
+    The command receives ``slides`` (tuple of Path), ``slide_table`` (Path or None),
+    ``default_mpp`` (float or None) and ``recursive`` (bool).
+    """
+    return options.together(slides, slide_table, default_mpp, recursive)(function)
+
+
+def tile_options(function: F) -> F:
+    """Add the options of a ``TileSpec`` to a command.
+
+    The command receives what ``tile_spec_from`` takes: ``tile_px``, ``mpp``, ``mag``,
+    ``overlap_px``, ``max_background``, ``tissue``, ``mpp_tolerance``.
+    """
+    return options.together(tile_px, mpp, mag, overlap_px, max_background, tissue, mpp_tolerance)(
+        function
+    )
+
+
+def tile_spec_from(
+    *,
+    tile_px: int | None,
+    mpp: float | None,
+    mag: float | None,
+    overlap_px: int,
+    max_background: float,
+    tissue: str,
+    mpp_tolerance: float,
+    default_px: int = _DEFAULT.size_px,
+) -> tuple[TileSpec, Path | None]:
+    """Turn the options into a spec; print the mpp that ``--mag`` stands for.
+
+    Args:
+        tile_px: Side in pixels, None for ``default_px``.
+        mpp: um per pixel, None for the default.
+        mag: Objective power instead of ``mpp``.
+        overlap_px: Overlap in pixels.
+        max_background: Fraction, 0 to 1.
+        tissue: luminance, otsu, none, or a folder of GeoJSON files.
+        mpp_tolerance: Fraction.
+        default_px: Side if ``tile_px`` is None, such as the backbone's own.
+
+    Returns:
+        The spec, and the folder of GeoJSON files or None.
+
+    Raises:
+        ConfigError: If both mpp and mag are given, a number is out of range, or ``tissue`` is
+            neither a word nor a folder.
+    """
+    if mpp is not None and mag is not None:
+        raise ConfigError(f"give --mpp or --mag, not both. Received: --mpp {mpp:g} --mag {mag:g}")
+    if mag is not None:
+        if not mag > 0:
+            raise ConfigError(f"`--mag` is a power above 0, such as 20. Received: {mag:g}")
+        mpp = OBJECTIVE_UM / mag
+        click.echo(f"--mag {mag:g}: tiles are cut at {mpp:g} um per pixel", err=True)
+    folder = _annotations(tissue)
+    spec = TileSpec(
+        size_px=default_px if tile_px is None else tile_px,
+        mpp=_DEFAULT.mpp if mpp is None else Mpp(mpp),
+        overlap_px=overlap_px,
+        max_background=max_background,
+        mpp_tolerance=mpp_tolerance,
+        tissue="geojson" if folder is not None else tissue,
+    )
+    return spec, folder
+
+
+def _annotations(tissue: str) -> Path | None:
+    if tissue in _KINDS:
+        return None
+    folder = Path(tissue)
+    if not folder.is_dir():
+        raise ConfigError(
+            f"`--tissue` is {', '.join(_KINDS)} or a folder of <slide_id>.geojson. "
+            f"Received: {tissue}"
+        )
+    return folder

@@ -1,0 +1,47 @@
+"""``histokeras slides``."""
+
+from pathlib import Path
+
+import click
+
+from histokeras.cli import options
+from histokeras.cli.slide_options import slide_input_options
+
+
+@click.command()
+@slide_input_options
+@options.as_json
+@options.config
+def slides(
+    slides: tuple[Path, ...],
+    slide_table: Path | None,
+    default_mpp: float | None,
+    recursive: bool,
+    as_json: bool,
+) -> None:
+    """List SLIDES (files or folders): readable or why not, size, levels, mpp and its source.
+
+    Exit code 4: some slides cannot be used.
+
+    \b
+    Examples:
+      histokeras slides slides/
+      histokeras slides slides/ --recursive --json
+    """
+    from histokeras.slides.inventory import (
+        describe_slides,
+        find_slides,
+        format_inventory,
+        inventory_json,
+        read_slide_table,
+    )
+
+    table = read_slide_table(slide_table) if slide_table is not None else {}
+    found = describe_slides(
+        find_slides(slides, recursive=recursive), table=table, default_mpp=default_mpp
+    )
+    click.echo(inventory_json(found) if as_json else format_inventory(found))
+    n_bad = int((~found["readable"]).sum())
+    if n_bad:
+        click.echo(f"{n_bad} of {len(found)} slide(s) cannot be used", err=True)
+        raise click.exceptions.Exit(4)

@@ -1,0 +1,263 @@
+"""Cut many slides into tiles: manifests, pictures, images, failures. One bad slide stops nobody."""
+
+import dataclasses
+import io
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from PIL import Image as PillowImage
+
+from histokeras import files
+from histokeras.errors import OutputError, SlideError, TableError
+from histokeras.runs.progress import Progress
+from histokeras.runs.record import RunRecord, failure, write_failures
+from histokeras.slides.inventory import SlideRow, slide_id_of
+from histokeras.slides.reader import open_slide
+from histokeras.slides.slide import Slide
+from histokeras.slides.source import Image
+from histokeras.tiles.cut import read_candidates
+from histokeras.tiles.grid import TileSpec
+from histokeras.tiles.manifest import empty_reason, finish_manifest
+from histokeras.tiles.manifest_file import read_facts, write_manifest
+from histokeras.tiles.picture import draw_tiles
+from histokeras.tiles.plan import TilePlan, plan_tiles
+
+_LOG = logging.getLogger(__name__)
+_IMAGE_NAME = re.compile(r"\d+_\d+\.png")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TileJob:
+    """What to cut, how, and where to.
+
+    Attributes:
+        slides: Slide files with distinct slide_ids.
+        output: The output folder.
+        spec: How to cut.
+        annotations: Folder of ``<slide_id>.geojson`` for ``spec.tissue="geojson"``.
+        table: Rows of the slide table.
+        default_mpp: For slides that do not tell.
+        save_images: Whether the kept tiles are written as PNG too.
+        overwrite: Whether finished slides are cut anew.
+        workers: Reading threads; None for the number of cores, at most 8.
+    """
+
+    slides: Sequence[Path]
+    output: Path
+    spec: TileSpec = field(default_factory=TileSpec)
+    annotations: Path | None = None
+    table: Mapping[str, SlideRow] = field(default_factory=dict)
+    default_mpp: float | None = None
+    save_images: bool = False
+    overwrite: bool = False
+    workers: int | None = None
+
+    def manifest_path(self, slide_id: str) -> Path:
+        """Return where the manifest of a slide lies."""
+        return self.output / "tiles" / f"{files.safe_name(slide_id)}.csv"
+
+    def picture_path(self, slide_id: str) -> Path:
+        """Return where the picture of a slide lies."""
+        return self.output / "pictures" / f"{files.safe_name(slide_id)}.png"
+
+    def image_folder(self, slide_id: str) -> Path:
+        """Return where the kept tiles of a slide lie."""
+        return self.output / "images" / files.safe_name(slide_id)
+
+
+def tile_slides(job: TileJob, *, config: Mapping[str, Any], quiet: bool = False) -> RunRecord:
+    """Cut every slide of a job; slides that are finished already are skipped.
+
+    Args:
+        job: What to do.
+        config: The resolved options, for run.json.
+        quiet: Whether to keep progress to oneself.
+
+    Returns:
+        The record: ``slides`` has one entry a slide with ``outcome`` (done, skipped, empty or
+        failed), ``facts["failures"]`` the rows of failures.csv.
+
+    Raises:
+        TableError: CONFIG_MISMATCH if the folder holds manifests made with another spec; nothing
+            has been done then.
+        OutputError: If the output cannot be written.
+    """
+    _require_same_spec(job)
+    for name in ("tiles", "pictures"):
+        files.prepare_folder(job.output / name)
+    failures: list[dict[str, str]] = []
+    record = RunRecord("tile", config)
+    record.write(job.output, status="running")
+    status = "interrupted"
+    try:
+        with Progress(len(job.slides), quiet=quiet) as progress:
+            for path in job.slides:
+                outcome, problem = _tile_slide(job, path)
+                progress.tiles(outcome.get("read", 0))
+                progress.slide(outcome["slide"], outcome["outcome"], _detail(outcome, problem))
+                record.slides.append(outcome)
+                failures += [problem] if problem else []
+        status = "done with failures" if failures else "done"
+    finally:
+        record.facts["failures"] = failures
+        write_failures(job.output, failures)
+        record.write(job.output, status=status)
+    return record
+
+
+def _detail(outcome: Mapping[str, Any], problem: Mapping[str, str] | None) -> str:
+    if problem is not None:
+        return f"{problem['code']} {problem['message']}"
+    text = f"{outcome['tiles']} of {outcome['grid']} tiles kept at {outcome['mpp']:g} um per pixel"
+    again = " (finished before with the same settings)" if outcome["outcome"] == "skipped" else ""
+    return "; ".join([text + again, *outcome.get("notes", [])])
+
+
+def _require_same_spec(job: TileJob) -> None:
+    """Refuse a folder whose manifests were cut in another way, before any work."""
+    redone = {job.manifest_path(slide_id_of(path)) for path in job.slides} if job.overwrite else ()
+    wanted = dataclasses.asdict(job.spec)
+    for path in sorted((job.output / "tiles").glob("[!.]*.csv")):
+        found = read_facts(path).get("spec", wanted)
+        differing = sorted(key for key in wanted if found.get(key) != wanted[key])
+        if differing and path not in redone:
+            shown = ", ".join(f"{key} {found.get(key)} (now {wanted[key]})" for key in differing)
+            raise TableError(
+                f"{path} was cut with other settings: {shown}.",
+                code="CONFIG_MISMATCH",
+                hint="Choose a new output folder, or give --overwrite to cut all of it anew.",
+            )
+
+
+def _tile_slide(job: TileJob, path: Path) -> tuple[dict[str, Any], dict[str, str] | None]:
+    """Cut one slide; return its outcome and, if something is wrong, its row of failures.csv."""
+    slide_id = slide_id_of(path)
+    stage = "open"
+    try:
+        row = job.table.get(slide_id, SlideRow())
+        with open_slide(path, mpp=row.mpp, default_mpp=job.default_mpp) as slide:
+            facts = _facts(job, slide)
+            outcome = None if job.overwrite else _finished(job, slide_id, facts)
+            if outcome is None:
+                stage = "tile"
+                outcome = _cut(job, slide, facts)
+    except OutputError:
+        raise
+    except Exception as error:
+        if not isinstance(error, SlideError):
+            _LOG.warning("slide %s failed unexpectedly", slide_id, exc_info=True)
+        return {"slide": slide_id, "outcome": "failed"}, failure(slide_id, stage, error)
+    if outcome.get("code"):
+        problem = SlideError(outcome["message"], code=outcome["code"], hint=_picture_hint(job))
+        return outcome, failure(slide_id, "tile", problem)
+    return outcome, None
+
+
+def _picture_hint(job: TileJob) -> str:
+    return f"See its picture in {job.output.name}/pictures."
+
+
+def _facts(job: TileJob, slide: Slide) -> dict[str, Any]:
+    """Return what a finished manifest must have been made with."""
+    mask = ""
+    if job.annotations is not None:
+        path = job.annotations / f"{slide.slide_id}.geojson"
+        mask = files.sha256_file(path) if path.is_file() else ""
+    return {
+        "content": slide.content_id(),
+        "slide_mpp": float(slide.mpp),
+        "mpp_source": slide.mpp_source,
+        "mask": mask,
+        "spec": dataclasses.asdict(job.spec),
+    }
+
+
+def _finished(job: TileJob, slide_id: str, facts: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the outcome of a slide that was cut before in the same way, else None."""
+    found = read_facts(job.manifest_path(slide_id))
+    if any(found.get(key) != value for key, value in facts.items()):
+        return None
+    outcome = dict(found["outcome"])
+    if job.save_images and outcome["tiles"] > _count_images(job.image_folder(slide_id)):
+        return None
+    return outcome if outcome["outcome"] == "empty" else outcome | {"outcome": "skipped", "read": 0}
+
+
+def _count_images(folder: Path) -> int:
+    return sum(bool(_IMAGE_NAME.fullmatch(path.name)) for path in folder.glob("*.png"))
+
+
+def _cut(job: TileJob, slide: Slide, facts: Mapping[str, Any]) -> dict[str, Any]:
+    plan = plan_tiles(slide, job.spec, annotations=job.annotations)
+    save = _ImageSaver(plan, job.image_folder(slide.slide_id)) if job.save_images else None
+    backgrounds = read_candidates(plan, workers=job.workers, on_kept=save)
+    manifest = finish_manifest(plan, backgrounds)
+    slide.require_unchanged()
+    if save is not None:
+        save.remove_others(manifest)
+    _draw(plan, manifest, job.picture_path(slide.slide_id))
+    outcome = _outcome(plan, manifest, facts)
+    # Last of all: a slide with a signed manifest is finished.
+    write_manifest(job.manifest_path(slide.slide_id), manifest, {**facts, "outcome": outcome})
+    return outcome
+
+
+def _outcome(plan: TilePlan, manifest: pd.DataFrame, facts: Mapping[str, Any]) -> dict[str, Any]:
+    reasons = manifest.loc[~manifest["kept"], "reason"].value_counts().sort_index()
+    empty = empty_reason(plan, manifest)
+    outcome: dict[str, Any] = {
+        "slide": plan.slide.slide_id,
+        "outcome": "done" if empty is None else "empty",
+        "tiles": int(manifest["kept"].sum()),
+        "grid": len(manifest),
+        "read": len(plan.candidates),
+        "rejected": {str(reason): int(n) for reason, n in reasons.items()},
+        "mpp": float(plan.choice.mpp),
+        "slide_mpp": facts["slide_mpp"],
+        "mpp_source": facts["mpp_source"],
+        "level": plan.choice.level,
+        "resampled": plan.choice.resampled,
+        "notes": list(plan.notes),
+    }
+    if empty is not None:
+        outcome["code"], outcome["message"] = empty
+    return outcome
+
+
+def _draw(plan: TilePlan, manifest: pd.DataFrame, path: Path) -> None:
+    try:
+        draw_tiles(plan, manifest, path)
+    except OutputError:
+        raise
+    except Exception as error:
+        # Cosmetics never fail a slide.
+        _LOG.warning("slide %s: no picture (%s)", plan.slide.slide_id, error)
+
+
+class _ImageSaver:
+    """Writes kept tiles as PNG, one by one, while they are read."""
+
+    def __init__(self, plan: TilePlan, folder: Path) -> None:
+        self._plan = plan
+        self._folder = files.prepare_folder(folder)
+
+    def _name(self, row: int) -> str:
+        x, y = self._plan.origins[row]
+        return f"{x}_{y}.png"
+
+    def __call__(self, row: int, image: Image) -> None:
+        buffer = io.BytesIO()
+        PillowImage.fromarray(image).save(buffer, format="PNG", compress_level=3)
+        files.write_bytes(self._folder / self._name(row), buffer.getvalue())
+
+    def remove_others(self, manifest: pd.DataFrame) -> None:
+        """Remove tiles of an earlier run that are not kept now."""
+        kept = {self._name(int(row)) for row in manifest.index[manifest["kept"]]}
+        for path in self._folder.glob("*.png"):
+            if _IMAGE_NAME.fullmatch(path.name) and path.name not in kept:
+                path.unlink()

@@ -1,0 +1,174 @@
+"""``hk.fit_head``: features and a cohort in, trained head with its figures out."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from histokeras.analysis.format import format_metrics
+from histokeras.cohort.split import SHARES, Split, write_split
+from histokeras.errors import ConfigError
+from histokeras.features.store import FeatureSet, write_features
+from histokeras.files import prepare_folder, safe_name, write_csv
+from histokeras.training.fit_job import FitJob, FitResult, Study, fit_study, prepare_study
+from histokeras.training.head import FittedHead, HeadConfig
+from histokeras.training.loop import FitConfig
+from histokeras.training.vectors import MemoryVectors
+from histokeras.types import LABEL
+
+
+@dataclass(frozen=True)
+class FittedRun:
+    """Trained head or heads, and what they gave on patients they had not seen.
+
+    Attributes:
+        heads: One head, or one a fold.
+        classes: The classes, sorted; the order of all probabilities.
+        metrics: Figures with intervals, as in metrics.json.
+        patients: One row a patient: side, label, mean probabilities, shares of tiles.
+        slides: One row a slide.
+        funnel: Patients left after each step from the table to the figures.
+        dropped: What was left out, with the reason.
+    """
+
+    heads: Sequence[FittedHead]
+    classes: tuple[str, ...]
+    metrics: dict[str, Any]
+    patients: pd.DataFrame
+    slides: pd.DataFrame
+    funnel: dict[str, int]
+    dropped: pd.DataFrame
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """One row an epoch; with folds a column ``fold``."""
+        if len(self.heads) == 1:
+            return self.heads[0].history
+        return pd.concat(
+            [head.history.assign(fold=fold) for fold, head in enumerate(self.heads)],
+            ignore_index=True,
+        )
+
+    def predict_proba(self, features: FeatureSet) -> pd.DataFrame:
+        """Predict the tiles of one slide.
+
+        Args:
+            features: Made in the same way as those of the training.
+
+        Returns:
+            Its tiles with ``prob_<class>``; with folds the mean of the heads.
+        """
+        vectors = MemoryVectors(features.vectors)
+        mean = np.mean([head.predict_proba(vectors) for head in self.heads], axis=0)
+        columns = {f"prob_{name}": mean[:, i] for i, name in enumerate(self.classes)}
+        return features.tiles.assign(**columns)
+
+    def __str__(self) -> str:
+        return format_metrics(self.metrics)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{self}</pre>"
+
+
+def fit_head(
+    features: FeatureSet | Sequence[FeatureSet] | str | Path,
+    cohort: pd.DataFrame | str | Path,
+    *,
+    target: str = LABEL,
+    positive: str | None = None,
+    split: Split | None = None,
+    shares: tuple[float, float, float] = SHARES,
+    folds: int | None = None,
+    head: str = "mlp",
+    epochs: int = 100,
+    learning_rate: float = 1e-3,
+    seed: int = 0,
+    patients_unknown: bool = False,
+) -> FittedRun:
+    """Train a top-up head, early-stopped on val, evaluated on test patients.
+
+    Args:
+        features: Features of several slides, or the folder that ``extract-features`` wrote.
+        cohort: Label table (or its path): patient_id, slide_id or tile, and ``target``.
+        target: Column of the table that is learned.
+        positive: Of two classes the positive one.
+        split: From :func:`histokeras.split_patients`; made here if None.
+        shares: Percent of train, val and test patients, if split here.
+        folds: Cross-validate with this many folds instead.
+        head: ``linear``, ``mlp`` or ``write-up``.
+        epochs: At most.
+        learning_rate: Of Adam.
+        seed: Of split, initial weights, order and dropout.
+        patients_unknown: Accept slides without patients; every figure then says so.
+
+    Returns:
+        Heads, figures with intervals, patients.
+
+    Raises:
+        TableError: If tables do not fit each other or the features.
+        LeakageError: If a patient lies on two sides of the split.
+    """
+    config = HeadConfig(
+        head=head, fit=FitConfig(epochs=epochs, learning_rate=learning_rate, seed=seed)
+    )
+    with tempfile.TemporaryDirectory() as name:
+        # One way from features to figures, for files and for memory.
+        work = Path(name)
+        job = FitJob(
+            features=_folder(features, work),
+            labels=_table(cohort, work),
+            target=target,
+            positive=positive,
+            split=_split(split, work),
+            shares=shares,
+            folds=folds,
+            head=config,
+            patients_unknown=patients_unknown,
+        )
+        study = prepare_study(job)
+        return _fitted(study, fit_study(study, job))
+
+
+def _fitted(study: Study, result: FitResult) -> FittedRun:
+    return FittedRun(
+        [fold.fitted for fold in result.folds],
+        study.cohort.classes,
+        result.metrics,
+        result.predictions.patients,
+        result.predictions.slides,
+        study.joined.funnel,
+        study.dropped,
+    )
+
+
+def _folder(features: FeatureSet | Sequence[FeatureSet] | str | Path, work: Path) -> Path:
+    if isinstance(features, (str, Path)):
+        return Path(features)
+    several = [features] if isinstance(features, FeatureSet) else list(features)
+    if not several or not all(isinstance(item, FeatureSet) for item in several):
+        raise ConfigError(
+            "`features` are FeatureSets of several slides, or a folder. "
+            f"Received: {type(features).__name__}"
+        )
+    folder = prepare_folder(work / "features")
+    for item in several:
+        write_features(folder / f"{safe_name(item.slide_id)}.h5", item)
+    return work
+
+
+def _table(cohort: pd.DataFrame | str | Path, work: Path) -> Path:
+    if isinstance(cohort, (str, Path)):
+        return Path(cohort)
+    write_csv(work / "labels.csv", cohort)
+    return work / "labels.csv"
+
+
+def _split(split: Split | None, work: Path) -> Path | None:
+    if split is None:
+        return None
+    write_split(work / "split.csv", split)
+    return work / "split.csv"
