@@ -153,8 +153,9 @@ def relabelled(
         for table in saved.tables():
             rows = table[table[key].isin(found.index)]
             if len(rows):
-                given = found.loc[rows[key]].set_axis(rows.index)
-                yield rows.assign(**{SPLIT: "", PATIENT_ID: given[PATIENT_ID], LABEL: given[LABEL]})
+                rows = rows.assign(split="")
+                rows[[PATIENT_ID, LABEL]] = found.loc[rows[key]].to_numpy()
+                yield rows
 
     predictions = collect_predictions(
         tables(), classes=saved.classes, keep_tiles=cohort.level == "tile"

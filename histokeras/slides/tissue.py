@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as PillowImage
+from scipy import ndimage
 
 from histokeras.errors import SlideError
 from histokeras.slides.overview import overview_level, read_overview
@@ -22,7 +23,8 @@ BRIGHT = 220
 """A pixel of this luminance (0..255) or more is background."""
 _CHEAP_PX = 1 << 24
 _CHEAP_SHARE = 0.25
-_JPEG_MARGIN = 2.0
+_MARGIN = 2.0
+_ROUNDING = 1e-6
 _MIN_SATURATION_GAP = 12
 _GREY_CHROMA = 2
 _GREY_CONTRAST = 40
@@ -153,12 +155,13 @@ def mask_share(mask: Mask, boxes: Boxes) -> npt.NDArray[np.float64]:
 def is_surely_glass(coarse: Coarse, boxes: Boxes, max_background: float) -> Mask:
     """Find windows whose tile cannot have enough dark pixels, whatever its fine pixels are.
 
-    A kept tile has at most ``max_background`` bright pixels (up to 255) and else pixels below
-    ``BRIGHT``. A coarse pixel is the mean of the fine ones below it, so over the coarse pixels that
-    lie wholly inside the tile the mean luminance has an upper limit, even if all bright pixels lie
-    there. Only windows brighter than that limit are given up. One coarse pixel at each rim is left
-    out, since pyramid levels may be shifted by part of a pixel, and two grey levels are allowed for
-    JPEG.
+    A kept tile needs a share of 1 - ``max_background`` of pixels darker than ``BRIGHT``. A coarse
+    pixel is the mean of the fine ones below it, none of them above 255, so its luminance m limits
+    their dark share to (255 - m) / 36. Added up over the tile this gives the most dark pixels it can
+    have: inside, each coarse pixel's limit; at the rim, where a coarse pixel is cut, the whole
+    limit or the whole cut part, whichever is less in sum. Two grey levels are allowed for JPEG and
+    rounding, and each pixel takes the highest limit of its neighbours, since a level may be shifted
+    by part of a pixel.
 
     Args:
         coarse: The picture of the slide.
@@ -168,17 +171,16 @@ def is_surely_glass(coarse: Coarse, boxes: Boxes, max_background: float) -> Mask
     Returns:
         Shape (n,), True where the tile need not be read.
     """
-    inner = np.empty_like(boxes)
-    inner[:, :2] = np.ceil(boxes[:, :2] - 1e-6) + 1
-    inner[:, 2:] = np.floor(boxes[:, 2:] + 1e-6) - 1
-    sides = inner[:, 2:] - inner[:, :2]
-    has_inside = (sides > 0).all(axis=1)
-    area = np.where(has_inside, sides[:, 0] * sides[:, 1], 1.0)
-    whole = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    bright_share = np.minimum(1.0, max_background * whole / area)
-    limit = (BRIGHT - 1) + (255 - (BRIGHT - 1)) * bright_share + _JPEG_MARGIN
-    mean = _box_sums(luminance(coarse.image), inner) / area
-    return np.asarray(has_inside & (mean > limit))
+    headroom = 255 - luminance(coarse.image).astype(np.float64) + _MARGIN
+    limit = np.minimum(1.0, ndimage.maximum_filter(headroom, 3, mode="nearest") / (256 - BRIGHT))
+    inner = np.hstack([np.ceil(boxes[:, :2] - _ROUNDING), np.floor(boxes[:, 2:] + _ROUNDING)])
+    touched = np.hstack([np.floor(boxes[:, :2] + _ROUNDING), np.ceil(boxes[:, 2:] - _ROUNDING)])
+    sides = np.maximum(inner[:, 2:] - inner[:, :2], 0)
+    inner[:, 2:] = inner[:, :2] + sides
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    rim = area - sides[:, 0] * sides[:, 1]
+    most_dark = np.minimum(_box_sums(limit, touched), _box_sums(limit, inner) + rim)
+    return np.asarray(most_dark < (1 - max_background) * area - _ROUNDING)
 
 
 def otsu_mask(image: Image) -> Mask:

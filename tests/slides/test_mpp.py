@@ -65,8 +65,10 @@ def test_an_absurd_mpp_of_the_slide_is_an_error_and_never_passed_over(text: str)
     assert caught.value.code == "MPP_ABSURD"
 
 
-@pytest.mark.parametrize(("source", "arguments"), [("slide table", {"table_mpp": float("nan")}),
-                                                   ("--default-mpp", {"default_mpp": 30.0})])  # fmt: skip
+@pytest.mark.parametrize(
+    ("source", "arguments"),
+    [("slide table", {"table_mpp": float("nan")}), ("--default-mpp", {"default_mpp": 30.0})],
+)
 def test_absurd_numbers_of_the_user_are_refused_too(
     source: str, arguments: dict[str, float]
 ) -> None:

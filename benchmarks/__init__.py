@@ -1,0 +1,1 @@
+"""Programs that measure histokeras on the machine at hand; no part of the package."""
