@@ -6,6 +6,7 @@ that a finished manifest can be told from a damaged or a different one.
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,7 @@ def read_manifest(path: Path) -> pd.DataFrame:
         for name in _INTEGERS:
             table[name] = table[name].astype("int64")
         for name in ("mpp", "background"):
-            table[name] = pd.to_numeric(table[name].replace("", "nan")).astype("float64")
+            table[name] = [float(cell) if cell else math.nan for cell in table[name]]
     except ValueError as error:
         raise TableError(f"tile manifest {path}: a cell is no number ({error}).") from error
     table["kept"] = table["kept"] == "True"

@@ -18,7 +18,7 @@ from histokeras.analysis.tables import write_tables
 from histokeras.analysis.units import EvaluationConfig
 from histokeras.cohort.join import Joined, join_labels
 from histokeras.cohort.labels import Cohort, read_cohort
-from histokeras.cohort.split import SHARES, split_units
+from histokeras.cohort.split import SHARES, split_patients, split_units
 from histokeras.cohort.split_file import read_split, split_text
 from histokeras.cohort.split_table import Split, apply_split
 from histokeras.errors import ConfigError, FeatureError
@@ -146,7 +146,7 @@ def prepare_study(job: FitJob) -> Study:
         slides=_slides_without_features(job.features, index),
         patients_unknown=job.patients_unknown,
     )
-    split = _split(job, joined)
+    split = _split(job, cohort, joined)
     _, outside = apply_split(joined.units, split, 0 if split.folds else None)
     text = canonical_json(
         {
@@ -170,7 +170,7 @@ def _slides_without_features(folder: Path, index: FeatureIndex) -> list[str]:
     return sorted({row["slide"] for row in known} - set(index.names))
 
 
-def _split(job: FitJob, joined: Joined) -> Split:
+def _split(job: FitJob, cohort: Cohort, joined: Joined) -> Split:
     if job.split is not None:
         if job.folds is not None:
             raise ConfigError(
@@ -184,14 +184,13 @@ def _split(job: FitJob, joined: Joined) -> Split:
                 hint="Make one by patient, or accept it with --patients-unknown.",
             )
         return split
-    return split_units(
-        joined,
-        target=job.target,
-        shares=job.shares,
-        seed=job.head.fit.seed,
-        stratify=tuple(job.stratify),
-        folds=job.folds,
-    )
+    how: dict[str, Any] = {"shares": job.shares, "seed": job.head.fit.seed, "folds": job.folds}
+    if job.stratify:
+        # Only the label table has the further columns: split it, as `histokeras split` does.
+        return split_patients(
+            cohort, stratify=tuple(job.stratify), patients_unknown=job.patients_unknown, **how
+        )
+    return split_units(joined, target=job.target, **how)
 
 
 def fit_study(study: Study, job: FitJob, folder: Path | None = None) -> FitResult:

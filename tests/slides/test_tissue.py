@@ -74,9 +74,9 @@ def test_the_limit_of_glass_is_the_hand_calculated_one() -> None:
 
 
 def test_a_cut_pixel_at_the_rim_may_hide_its_dark_part_inside() -> None:
-    # Four whole pixels of the limit 17 / 36 = 0.472, and four cut in halves: their dark half may
-    # lie inside. 4 * 0.472 + min(5 * 0.472, 2.25) = 4.14 of 6.25 is less than 75 %, but a window
-    # of 1.5 x 1.5 has one whole pixel: 0.472 + min(3 * 0.472, 1.25) = 1.72 of 2.25 is more.
+    # Each pixel's limit is 17 / 36 = 0.472. A window of 2.5 x 2.5 has 4 whole pixels and touches 9:
+    # min(9 * 0.472, 4 * 0.472 + 2.25) = 4.14, less than 75 % of 6.25. One of 1.5 x 1.5 has 1 and
+    # touches 4: min(4 * 0.472, 0.472 + 1.25) = 1.72, more than 75 % of 2.25.
     coarse = Coarse(grey(np.full((12, 12), 240)), (1.0, 1.0))
     boxes = np.array([[2.0, 2.0, 4.5, 4.5], [2.0, 2.0, 3.5, 3.5], [2.2, 2.2, 2.7, 2.7]])
 

@@ -1,0 +1,253 @@
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from histokeras.analysis.saved import figures, open_saved
+from histokeras.analysis.units import EvaluationConfig
+from histokeras.cohort.split import split_patients, write_split
+from histokeras.cohort.split_file import read_split
+from histokeras.errors import ConfigError, FeatureError, LeakageError, TableError
+from histokeras.features.index import index_features
+from histokeras.models.model_file import read_head
+from histokeras.training.fit import fit_head
+from histokeras.training.fit_job import FitJob, prepare_study, run_fit
+from histokeras.training.head import HeadConfig
+from histokeras.training.loop import FitConfig
+from histokeras.training.predict_job import open_run, predict_index
+from tests.training.conftest import write_cohort
+
+QUICK = HeadConfig(head="linear", fit=FitConfig(epochs=15, learning_rate=0.05, patience=4))
+
+
+def job_of(folder: Path, **changes: object) -> FitJob:
+    known = {"features": folder, "labels": folder / "labels.csv",
+             "slide_table": folder / "slides.csv", "head": QUICK, "n_resamples": 200}  # fmt: skip
+    return FitJob(**{**known, **changes})
+
+
+def run(job: FitJob, out: Path, **options: object) -> dict | None:
+    return run_fit(job, prepare_study(job), out, config={"labels": job.labels}, **options)
+
+
+@pytest.fixture(scope="module")
+def finished(cohort_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("run")
+    run(job_of(cohort_folder, positive="pos"), out)
+    return out
+
+
+def test_a_run_writes_everything_and_finds_the_signal(finished: Path) -> None:
+    names = {path.name for path in finished.iterdir()}
+    assert names >= {"head", "history.csv", "predictions", "slides.csv", "patients.csv",
+                     "metrics.json", "split.csv", "dropped.csv", "run.json",
+                     "failures.csv"}  # fmt: skip
+    metrics = json.loads((finished / "metrics.json").read_text())
+    level = metrics["splits"]["test"]["patient"]
+    assert metrics["label_level"] == "patient"
+    assert level["n"] == len(read_split(finished / "split.csv").table.query("split == 'test'"))
+    assert level["aggregations"]["mean_probability"]["auc"]["value"] > 0.9
+    record = json.loads((finished / "run.json").read_text())
+    assert record["status"] == "done"
+    assert list(record["funnel"].values()) == [24] * 5
+    assert record["config"]["labels"] == "labels.csv"
+
+
+def test_patients_stay_on_one_side_with_all_their_slides(finished: Path) -> None:
+    slides = pd.read_csv(finished / "slides.csv")
+    assert len(slides) == 36
+    assert (slides.groupby("patient_id")["split"].nunique() == 1).all()
+    split = dict(read_split(finished / "split.csv").table.itertuples(index=False))
+    assert (slides["patient_id"].map(split) == slides["split"]).all()
+
+
+def test_tables_agree_with_the_tiles(finished: Path) -> None:
+    tiles = pd.read_csv(finished / "predictions/P01_0.csv")
+    assert list(tiles.columns) == ["minx", "miny", "width", "height", "prob_neg", "prob_pos"]
+    assert tiles["minx"].tolist() == [i * 224 for i in range(7)]
+    assert set(tiles["width"]) == {224}
+    other = pd.read_csv(finished / "predictions/P01_1.csv")
+    patient = pd.read_csv(finished / "patients.csv").set_index("patient_id").loc["P01"]
+    pooled = np.concatenate([tiles["prob_pos"], other["prob_pos"]])
+    assert patient["prob_pos"] == pytest.approx(pooled.mean(), abs=1e-6)
+    assert patient["share_pos"] == pytest.approx((pooled > 0.5).mean())
+    assert patient["n_tiles"] == len(pooled)
+
+
+def test_the_saved_head_gives_the_same_probabilities(finished: Path, cohort_folder: Path) -> None:
+    trained = open_run(finished)
+    assert trained.classes == ("neg", "pos")
+    assert trained.card["positive"] == "pos"
+    model, _ = read_head(finished / "head")
+    assert model.output_shape == (None, 2)
+
+    predicted, predictions = predict_index(trained, index_features(cohort_folder))
+
+    tables = {predicted.rows.units["slide_id"].iloc[file]: t for file, t in predicted.tables()}
+    tiles = pd.read_csv(finished / "predictions/P01_0.csv")
+    np.testing.assert_allclose(tables["P01_0"]["prob_pos"], tiles["prob_pos"], rtol=1e-6)
+    assert len(predictions.patients) == 0
+
+
+def test_evaluating_the_saved_run_gives_its_own_figures(finished: Path) -> None:
+    from histokeras.analysis.collect import collect_predictions
+
+    saved = open_saved(finished)
+    predictions = collect_predictions(saved.tables(), classes=saved.classes)
+    config = EvaluationConfig(n_resamples=200, splits=("test", "val"))
+
+    again = figures(
+        predictions, saved.level, positive=saved.positive, note=saved.note, config=config
+    )
+
+    assert again == json.loads((finished / "metrics.json").read_text())
+
+
+def test_the_same_run_again_does_nothing_and_another_is_refused(
+    finished: Path, cohort_folder: Path, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(finished, tmp_path / "run"))
+    same = job_of(cohort_folder, positive="pos")
+    other = dataclasses.replace(same, shares=(50, 25, 25))
+
+    assert run(same, out) is None
+    with pytest.raises(FeatureError, match="holds another run"):
+        run(other, out)
+    assert run(other, out, overwrite=True) is not None
+
+
+def test_the_same_seed_gives_the_same_figures(cohort_folder: Path, tmp_path: Path) -> None:
+    job = job_of(cohort_folder)
+
+    assert run(job, tmp_path / "a") == run(job, tmp_path / "b")
+    a, b = (tmp_path / n / "head/weights.safetensors" for n in "ab")
+    assert a.read_bytes() == b.read_bytes()
+
+
+def test_streaming_learns_the_same_task(cohort_folder: Path, tmp_path: Path) -> None:
+    metrics = run(job_of(cohort_folder, memory_gb=1e-6), tmp_path)
+
+    assert metrics is not None
+    level = metrics["splits"]["test"]["patient"]
+    assert level["aggregations"]["mean_probability"]["auc"]["value"] > 0.9
+
+
+def test_cross_validation_tests_every_patient_once(cohort_folder: Path, tmp_path: Path) -> None:
+    metrics = run(job_of(cohort_folder, folds=3, stratify=("site",)), tmp_path)
+
+    assert metrics is not None
+    assert list(metrics["splits"]) == ["test"]
+    assert metrics["splits"]["test"]["patient"]["n"] == 24
+    assert len(pd.read_csv(tmp_path / "patients.csv")) == 24
+    assert sorted(path.name for path in (tmp_path / "folds").iterdir()) == ["0", "1", "2"]
+    split = read_split(tmp_path / "split.csv")
+    heads = [read_head(tmp_path / f"folds/{i}/head")[0] for i in range(3)]
+    fold = dict(split.table.itertuples(index=False))["P01"]
+    index = index_features(cohort_folder)
+    trained = open_run(tmp_path)
+    assert len(trained.folders) == 3
+    tiles = pd.read_csv(tmp_path / "predictions/P01_0.csv")
+    position = index.names.index("P01_0")
+    from histokeras.features.store import read_features
+
+    vectors = read_features(index.paths[position]).vectors
+    own = np.asarray(heads[fold](vectors, training=False))
+    np.testing.assert_allclose(tiles["prob_pos"], own[:, 1], rtol=1e-5)
+
+
+def test_a_leaking_split_is_refused(cohort_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "split.csv").write_text("patient_id,split\nP00,train\nP00,test\nP01,val\n")
+
+    with pytest.raises(LeakageError, match="P00"):
+        prepare_study(job_of(cohort_folder, split=tmp_path / "split.csv"))
+
+
+def test_a_slide_split_that_parts_a_patient_is_refused(cohort_folder: Path, tmp_path: Path) -> None:
+    slides = pd.read_csv(cohort_folder / "slides.csv")
+    sides = ["train", "val", "test"]
+    table = slides.assign(split=[sides[i % 3] for i in range(len(slides))])
+    table[["slide_id", "split"]].to_csv(tmp_path / "split.csv", index=False)
+
+    with pytest.raises(LeakageError, match="two sides"):
+        prepare_study(job_of(cohort_folder, split=tmp_path / "split.csv"))
+
+
+def test_slides_without_patients_are_refused_unless_accepted(
+    cohort_folder: Path, tmp_path: Path
+) -> None:
+    slides = pd.read_csv(cohort_folder / "slides.csv")
+    labels = slides.assign(label=["ab"[int(name[1:3]) % 2] for name in slides["slide_id"]])
+    labels[["slide_id", "label"]].to_csv(tmp_path / "labels.csv", index=False)
+    job = job_of(cohort_folder, labels=tmp_path / "labels.csv", slide_table=None)
+
+    with pytest.raises(TableError) as caught:
+        prepare_study(job)
+    assert caught.value.code == "PATIENT_UNKNOWN"
+
+    metrics = run(dataclasses.replace(job, patients_unknown=True), tmp_path / "run")
+    assert metrics is not None
+    assert "not patient-safe" in metrics["note"]
+    assert metrics["patient_safe"] is False
+    assert not metrics["splits"]["test"]["patient"]["evaluated"]
+    assert "not patient-safe" in json.loads((tmp_path / "run/run.json").read_text())["note"]
+    assert "not patient-safe" in json.loads((tmp_path / "run/head/model.json").read_text())["note"]
+
+
+def test_a_split_of_slides_is_refused_where_patients_are_wanted(
+    cohort_folder: Path, tmp_path: Path
+) -> None:
+    slides = pd.read_csv(cohort_folder / "slides.csv").drop(columns="patient_id")
+    made = split_patients(slides, patients_unknown=True)
+    write_split(tmp_path / "split.csv", made)
+
+    with pytest.raises(ConfigError, match="not patient-safe"):
+        prepare_study(job_of(cohort_folder, split=tmp_path / "split.csv"))
+
+
+def test_what_is_lost_on_the_way_is_counted_and_listed(tmp_path: Path) -> None:
+    folder = write_cohort(tmp_path / "c", 12)
+    labels = pd.read_csv(folder / "labels.csv")
+    labels.loc[0, "label"] = ""
+    extra = pd.DataFrame([{"patient_id": "P99", "label": "pos", "site": "S0"}])
+    pd.concat([labels, extra]).to_csv(folder / "labels.csv", index=False)
+
+    study = prepare_study(job_of(folder, shares=(60, 40, 0)))
+
+    assert list(study.joined.funnel.values()) == [13, 12, 11, 11, 11]
+    assert {"P99", "P00_0"} <= set(study.dropped["id"])
+
+
+def test_features_of_another_network_are_refused_at_prediction(
+    finished: Path, cohort_folder: Path
+) -> None:
+    index = index_features(cohort_folder)
+    other = dataclasses.replace(index, settings={**index.settings, "weights_sha256": "x" * 8})
+
+    with pytest.raises(FeatureError, match="weights_sha256"):
+        predict_index(open_run(finished), other)
+
+
+def test_the_python_api_fits_from_memory(cohort_folder: Path) -> None:
+    from histokeras.features.store import read_features
+
+    sets = [read_features(path) for path in index_features(cohort_folder).paths]
+    labels = pd.DataFrame(
+        {"slide_id": [s.slide_id for s in sets],
+         "patient_id": [s.slide_id[:3] for s in sets],
+         "label": [("neg", "pos")[int(s.slide_id[1:3]) % 2] for s in sets]}
+    )  # fmt: skip
+
+    fitted = fit_head(sets, labels, target="label", head="linear", epochs=15, learning_rate=0.05)
+
+    assert fitted.classes == ("neg", "pos")
+    assert fitted.metrics["label_level"] == "slide"
+    assert "AUC" in str(fitted)
+    tiles = fitted.predict_proba(sets[0])
+    np.testing.assert_allclose(tiles[["prob_neg", "prob_pos"]].sum(axis=1), 1, rtol=1e-5)
+    assert len(fitted.history) <= 15
+    with pytest.raises(ConfigError, match="FeatureSets of several slides"):
+        fit_head(["no features"], labels)
