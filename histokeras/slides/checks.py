@@ -121,13 +121,18 @@ def require_reasonable_size(size: tuple[int, int], block: tuple[int, int], name:
     """Refuse headers that would make a library allocate without measure.
 
     Args:
-        size: (width, height) of level 0.
+        size: (width, height) of a level.
         block: (width, height) of one stored tile or strip.
         name: The slide's name, for messages.
 
     Raises:
-        SlideError: SLIDE_TOO_LARGE.
+        SlideError: SLIDE_TOO_LARGE, or SLIDE_UNREADABLE if a side is 0.
     """
+    if min(size) < 1:
+        raise SlideError(
+            f"slide `{name}` says it has {size[0]} x {size[1]} px: its header is damaged.",
+            hint="Download or copy it again.",
+        )
     if max(size) > MAX_SIDE_PX or block[0] * block[1] > MAX_BLOCK_PX:
         raise SlideError(
             f"slide `{name}` says it has {size[0]} x {size[1]} px, stored in pieces of "

@@ -75,9 +75,8 @@ def _open_source(path: Path) -> SlideSource:
             hint="Download it again, or convert it to a pyramidal TIFF with JPEG tiles.",
         ) from error
     try:
-        require_reasonable_size(
-            source.level_dimensions[0], _block_size(source.properties), path.name
-        )
+        for size in source.level_dimensions:
+            require_reasonable_size(size, _block_size(source.properties), path.name)
     except SlideError:
         source.close()
         raise

@@ -152,16 +152,16 @@ def mask_share(mask: Mask, boxes: Boxes) -> npt.NDArray[np.float64]:
     return np.clip(_box_sums(mask, boxes) / areas, 0, 1)
 
 
-def is_surely_glass(coarse: Coarse, boxes: Boxes, max_background: float) -> Mask:
+def is_surely_bright(coarse: Coarse, boxes: Boxes, max_background: float) -> Mask:
     """Find windows whose tile cannot have enough dark pixels, whatever its fine pixels are.
 
     A kept tile needs a share of 1 - ``max_background`` of pixels darker than ``BRIGHT``. A coarse
     pixel is the mean of the fine ones below it, none of them above 255, so its luminance m limits
     their dark share to (255 - m) / 36. Added up over the tile this gives the most dark pixels that
     it can have: inside, each coarse pixel's limit; at the rim, where a coarse pixel is cut, the
-    whole limit or the whole cut part, whichever is less in sum. Two grey levels are allowed for JPEG and
-    rounding, and each pixel takes the highest limit of its neighbours, since a level may be shifted
-    by part of a pixel.
+    whole limit or the whole cut part, whichever is less in sum. Two grey levels are allowed for
+    JPEG and rounding, and each pixel takes the highest limit of its neighbours, since a level may
+    be shifted by part of a pixel.
 
     Args:
         coarse: The picture of the slide.

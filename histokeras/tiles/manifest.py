@@ -5,10 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from histokeras.tiles.grid import TileSpec
 from histokeras.tiles.plan import ANNOTATION, BACKGROUND, TilePlan
 
-_GLASS_ONLY = 0.99
+_SPECKS = 0.005
+"""Less tissue than this share of the slide is dust."""
 
 
 def finish_manifest(plan: TilePlan, backgrounds: Mapping[int, float]) -> pd.DataFrame:
@@ -60,23 +60,27 @@ def empty_reason(plan: TilePlan, manifest: pd.DataFrame) -> tuple[str, str] | No
             f"slide `{name}`: {width} x {height} px hold no whole tile of {side} px "
             f"({plan.spec.size_px} px at {plan.choice.mpp:g} um per pixel)."
         )
-    return _no_tiles(name, plan.spec, manifest)
+    return _no_tiles(name, plan, manifest)
 
 
-def _no_tiles(name: str, spec: TileSpec, manifest: pd.DataFrame) -> tuple[str, str]:
-    background = manifest["background"].dropna()
+def _no_tiles(name: str, plan: TilePlan, manifest: pd.DataFrame) -> tuple[str, str]:
+    spec, background = plan.spec, manifest["background"].dropna()
     if (manifest["reason"] == ANNOTATION).all():
         return "NO_TILES", (
             f"slide `{name}`: none of {len(manifest)} tiles lies inside the drawn regions by "
             f"{1 - spec.max_background:.0%}."
         )
-    if (background >= _GLASS_ONLY).all():
+    covered = 0.0 if plan.mask is None else float(plan.mask.mean())
+    if covered < _SPECKS and (background > 1 - _SPECKS).all():
         return "NO_TISSUE", (
-            f"slide `{name}`: no tissue found (tissue={spec.tissue}); "
-            f"{len(manifest)} tiles, {len(background)} read, all glass."
+            f"slide `{name}`: no tissue found (tissue={spec.tissue}): it covers {covered:.2%} of "
+            f"the slide, {len(background)} of {len(manifest)} tiles were read."
         )
-    shown = ", ".join(f"{value:.2f}" for value in background.quantile([0, 0.25, 0.5, 0.75, 1]))
-    return "NO_TILES", (
+    text = (
         f"slide `{name}`: none of {len(manifest)} tiles has a background of at most "
-        f"{spec.max_background:g}; quartiles of the {len(background)} read: {shown}."
+        f"{spec.max_background:g}; tissue covers {covered:.1%} of the slide"
     )
+    if len(background):
+        shown = ", ".join(f"{value:.2f}" for value in background.quantile([0, 0.25, 0.5, 0.75, 1]))
+        text += f"; quartiles of the {len(background)} tiles read: {shown}"
+    return "NO_TILES", text + "."

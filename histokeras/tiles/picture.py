@@ -30,6 +30,11 @@ _UNREAD: Colour = (150, 150, 150)
 _OUTLINE: Colour = (0, 120, 90)
 _TEXT: Colour = (20, 20, 20)
 _NICE_UM = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000)
+_UNREAD_WHY = {
+    "luminance": "the overview shows too much background",
+    "otsu": "too little tissue on the overview",
+    "geojson": "outside the drawn regions, or too much background",
+}
 _MASK_NAMES = {
     "luminance": "tissue: darker than glass (luminance below 220)",
     "otsu": "tissue (Otsu's threshold on saturation)",
@@ -181,8 +186,7 @@ def _legend(plan: TilePlan, manifest: pd.DataFrame) -> Sequence[tuple[str, str]]
         limit = f"{plan.spec.max_background:.0%}"
         entries.append(("rejected", f"{rejected} rejected: more than {limit} background"))
     if unread:
-        why = {"geojson": "outside the drawn regions, or glass", "otsu": "too little tissue"}
-        entries.append(("unread", f"{unread} left out: {why.get(plan.spec.tissue, 'glass')}"))
+        entries.append(("unread", f"{unread} not read: {_UNREAD_WHY[plan.spec.tissue]}"))
     if plan.mask is not None:
         entries.append(("outline", f"outline of {_MASK_NAMES[plan.spec.tissue]}"))
     return entries

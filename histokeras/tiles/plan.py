@@ -19,7 +19,7 @@ from histokeras.slides.tissue import (
     Coarse,
     Mask,
     is_cheap,
-    is_surely_glass,
+    is_surely_bright,
     luminance,
     mask_share,
     otsu_mask,
@@ -33,9 +33,9 @@ MANIFEST_COLUMNS = (
 )  # fmt: skip
 """Columns of a manifest: x, y and size_level0_px in level-0 pixels; mpp of the finished tile;
 background 0..1, empty where the tile was not read."""
-BACKGROUND, GLASS, MASK, ANNOTATION = "background", "glass", "mask", "annotation"
-"""Reasons: too many bright pixels; surely glass on the coarse picture (not read); too little tissue
-in Otsu's mask (not read); too little inside the drawn regions (not read)."""
+BACKGROUND, OVERVIEW, MASK, ANNOTATION = "background", "overview", "mask", "annotation"
+"""Reasons: too many bright pixels; surely too many, as the coarse picture shows (not read); too
+little tissue in Otsu's mask (not read); too little inside the drawn regions (not read)."""
 _ROUNDING = 1e-9
 
 
@@ -188,7 +188,7 @@ def _reasons(
         reasons[share < 1 - spec.max_background - _ROUNDING] = MASK
     if spec.tissue in ("luminance", "geojson") and coarse is not None:
         boxes = coarse.boxes(origins, size0)
-        reasons[is_surely_glass(coarse, boxes, spec.max_background)] = GLASS
+        reasons[is_surely_bright(coarse, boxes, spec.max_background)] = OVERVIEW
     if annotations is not None:
         mask, share, mask_id = _drawn(slide, annotations, origins, size0)
         reasons[share < 1 - spec.max_background - _ROUNDING] = ANNOTATION

@@ -220,7 +220,7 @@ def fit_study(study: Study, job: FitJob, folder: Path | None = None) -> FitResul
             _write_fold(folder, study, job, folds[-1], positive, note)
     predicted = _pooled(parts, classes, patient_safe=not note)
     predictions = predicted.collect(keep_tiles=study.cohort.level == "tile")
-    present = set(predicted.rows.units[SPLIT])
+    present = set(predicted.rows.units[SPLIT].iloc[np.unique(predicted.rows.unit)])
     config = EvaluationConfig(
         n_resamples=job.n_resamples,
         seed=job.head.fit.seed,

@@ -9,7 +9,7 @@ import pandas as pd
 
 from histokeras.features.index import FeatureIndex
 from histokeras.training.vectors import Rows
-from histokeras.types import LABEL, PATIENT_ID, SLIDE_ID, SPLIT, TILE
+from histokeras.types import LABEL, SLIDE_ID, SPLIT, TILE
 
 
 @dataclass(frozen=True)
@@ -54,16 +54,6 @@ class TileRows:
     def parts(self, index: FeatureIndex) -> list[Rows]:
         """Return where the vectors lie."""
         return [Rows(index.paths[file], self.row[part]) for file, part in self.of_files()]
-
-    def table(self) -> pd.DataFrame:
-        """Return one row a tile with the columns of its unit, ids as categories."""
-        names = [name for name in (SLIDE_ID, PATIENT_ID, LABEL, SPLIT) if name in self.units]
-        columns = {
-            name: pd.Categorical.from_codes(codes[self.unit], categories=values)
-            for name in names
-            for codes, values in [pd.factorize(self.units[name].astype(str), sort=True)]
-        }
-        return pd.DataFrame(columns)
 
 
 def tile_rows(index: FeatureIndex, units: pd.DataFrame, classes: Mapping[str, int]) -> TileRows:

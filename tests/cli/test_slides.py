@@ -22,7 +22,8 @@ def test_slides_lists_what_can_be_read_and_why_not(folder: Path) -> None:
 
     assert result.exit_code == 4
     good, mute = result.stdout.splitlines()[1:]
-    assert good.split() == ["good", "generic-tiff", "200", "x", "100", "1", "0.5", "TIFF", "resolution", "ok"]  # fmt: skip
+    assert good.split()[:7] == ["good", "generic-tiff", "200", "x", "100", "1", "0.5"]
+    assert good.endswith("TIFF resolution  ok")
     assert "MPP_MISSING" in mute
     assert result.stderr == "1 of 2 slide(s) cannot be used\n"
 

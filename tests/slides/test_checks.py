@@ -80,6 +80,8 @@ def test_forged_sizes_are_refused_before_anything_is_allocated(tmp_path: Path) -
         checks.require_reasonable_size((2**31, 2**31), (256, 256), "a.svs")
     with pytest.raises(SlideError, match="pieces of 60000 x 60000 px"):
         checks.require_reasonable_size((60_000, 60_000), (60_000, 60_000), "a.svs")
+    with pytest.raises(SlideError, match="300 x 0 px: its header is damaged"):
+        checks.require_reasonable_size((300, 0), (256, 256), "a.svs")
     checks.require_reasonable_size((300_000, 200_000), (512, 512), "a.svs")
 
     assert caught.value.code == "SLIDE_TOO_LARGE"

@@ -9,7 +9,7 @@ from histokeras.slides.synthetic import paint_slide, write_pyramid
 from histokeras.slides.tissue import (
     Coarse,
     is_cheap,
-    is_surely_glass,
+    is_surely_bright,
     luminance,
     mask_share,
     otsu_mask,
@@ -67,10 +67,10 @@ def test_the_limit_of_glass_is_the_hand_calculated_one() -> None:
     at_limit = Coarse(grey(np.full((12, 12), 230)), (1.0, 1.0))
     above = Coarse(grey(np.full((12, 12), 231)), (1.0, 1.0))
 
-    assert not is_surely_glass(at_limit, box, 0.25)[0]
-    assert is_surely_glass(above, box, 0.25)[0]
-    assert not is_surely_glass(above, box, 0.5)[0]
-    assert not is_surely_glass(above, box, 1.0)[0]
+    assert not is_surely_bright(at_limit, box, 0.25)[0]
+    assert is_surely_bright(above, box, 0.25)[0]
+    assert not is_surely_bright(above, box, 0.5)[0]
+    assert not is_surely_bright(above, box, 1.0)[0]
 
 
 def test_a_cut_pixel_at_the_rim_may_hide_its_dark_part_inside() -> None:
@@ -80,7 +80,7 @@ def test_a_cut_pixel_at_the_rim_may_hide_its_dark_part_inside() -> None:
     coarse = Coarse(grey(np.full((12, 12), 240)), (1.0, 1.0))
     boxes = np.array([[2.0, 2.0, 4.5, 4.5], [2.0, 2.0, 3.5, 3.5], [2.2, 2.2, 2.7, 2.7]])
 
-    assert is_surely_glass(coarse, boxes, 0.25).tolist() == [True, False, False]
+    assert is_surely_bright(coarse, boxes, 0.25).tolist() == [True, False, False]
 
 
 def test_a_dark_pixel_beside_a_window_speaks_for_it() -> None:
@@ -88,7 +88,7 @@ def test_a_dark_pixel_beside_a_window_speaks_for_it() -> None:
     values[:, 8] = 100
     coarse = Coarse(grey(values), (1.0, 1.0))
 
-    found = is_surely_glass(coarse, np.array([[0.0, 0.0, 2.0, 2.0], [6.0, 0.0, 8.0, 2.0]]), 0.5)
+    found = is_surely_bright(coarse, np.array([[0.0, 0.0, 2.0, 2.0], [6.0, 0.0, 8.0, 2.0]]), 0.5)
 
     assert found.tolist() == [True, False]
 

@@ -21,7 +21,7 @@ def test_what_was_read_is_written_down(made_slide: Path) -> None:
     rows = manifest.loc[[first, second], ["background", "kept", "reason"]].to_numpy().tolist()
     assert rows == [[0.25, True, ""], [0.26, False, "background"]]
     assert manifest["kept"].sum() == len(plan.candidates) - 1
-    glass = manifest[manifest["reason"] == "glass"]
+    glass = manifest[manifest["reason"] == "overview"]
     assert len(glass) == len(manifest) - len(plan.candidates)
     assert glass["background"].isna().all()
     assert not plan.manifest["kept"].any()
@@ -48,10 +48,13 @@ def test_an_empty_slide_says_which_kind_of_empty(tmp_path: Path) -> None:
     halves = glass.copy()
     halves[:, ::2] = (200, 100, 150)
     tissue = np.full((300, 300, 3), (200, 100, 150), np.uint8)
+    islands = glass.copy()
+    islands[40:60, 40:60] = (200, 100, 150)
 
     none = reason(tmp_path / "glass.tiff", glass)
     unread = reason(tmp_path / "otsu.tiff", glass, tissue="otsu")
     few = reason(tmp_path / "halves.tiff", halves)
+    sparse = reason(tmp_path / "sparse.tiff", islands)
     small = reason(tmp_path / "small.tiff", tissue[:90])
 
     assert none is not None
@@ -61,7 +64,10 @@ def test_an_empty_slide_says_which_kind_of_empty(tmp_path: Path) -> None:
     assert few is not None
     assert few[0] == "NO_TILES"
     assert "none of 9 tiles has a background of at most 0.25" in few[1]
-    assert "quartiles of the 9 read: 0.50, 0.50, 0.50, 0.50, 0.50" in few[1]
+    assert sparse is not None
+    assert sparse[0] == "NO_TILES"
+    assert "tissue covers 0.4" in sparse[1]
+    assert "quartiles of the 9 tiles read: 0.50, 0.50, 0.50, 0.50, 0.50" in few[1]
     assert small is not None
     assert small[0] == "TOO_SMALL"
     assert "300 x 90 px hold no whole tile of 100 px" in small[1]

@@ -179,7 +179,7 @@ def test_empty_glass_is_not_read(made_slide: Path, monkeypatch: pytest.MonkeyPat
 
     empty = np.flatnonzero(full["background"] == 1)
     assert len(empty) > 20
-    assert set(plan.manifest.loc[empty, "reason"]) == {"glass"}
+    assert set(plan.manifest.loc[empty, "reason"]) == {"overview"}
     assert not set(read) & set(empty)
     assert sorted(read) == plan.candidates.tolist()
 
@@ -235,7 +235,7 @@ def test_drawn_regions_restrict_the_tiles_and_the_pixels_still_judge(tmp_path: P
         plan = plan_tiles(slide, spec, annotations=drawn / "a.geojson")
 
     assert manifest.loc[manifest["kept"], ["x", "y"]].to_numpy().tolist() == [[0, 0], [0, 100]]
-    assert manifest["reason"][1] in {"glass", "background"}
+    assert manifest["reason"][1] in {"overview", "background"}
     assert (manifest["reason"][[2, 3, 5, 15]] == "annotation").all()
     assert len(plan.mask_id) == 64
 
