@@ -74,7 +74,7 @@ def evaluate_levels(
             "labels stand at the tile level, but the tiles were not kept: collect the predictions "
             "with keep_tiles=True. Received: label_level='tile'"
         )
-    positive = _require_positive(classes, positive)
+    positive = require_positive(classes, positive)
     splits = [ALL] if _without_split(predictions) else config.splits
     return {
         "classes": list(classes),
@@ -93,7 +93,16 @@ def evaluate_levels(
     }
 
 
-def _require_positive(classes: Sequence[str], positive: str | None) -> str | None:
+def require_positive(classes: Sequence[str], positive: str | None) -> str | None:
+    """Return the positive class: the one named, else :func:`default_positive`.
+
+    Args:
+        classes: Class names.
+        positive: One of two classes, or None.
+
+    Raises:
+        ConfigError: If it is none of two classes, or there are fewer than two.
+    """
     if len(classes) < 2:
         raise ConfigError(
             f"a classification needs at least 2 classes. Received: {list(classes)}.",

@@ -40,7 +40,7 @@ class Tiles:
     Attributes:
         source: Position of the source in the input.
         rows: Their numbers, shape ``(n,)``.
-        images: uint8, shape ``(n, size_px, size_px, 3)``.
+        images: uint8, shape ``(n, size_px, size_px, 3)``, read-only.
         background: Share of bright pixels of each, in 0..1.
         kept: Which are to be used, bool ``(n,)``.
     """
@@ -192,8 +192,9 @@ def stream_tiles(
         .prefetch(2)
     )
     try:
-        for batch in dataset:
-            yield from _by_source(feed, *(tensor.numpy() for tensor in batch))
+        # Views of the tensors; ``tensor.numpy()`` would copy every pixel once more.
+        for batch in dataset.as_numpy_iterator():
+            yield from _by_source(feed, *batch)
     finally:
         feed.stop()
 

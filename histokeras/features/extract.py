@@ -59,19 +59,16 @@ class _Collector:
 
     def add(self, tiles: Tiles) -> None:
         self.background.update(zip(tiles.rows.tolist(), tiles.background.tolist(), strict=True))
-        images = tiles.images if tiles.kept.all() else tiles.images[tiles.kept]
-        while len(images):
-            room = min(self._engine.block - self._filled, len(images))
-            self._block[self._filled : self._filled + room] = images[:room]
-            self._filled += room
-            images = images[room:]
+        for position in np.flatnonzero(tiles.kept):
+            self._block[self._filled] = tiles.images[position]
+            self._filled += 1
             if self._filled == self._engine.block:
                 self._flush()
 
     def _flush(self) -> None:
-        # A copy: the engine may still be reading it while the next block is gathered.
-        self._tickets.append(self._engine.start(self._block[: self._filled].copy()))
-        self._filled = 0
+        self._tickets.append(self._engine.start(self._block[: self._filled]))
+        # The engine may still be reading that block while the next one is gathered.
+        self._block, self._filled = np.empty_like(self._block), 0
         while len(self._tickets) > _IN_FLIGHT:
             self._vectors.append(self._engine.finish(self._tickets.popleft()))
 

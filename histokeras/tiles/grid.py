@@ -24,7 +24,8 @@ class TileSpec:
         max_background: Largest background fraction, 0 to 1, that a kept tile may have.
         mpp_tolerance: A level whose mpp differs by no more than this fraction counts as ``mpp``
             and is read 1:1.
-        tissue: Which tiles are looked at. "luminance": all but those that surely lie on glass.
+        tissue: Which tiles are looked at. "luminance": all but those
+            whose overview alone shows that they have too much background.
             "otsu": those whose tissue (Otsu's threshold on saturation, coarse picture) covers at
             least 1 - ``max_background``. "geojson": those whose area lies inside drawn regions by
             at least 1 - ``max_background``. In these three, each tile read is then judged by its

@@ -78,7 +78,7 @@ def _no_tiles(name: str, plan: TilePlan, manifest: pd.DataFrame) -> tuple[str, s
         )
     text = (
         f"slide `{name}`: none of {len(manifest)} tiles has a background of at most "
-        f"{spec.max_background:g}; tissue covers {covered:.1%} of the slide"
+        f"{spec.max_background:g}; the mask covers {covered:.1%} of the slide"
     )
     if len(background):
         shown = ", ".join(f"{value:.2f}" for value in background.quantile([0, 0.25, 0.5, 0.75, 1]))

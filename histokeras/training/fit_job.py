@@ -12,7 +12,7 @@ import pandas as pd
 
 from histokeras.analysis.bootstrap import N_RESAMPLES
 from histokeras.analysis.collect import Predictions
-from histokeras.analysis.evaluate import default_positive
+from histokeras.analysis.evaluate import require_positive
 from histokeras.analysis.saved import figures
 from histokeras.analysis.tables import write_tables
 from histokeras.analysis.units import EvaluationConfig
@@ -135,6 +135,8 @@ def prepare_study(job: FitJob) -> Study:
     index = index_features(job.features)
     source: Any = job.labels if job.labels is not None else index.own_labels()
     cohort = read_cohort(source, target=job.target if job.labels is not None else LABEL)
+    # Before hours of work, not after them.
+    require_positive(cohort.classes, job.positive)
     patients = {}
     if job.slide_table is not None:
         rows = read_slide_table(job.slide_table)
@@ -202,7 +204,7 @@ def fit_study(study: Study, job: FitJob, folder: Path | None = None) -> FitResul
         folder: Where to write heads and predictions; None to write nothing.
     """
     classes = study.cohort.classes
-    positive = job.positive or default_positive(classes)
+    positive = require_positive(classes, job.positive)
     note = study.joined.note or study.split.note
     folds: list[Fold] = []
     parts: list[tuple[TileRows, np.ndarray[Any, Any]]] = []

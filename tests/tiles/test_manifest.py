@@ -66,7 +66,7 @@ def test_an_empty_slide_says_which_kind_of_empty(tmp_path: Path) -> None:
     assert "none of 9 tiles has a background of at most 0.25" in few[1]
     assert sparse is not None
     assert sparse[0] == "NO_TILES"
-    assert "tissue covers 0.4" in sparse[1]
+    assert "the mask covers 1.1%" in sparse[1]
     assert "quartiles of the 9 tiles read: 0.50, 0.50, 0.50, 0.50, 0.50" in few[1]
     assert small is not None
     assert small[0] == "TOO_SMALL"
