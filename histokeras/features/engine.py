@@ -74,10 +74,8 @@ class KerasEngine:
         finally:
             keras.mixed_precision.set_dtype_policy(before)
         self._backbone = backbone
-        self._forward = tf.function(
-            self._compute,
-            input_signature=[tf.TensorSpec((compute_batch, size_px, size_px, 3), tf.uint8)],
-        )
+        # Called with one shape only, so it is traced once.
+        self._forward = tf.function(lambda parts: self._strategy.run(self._compute, (parts,)))
 
     def _compute(self, images: tf.Tensor) -> tf.Tensor:
         pixels = preprocess(self._backbone, tf.cast(images, tf.float32))
@@ -90,16 +88,13 @@ class KerasEngine:
             padded = np.zeros((self.block, self._size, self._size, 3), np.uint8)
             padded[:n] = images
             images = padded
-        if self.block == self._batch:
-            with self._strategy.scope():
-                return n, [self._strategy.run(self._forward, (tf.constant(images),))]
         parts = self._strategy.experimental_distribute_values_from_function(
             lambda replica: tf.constant(
                 images[replica.replica_id_in_sync_group * self._batch :][: self._batch]
             )
         )
-        results = self._strategy.run(self._forward, (parts,))
-        return n, list(self._strategy.experimental_local_results(results))
+        results = self._forward(parts)
+        return n, self._strategy.experimental_local_results(results)
 
     def finish(self, ticket: Any) -> Features:
         """Wait for a ticket and return its features, float32 (n, n_features)."""
