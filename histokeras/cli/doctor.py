@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from histokeras.cli import options
+from histokeras.cli import options, quiet
 
 _KERAS_FLOOR = (3, 15, 1)
 
@@ -70,6 +70,7 @@ def _examine() -> tuple[dict[str, dict[str, Any]], list[str]]:
 
 
 def _devices(problems: list[str]) -> dict[str, str]:
+    quiet.import_tensorflow()
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from histokeras.cli import extract_text, options
+from histokeras.cli import extract_text, options, quiet
 from histokeras.cli.slide_options import slide_input_options, tile_options, tile_spec_from
 from histokeras.models.catalog import BACKBONES
 
@@ -69,6 +69,7 @@ def extract_features(**arguments: Any) -> None:
             extract_text.say_description(described)
         return
 
+    quiet.import_tensorflow()
     from histokeras.features.run import run_job
 
     dropped = ("as_json", "dry_run", "overwrite")

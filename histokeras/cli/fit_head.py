@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from histokeras.cli import options
+from histokeras.cli import options, quiet
 from histokeras.models.catalog import HEAD_NAMES
 
 
@@ -99,6 +99,8 @@ def fit_head(**arguments: Any) -> None:
 
     from histokeras.analysis.format import format_metrics
     from histokeras.cli import cohort_text
+
+    quiet.import_tensorflow()
     from histokeras.training.fit_job import prepare_study, run_fit
 
     job, output = _job(arguments), Path(arguments["output"])

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from histokeras.cli import extract_text, options
+from histokeras.cli import extract_text, options, quiet
 from histokeras.cli.slide_options import default_mpp, recursive, slide_table
 
 
@@ -45,6 +45,8 @@ def predict(**arguments: Any) -> None:
     import json
 
     from histokeras.slides.inventory import read_slide_table
+
+    quiet.import_tensorflow()
     from histokeras.training.predict_job import is_feature_input, open_run, write_predicted
 
     run, output = open_run(arguments["run"]), Path(arguments["output"])
