@@ -8,6 +8,8 @@ from histokeras.cli import options
 
 _PATIENTS = 20
 _SIZE_PX = (1344, 1344)
+_NETWORK = ("--backbone", "mobilenetv2", "--weights", "random:0")
+_HEAD = ("--head", "linear", "--seed")
 
 
 @click.command()
@@ -42,26 +44,25 @@ def demo(output: Path, seed: int) -> None:
             )
         rows.append({"slide_id": path.stem, "patient_id": patient, "label": f"architecture {kind}"})
     write_csv(output / "labels.csv", pd.DataFrame(rows))
-    out = str(output)
-    commands = [
-        f"slides {out}/slides",
-        f"extract-features {out}/slides -o {out}/features --backbone mobilenetv2 "
-        "--weights random:0",
-        f"split --labels {out}/labels.csv --target label -o {out}/folds.csv --cv 5 --seed {seed}",
-        f"fit-head {out}/features --labels {out}/labels.csv --target label --split {out}/folds.csv "
-        f"-o {out}/run --head linear --seed {seed}",
-        f"evaluate {out}/run",
+    folds, run = output / "folds.csv", output / "run"
+    labels = ["--labels", output / "labels.csv", "--target", "label"]
+    commands: list[list[object]] = [
+        ["slides", slides],
+        ["extract-features", slides, "-o", output / "features", *_NETWORK],
+        ["split", *labels, "-o", folds, "--cv", 5, "--seed", seed],
+        ["fit-head", output / "features", *labels, "--split", folds, "-o", run, *_HEAD, seed],
+        ["evaluate", run],
     ]
     for command in commands:
-        _call(command)
-    click.echo(f"Done. Look at {out}/run/patients.csv and {out}/run/metrics.json.", err=True)
-    click.echo(out)
+        _call([str(item) for item in command])
+    click.echo(f"Done. Look at {run / 'patients.csv'} and {run / 'metrics.json'}.", err=True)
+    click.echo(str(output))
 
 
-def _call(command: str) -> None:
+def _call(command: list[str]) -> None:
     import shlex
 
     from histokeras.cli.main import main
 
-    click.secho(f"\n$ histokeras {command}", bold=True, err=True)
-    main.main(shlex.split(command), prog_name="histokeras", standalone_mode=False)
+    click.secho(f"\n$ histokeras {shlex.join(command)}", bold=True, err=True)
+    main.main(command, prog_name="histokeras", standalone_mode=False)

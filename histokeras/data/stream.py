@@ -190,6 +190,7 @@ def stream_tiles(
         .map(_reader(feed, size_px), num_parallel_calls=workers, deterministic=True)
         .batch(batch_size)
         .prefetch(2)
+        .with_options(_threads(workers))
     )
     try:
         # Views of the tensors; ``tensor.numpy()`` would copy every pixel once more.
@@ -197,6 +198,14 @@ def stream_tiles(
             yield from _by_source(feed, *batch)
     finally:
         feed.stop()
+
+
+def _threads(workers: int) -> tf.data.Options:
+    # In TensorFlow's own pool there are no more threads than cores, however many are asked for, and
+    # the network's operations would queue behind slow reads.
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = workers
+    return options
 
 
 def _reader(feed: _Feed, size_px: int) -> Callable[[Any], Any]:

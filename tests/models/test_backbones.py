@@ -102,9 +102,7 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     backbone = require_backbone("mobilenetv2")
     source = find_weights(backbone, str(tmp_path / "other.weights.h5"))
 
-    with pytest.raises(
-        FeatureError, match="does not hold weights of mobilenetv2"
-    ):
+    with pytest.raises(FeatureError, match="does not hold weights of mobilenetv2"):
         build_backbone(backbone, source, 96)
 
 
