@@ -320,7 +320,7 @@ def _say(text: str) -> None:
 @click.option("--slide", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="Slide to measure with.  [default: one of 4096 x 4096 px, made]")  # fmt: skip
 @click.option("--tiles", type=click.IntRange(min=1), default=300, show_default=True,
-              help="Kept tiles of a pass, at least; the slide is read again if need be.")  # fmt: skip
+              help="Kept tiles of a pass, at least; a slide is read again till then.")  # fmt: skip
 @click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True)
 @click.option("--workers", type=click.IntRange(min=1), help="Reading threads.  [default: cores]")
 @click.option("--only", type=click.Choice(["speed", "memory"]), help="Measure one of the two.")

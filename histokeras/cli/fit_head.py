@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from histokeras.cli import options, quiet
-from histokeras.models.catalog import HEAD_NAMES
+from histokeras.models.catalog import DEFAULT_HEAD, HEAD_NAMES, HEAD_RATES
 
 
 @click.command("fit-head")
@@ -37,7 +37,11 @@ from histokeras.models.catalog import HEAD_NAMES
 )
 @options.patients_unknown
 @click.option(
-    "--head", type=click.Choice(HEAD_NAMES), default="mlp", show_default=True, help="Which head."
+    "--head",
+    type=click.Choice(HEAD_NAMES),
+    default=DEFAULT_HEAD,
+    show_default=True,
+    help="linear: softmax regression; mlp: one hidden layer of 256; write-up: the hypoxia study's.",
 )
 @click.option(
     "--class-weight",
@@ -57,9 +61,7 @@ from histokeras.models.catalog import HEAD_NAMES
     "--lr",
     "learning_rate",
     type=click.FloatRange(min=0, min_open=True),
-    default=1e-3,
-    show_default=True,
-    help="Of Adam.",
+    help=f"Of Adam.  [default: {', '.join(f'{n} {r:g}' for n, r in HEAD_RATES.items())}]",
 )
 @click.option(
     "--patience",
@@ -139,7 +141,8 @@ def _job(arguments: dict[str, Any]) -> Any:
     given = [name for name in ("split", "shares", "folds") if arguments[name] is not None]
     if len(given) > 1:
         raise ConfigError("`--split`, `--shares` and `--cv` exclude each other: give one of them.")
-    fit = {key: arguments[key] for key in ("epochs", "batch_size", "learning_rate", "patience")}
+    fit = {key: arguments[key] for key in ("epochs", "batch_size", "patience")}
+    fit["learning_rate"] = arguments["learning_rate"] or HEAD_RATES[arguments["head"]]
     head = HeadConfig(
         head=arguments["head"],
         class_weight=arguments["class_weight"],

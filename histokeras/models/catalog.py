@@ -119,5 +119,11 @@ def require_backbone(name: str) -> Backbone:
     return BACKBONES[name]
 
 
-HEAD_NAMES = ("linear", "mlp", "write-up")
-"""The heads of :func:`histokeras.models.heads.build_head`."""
+HEAD_RATES = {"linear": 1e-3, "mlp": 3e-4, "write-up": 1e-3}
+"""The heads of :func:`histokeras.models.heads.build_head`, and at which rate Adam fits each.
+
+At 1e-3 the validation loss of ``mlp`` was lowest after one epoch on real tiles, long before its
+ranking was best.
+"""
+HEAD_NAMES = tuple(HEAD_RATES)
+DEFAULT_HEAD = "linear"

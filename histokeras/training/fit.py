@@ -14,6 +14,7 @@ from histokeras.cohort.split import SHARES, Split, write_split
 from histokeras.errors import ConfigError
 from histokeras.features.store import FeatureSet, write_features
 from histokeras.files import prepare_folder, safe_name, write_csv
+from histokeras.models.catalog import DEFAULT_HEAD, HEAD_RATES
 from histokeras.training.fit_job import FitJob, FitResult, Study, fit_study, prepare_study
 from histokeras.training.head import FittedHead, HeadConfig
 from histokeras.training.loop import FitConfig
@@ -83,9 +84,9 @@ def fit_head(
     split: Split | None = None,
     shares: tuple[float, float, float] = SHARES,
     folds: int | None = None,
-    head: str = "mlp",
+    head: str = DEFAULT_HEAD,
     epochs: int = 100,
-    learning_rate: float = 1e-3,
+    learning_rate: float | None = None,
     seed: int = 0,
     patients_unknown: bool = False,
 ) -> FittedRun:
@@ -101,7 +102,7 @@ def fit_head(
         folds: Cross-validate with this many folds instead.
         head: ``linear``, ``mlp`` or ``write-up``.
         epochs: At most.
-        learning_rate: Of Adam.
+        learning_rate: Of Adam; the head's own if None.
         seed: Of split, initial weights, order and dropout.
         patients_unknown: Accept slides without patients; every figure then says so.
 
@@ -112,9 +113,11 @@ def fit_head(
         TableError: If tables do not fit each other or the features.
         LeakageError: If a patient lies on two sides of the split.
     """
-    config = HeadConfig(
-        head=head, fit=FitConfig(epochs=epochs, learning_rate=learning_rate, seed=seed)
-    )
+    if head not in HEAD_RATES:
+        raise ConfigError(f"`head` must be one of {', '.join(HEAD_RATES)}. Received: {head!r}")
+    rate = learning_rate or HEAD_RATES[head]
+    fit = FitConfig(epochs=epochs, learning_rate=rate, seed=seed)
+    config = HeadConfig(head=head, fit=fit)
     with tempfile.TemporaryDirectory() as name:
         # One way from features to figures, for files and for memory.
         work = Path(name)

@@ -17,7 +17,7 @@ from histokeras.analysis.metrics import (
     predicted_classes,
 )
 from histokeras.errors import ConfigError, TableError
-from histokeras.models.catalog import HEAD_NAMES
+from histokeras.models.catalog import DEFAULT_HEAD, HEAD_NAMES
 from histokeras.models.heads import build_head
 from histokeras.training.loop import Batch, FitConfig, fit
 from histokeras.training.vectors import Vectors, mean_and_scale
@@ -36,7 +36,7 @@ class HeadConfig:
         fit: Epochs, rate, seed.
     """
 
-    head: str = "mlp"
+    head: str = DEFAULT_HEAD
     class_weight: str = "balanced"
     fit: FitConfig = field(default_factory=FitConfig)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from histokeras.data.stream import SourceEnd, Tiles, stream_tiles
+from histokeras.runs.environment import usable_cores
 
 SIZE = 4
 
@@ -85,6 +86,21 @@ def test_few_sources_are_open_at_once_and_all_are_closed() -> None:
 
     assert FakeSource.open_now == 0
     assert FakeSource.most_open <= 5
+
+
+def test_as_many_tiles_are_read_at_once_as_there_are_workers_however_few_the_cores() -> None:
+    workers = 2 * usable_cores() + 1
+    together = threading.Barrier(workers, timeout=10)
+
+    class Waits(FakeSource):
+        def read(self, row: int) -> tuple[np.ndarray, float, bool]:
+            together.wait()
+            return super().read(row)
+
+    parts = list(stream_tiles([lambda: Waits(workers)], size_px=SIZE, workers=workers))
+
+    assert [part.error for part in parts if isinstance(part, SourceEnd)] == [None]
+    assert not together.broken
 
 
 def test_stopping_early_leaves_no_reader_behind() -> None:
