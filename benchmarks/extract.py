@@ -44,6 +44,7 @@ MEMORY_FROM = 20
 _MADE_PX = (4096, 4096)
 _SMALL_PX = (640, 640)
 _STATM = Path("/proc/self/statm")
+_STAT = Path("/proc/stat")
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,13 @@ class Pass:
         tiles: How many kept tiles came out.
         wall_s: Seconds on the clock.
         cpu_s: Seconds of all threads together.
+        others: Cores that other programs took meanwhile, on average; 0 where that is not known.
     """
 
     tiles: int
     wall_s: float
     cpu_s: float
+    others: float = 0.0
 
 
 def median_rate(passes: Sequence[Pass]) -> float:
@@ -115,7 +118,7 @@ def measure_speed(
     network = require_backbone(backbone)
     spec = TileSpec(size_px=network.tile_px)
     source = SlideSource(path=slide, spec=spec, slide_id=slide.stem)
-    images, read_ms, open_ms = _read_alone(source)
+    images, n_read, read_ms, open_ms = _read_alone(source)
     if not len(images):
         raise click.ClickException(f"{slide.name} has no tile to measure with.")
     sources = [source] * -(-tiles // len(images))
@@ -149,6 +152,7 @@ def measure_speed(
         "workers": workers,
         "tiles_a_pass": len(images) * len(sources),
         "devices": describe_devices(strategy),
+        "read_a_kept_tile": n_read / len(images),
         "open_ms": open_ms,
         "read_ms": read_ms,
         "tiles_per_s": rates,
@@ -160,13 +164,25 @@ def measure_speed(
 
 
 def _timed(run: Callable[[list[SlideSource]], int], sources: list[SlideSource]) -> Pass:
-    wall, cpu = time.perf_counter(), time.process_time()
+    before, wall, cpu = _busy_s(), time.perf_counter(), time.process_time()
     tiles = run(sources)
-    return Pass(tiles, time.perf_counter() - wall, time.process_time() - cpu)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    others = max(0.0, _busy_s() - before - cpu) / wall if _STAT.exists() else 0.0
+    return Pass(tiles, wall, cpu, others)
 
 
-def _read_alone(source: SlideSource) -> tuple[npt.NDArray[np.uint8], float, float]:
-    """Read a slide in this thread: its kept tiles, ms per tile read, ms to open."""
+def _busy_s() -> float:
+    """Return the seconds that all cores together were busy, or taken away, since the start."""
+    if not _STAT.exists():
+        return 0.0
+    user, nice, system, _idle, _wait, *rest = map(
+        int, _STAT.read_text().split("\n")[0].split()[1:9]
+    )
+    return (user + nice + system + sum(rest)) / os.sysconf("SC_CLK_TCK")
+
+
+def _read_alone(source: SlideSource) -> tuple[npt.NDArray[np.uint8], int, float, float]:
+    """Read a slide in this thread: its kept tiles, how many were read, ms a read, ms to open."""
     source.open().close()
     start = time.perf_counter()
     opened = source.open()
@@ -176,7 +192,7 @@ def _read_alone(source: SlideSource) -> tuple[npt.NDArray[np.uint8], float, floa
     reading = time.perf_counter() - start
     opened.close()
     images = np.array([image for image, _, kept in read if kept])
-    return images, 1e3 * reading / max(1, len(read)), 1e3 * opening
+    return images, len(read), 1e3 * reading / max(1, len(read)), 1e3 * opening
 
 
 def _run_reader(sources: list[SlideSource], size_px: int, workers: int) -> int:
@@ -271,7 +287,8 @@ def speed_table(speed: dict[str, Any]) -> str:
         f"{speed['tiles_a_pass']} kept tiles a pass, compute batch {speed['compute_batch']} "
         f"({speed['padding']:.1%} padding), {speed['workers']} reading threads",
         "",
-        f"{'':16}{'tiles/s':>10}{'lowest':>10}{'highest':>10}{'CPU ms/tile':>14}",
+        f"{'':16}{'tiles/s':>10}{'lowest':>10}{'highest':>10}{'CPU ms/tile':>14}"
+        f"{'others, cores':>15}",
     ]
     for name, title in (
         ("reader", "reader alone"), ("model", "model alone"), ("pipeline", "pipeline")
@@ -280,13 +297,15 @@ def speed_table(speed: dict[str, Any]) -> str:
         lines.append(
             f"{title:16}{speed['tiles_per_s'][name]:10.2f}{min(rates):10.2f}{max(rates):10.2f}"
             f"{speed['cpu_ms_per_tile'][name]:14.1f}"
+            f"{statistics.median(part['others'] for part in speed['passes'][name]):15.2f}"
         )
     rate, bound = speed["tiles_per_s"]["pipeline"], speed["shared_bound"]
     return "\n".join(
         [
             *lines,
             "",
-            f"one thread reads a tile in {speed['read_ms']:.2f} ms, opens the slide in "
+            f"one thread reads a tile in {speed['read_ms']:.2f} ms "
+            f"({speed['read_a_kept_tile']:.2f} reads a kept tile) and opens the slide in "
             f"{speed['open_ms']:.0f} ms",
             f"pipeline / slower of the two: {speed['ratio_to_slower']:.3f} (goal {RATIO_GOAL})",
             f"bound where both share all cores, 1/(1/reader + 1/model): {bound:.2f} tiles/s; "
@@ -319,9 +338,9 @@ def _say(text: str) -> None:
               help="random:SEED, imagenet or a path: the speed is the same.")  # fmt: skip
 @click.option("--slide", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="Slide to measure with.  [default: one of 4096 x 4096 px, made]")  # fmt: skip
-@click.option("--tiles", type=click.IntRange(min=1), default=300, show_default=True,
+@click.option("--tiles", type=click.IntRange(min=1), default=200, show_default=True,
               help="Kept tiles of a pass, at least; a slide is read again till then.")  # fmt: skip
-@click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True)
+@click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True)
 @click.option("--workers", type=click.IntRange(min=1), help="Reading threads.  [default: cores]")
 @click.option("--only", type=click.Choice(["speed", "memory"]), help="Measure one of the two.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")

@@ -9,10 +9,11 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import socket
 import threading
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,14 +143,40 @@ def write_csv(path: Path, table: pd.DataFrame, *, header: str = "") -> None:
     write_text(path, (header + "\n" if header else "") + body)
 
 
+def remove(folder: Path, names: Iterable[str]) -> None:
+    """Remove files and folders of ours from an output folder before they are made anew.
+
+    Args:
+        folder: The output folder.
+        names: Names in it; those that are not there are passed over.
+
+    Raises:
+        OutputError: If one cannot be removed.
+    """
+    for name in names:
+        path = folder / name
+        try:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise _output_error(path, error) from error
+
+
 def canonical_json(content: Any) -> str:
     """Return JSON text that is the same for equal content: sorted keys, no spaces."""
     return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
+def sha256_bytes(data: bytes) -> str:
+    """Return the SHA-256 of ``data`` in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
 def sha256_text(text: str) -> str:
     """Return the SHA-256 of ``text`` (UTF-8) in hexadecimal."""
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+    return sha256_bytes(text.encode("utf-8"))
 
 
 def sha256_file(path: Path) -> str:

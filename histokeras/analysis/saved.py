@@ -1,11 +1,13 @@
 """Read the predictions of a run or of ``predict`` from disk, give them labels, evaluate them."""
 
+import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from histokeras.analysis.collect import Predictions, collect_predictions
@@ -13,8 +15,10 @@ from histokeras.analysis.evaluate import evaluate_levels
 from histokeras.analysis.units import EvaluationConfig
 from histokeras.cohort.join import Joined, join_labels
 from histokeras.cohort.labels import Cohort, read_cohort
-from histokeras.errors import TableError
-from histokeras.files import original_name
+from histokeras.cohort.split_file import read_split
+from histokeras.cohort.split_table import CLEAN
+from histokeras.errors import LeakageError, TableError
+from histokeras.files import safe_name
 from histokeras.types import LABEL, PATIENT_ID, PROB, SLIDE_ID, SPLIT, TILE
 
 _KEYS = (SLIDE_ID, PATIENT_ID, LABEL, SPLIT)
@@ -32,6 +36,7 @@ class Saved:
         note: "" or why the run is not patient-safe.
         slides: One row a slide: ids, label and split as text, "" where unknown; None for
             ready-made tiles, whose tables hold them.
+        is_run: Whether they are a run's own, with its sides of the split.
     """
 
     folder: Path
@@ -40,20 +45,22 @@ class Saved:
     positive: str | None
     note: str
     slides: pd.DataFrame | None
+    is_run: bool
 
     def tables(self) -> Iterator[pd.DataFrame]:
         """Yield the tile table of each slide, with its ids, label and split."""
-        known = None if self.slides is None else self.slides.set_index(SLIDE_ID)
-        for path in prediction_files(self.folder):
-            table = _read(path)
-            if known is not None:
-                name = original_name(path.stem)
-                if name not in known.index:
-                    continue
-                table[SLIDE_ID] = name
-                for key, value in known.loc[name].items():
-                    table[str(key)] = value
-            yield table
+        if self.slides is None:
+            yield from map(_read, prediction_files(self.folder))
+            return
+        for row in self.slides.to_dict("records"):
+            path = self.folder / "predictions" / f"{safe_name(row[SLIDE_ID])}.csv"
+            if not path.is_file():
+                raise TableError(
+                    f"slides.csv names {row[SLIDE_ID]!r}, but {path.name} is missing.",
+                    code="PREDICTIONS_MISSING",
+                    hint="Predict anew.",
+                )
+            yield _read(path).assign(**{str(key): value for key, value in row.items()})
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -102,6 +109,7 @@ def open_saved(folder: Path) -> Saved:
         metrics.get("positive") or record.get("positive"),
         record.get("note", ""),
         slides,
+        record.get("command") == "fit-head",
     )
 
 
@@ -130,10 +138,12 @@ def relabelled(
         patients_unknown: Accept slides or tiles without patients.
 
     Returns:
-        Aggregated predictions, without a split; the labels; what was joined.
+        Aggregated predictions; the labels; what was joined. Those of a run keep its sides; those
+        of ``predict`` have none, and who was in the training data of their run is left out.
 
     Raises:
         TableError: If nothing fits, or a label is none of the classes.
+        LeakageError: If all that is labelled was in the training data.
     """
     cohort = read_cohort(labels, target=target)
     keys = [SLIDE_ID, TILE, PATIENT_ID]
@@ -144,6 +154,8 @@ def relabelled(
     joined = join_labels(
         units, cohort, slide_patients=slide_patients, patients_unknown=patients_unknown
     )
+    if not saved.is_run:
+        joined = _unseen(saved.folder, joined)
     key = TILE if saved.slides is None else SLIDE_ID
     found = joined.units.set_index(key)[[PATIENT_ID, LABEL]]
     if joined.note:
@@ -153,14 +165,41 @@ def relabelled(
         for table in saved.tables():
             rows = table[table[key].isin(found.index)]
             if len(rows):
-                rows = rows.assign(split="")
-                rows[[PATIENT_ID, LABEL]] = found.loc[rows[key]].to_numpy()
-                yield rows
+                given = found.loc[rows[key]]
+                yield rows.assign(
+                    patient_id=given[PATIENT_ID].to_numpy(), label=given[LABEL].to_numpy()
+                )
 
     predictions = collect_predictions(
         tables(), classes=saved.classes, keep_tiles=cohort.level == "tile"
     )
     return predictions, cohort, joined
+
+
+def _unseen(folder: Path, joined: Joined) -> Joined:
+    """Leave out the units whose patients the run was trained or early-stopped on."""
+    path = folder / "split.csv"
+    split = read_split(path) if path.is_file() else None
+    if split is None or split.unit not in joined.units:
+        return joined
+    ids = split.table[split.unit]
+    # With cross-validation every patient was in the training data of some of the heads.
+    seen = set(ids) if split.folds else {k for k, side in split.sides().items() if side != "test"}
+    names = [CLEAN[split.unit](str(name)) for name in joined.units[split.unit]]
+    known = np.array([name in seen for name in names], bool)
+    if known.all():
+        raise LeakageError(
+            f"all {len(known)} labelled slides or tiles are of patients that the run was trained "
+            "on.",
+            hint="`histokeras evaluate RUN` gives the figures of the run's own test patients.",
+        )
+    lost = pd.DataFrame({"kind": split.unit.removesuffix("_id"), "id": sorted(
+        {name for name, is_known in zip(names, known, strict=True) if is_known}
+    ), "reason": "in the training data of the run"})  # fmt: skip
+    units = joined.units[~known].reset_index(drop=True)
+    funnel = {**joined.funnel, "used": units[PATIENT_ID].nunique()}
+    dropped = pd.concat([table for table in (joined.dropped, lost) if len(table)])
+    return dataclasses.replace(joined, units=units, funnel=funnel, dropped=dropped)
 
 
 def _known(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:

@@ -72,8 +72,7 @@ def extract_features(**arguments: Any) -> None:
     quiet.import_tensorflow()
     from histokeras.features.run import run_job
 
-    dropped = ("as_json", "dry_run", "overwrite")
-    config = {key: value for key, value in arguments.items() if key not in dropped}
+    config = options.recorded(arguments, "dry_run", "overwrite")
     run_job(
         job,
         prepared,
@@ -104,6 +103,7 @@ def _job(arguments: dict[str, Any]) -> Any:
         inputs=arguments["slides"],
         spec=spec,
         size_px=arguments["tile_px"],
+        resize=arguments["ready_made"] and arguments["tile_px"] is not None,
         annotations=annotations,
         precision="mixed_float16" if arguments["mixed_precision"] else "float32",
         dtype="float16" if arguments["half"] else "float32",

@@ -119,7 +119,7 @@ def fit_head(**arguments: Any) -> None:
             fg="red",
             err=True,
         )
-    config = {key: value for key, value in arguments.items() if key not in ("as_json", "overwrite")}
+    config = options.recorded(arguments, "overwrite")
     metrics = run_fit(job, study, output, config=config, overwrite=arguments["overwrite"])
     if metrics is None:
         click.echo(f"{output} holds this very run, finished: nothing to do.", err=True)

@@ -106,7 +106,7 @@ def _require_known_environment() -> None:
         command = main.get_command(click.Context(main), name)
         prefix = f"{_ENVIRONMENT}{name.replace('-', '_').upper()}_"
         if command is not None and any(item.startswith(prefix) for item in given):
-            known |= {f"{prefix}{str(parameter.name).upper()}" for parameter in command.params}
+            known |= _take_aliases(command, prefix)
     for name in given:
         if name not in known:
             raise ConfigError(
@@ -114,6 +114,21 @@ def _require_known_environment() -> None:
                 code="CONFIG_UNKNOWN_KEY",
                 hint="Its form is HISTOKERAS_<COMMAND>_<OPTION>. " + nearest(name, known),
             )
+
+
+def _take_aliases(command: click.Command, prefix: str) -> set[str]:
+    """Return the variables of a command; set click's own name where an alias is given.
+
+    Click knows HISTOKERAS_FIT_HEAD_FOLDS alone, after its parameter; users see `--cv`.
+    """
+    known = set()
+    for parameter in command.params:
+        own = f"{prefix}{str(parameter.name).upper()}"
+        names = {f"{prefix}{name.lstrip('-').replace('-', '_').upper()}" for name in parameter.opts}
+        for name in names & set(os.environ) - {own}:
+            os.environ.setdefault(own, os.environ[name])
+        known |= {own, *names}
+    return known
 
 
 def _terminate(number: int, frame: Any) -> None:

@@ -1,6 +1,6 @@
 """Options that several commands share, each defined once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -128,6 +128,20 @@ memory_gb = click.option(
     show_default=True,
     help="Features beyond this many GB are streamed from disk.",
 )
+
+
+def recorded(arguments: Mapping[str, Any], *left_out: str) -> dict[str, Any]:
+    """Return the options as run.json keeps them: those that may be a path are one.
+
+    Args:
+        arguments: Name to value of every option.
+        left_out: Names that say nothing of the result.
+    """
+    kept = {key: value for key, value in arguments.items() if key not in ("as_json", *left_out)}
+    for name in ("weights", "tissue"):
+        if isinstance(kept.get(name), str) and Path(kept[name]).exists():
+            kept[name] = Path(kept[name])
+    return kept
 
 
 def together(*decorators: Callable[[F], F]) -> Callable[[F], F]:

@@ -63,8 +63,9 @@ def predict(**arguments: Any) -> None:
         output,
         slide_patients=patients,
         memory_gb=arguments["memory_gb"],
-        config={key: value for key, value in arguments.items() if key != "as_json"},
-        failures=plan.failures if plan is not None else [],
+        config=options.recorded(arguments, "overwrite"),
+        run_folder=arguments["run"],
+        plan=plan,
     )
     if not len(predictions.patients):
         click.echo("No patient ids are known: give --slide-table for patients.csv.", err=True)
@@ -95,7 +96,7 @@ def _extract(run: Any, arguments: dict[str, Any]) -> Any:
     prepared = prepare_job(job)
     require_fitting(run, prepared.plan.settings, where="the features of these slides would be")
     extract_text.say_prepared(prepared)
-    config = {key: value for key, value in arguments.items() if key != "as_json"}
+    config = options.recorded(arguments, "overwrite")
     return run_job(
         job,
         prepared,

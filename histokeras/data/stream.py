@@ -149,7 +149,11 @@ class _Feed:
             self._slots.release()
 
     def end_of(self, index: int) -> SourceEnd:
-        return SourceEnd(index, self.sources.pop(index, None), self.errors.get(index))
+        error = self.errors.pop(index, None)
+        if error is not None:
+            # Its frames would keep the slide and its pixels for as long as the error is kept.
+            error = error.with_traceback(None)
+        return SourceEnd(index, self.sources.pop(index, None), error)
 
     def stop(self) -> None:
         """Close what is still open, once nobody reads: closing under a reader can crash."""
@@ -190,7 +194,7 @@ def stream_tiles(
         .map(_reader(feed, size_px), num_parallel_calls=workers, deterministic=True)
         .batch(batch_size)
         .prefetch(2)
-        .with_options(_threads(workers))
+        .with_options(_options(workers))
     )
     try:
         # Views of the tensors; ``tensor.numpy()`` would copy every pixel once more.
@@ -200,11 +204,14 @@ def stream_tiles(
         feed.stop()
 
 
-def _threads(workers: int) -> tf.data.Options:
+def _options(workers: int) -> tf.data.Options:
+    options = tf.data.Options()
     # In TensorFlow's own pool there are no more threads than cores, however many are asked for, and
     # the network's operations would queue behind slow reads.
-    options = tf.data.Options()
     options.threading.private_threadpool_size = workers
+    # Nothing is left to be tuned, and the tuner's thread, which sleeps up to a minute, can hold up
+    # the end of the stream until it wakes (TensorFlow 2.21).
+    options.autotune.enabled = False
     return options
 
 

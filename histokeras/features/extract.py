@@ -14,7 +14,7 @@ from histokeras.errors import OutputError
 from histokeras.features.engine import Engine
 from histokeras.features.plan import Plan, empty_path, feature_path, manifest_path
 from histokeras.features.settings import fingerprint
-from histokeras.features.sources import OpenTiles, Source
+from histokeras.features.sources import OpenTiles, Source, bad_tiles
 from histokeras.features.store import FeatureSet, arrays_sha256, write_features
 from histokeras.files import write_csv, write_json
 from histokeras.runs.progress import Progress
@@ -195,11 +195,13 @@ def extract_to_folder(
     ):
         outcome = _write(plan.folder, result)
         plan.outcomes.append(outcome)
-        if "failure" in outcome:
-            plan.failures.append(outcome.pop("failure"))
-        detail = f"{outcome['tiles']} tiles" if outcome["outcome"] == "done" else ""
-        if outcome["outcome"] != "done":
-            detail = " ".join(plan.failures[-1][key] for key in ("code", "message"))
+        failures = outcome.pop("failures")
+        plan.failures += failures
+        detail = f"{outcome['tiles']} tiles"
+        if failures and outcome["outcome"] != "done":
+            detail = f"{failures[0]['code']} {failures[0]['message']}"
+        elif failures:
+            detail += f", {len(failures)} bad ones left out"
         progress.slide(result.source.slide_id, outcome["outcome"], detail)
     order = {source.slide_id: position for position, source in enumerate(plan.todo)}
     plan.outcomes.sort(key=lambda row: (row["slide"], order.get(row["slide"], -1)))
@@ -210,15 +212,23 @@ def _write(folder: Path, result: Extracted) -> dict[str, Any]:
     if result.error is not None:
         if isinstance(result.error, OutputError):
             raise result.error
+        _remove_outputs(folder, slide_id)
         row = failure(slide_id, "extract", result.error)
-        return {"slide": slide_id, "outcome": "failed", "tiles": 0, "failure": row}
+        return {"slide": slide_id, "outcome": "failed", "tiles": 0, "failures": [row]}
     assert result.manifest is not None
     write_csv(manifest_path(folder, slide_id), result.manifest)
     if result.features is None:
         return _write_empty(folder, result)
     digest = write_features(feature_path(folder, slide_id), result.features)
     empty_path(folder, slide_id).unlink(missing_ok=True)
-    return {"slide": slide_id, "outcome": "done", "tiles": len(result.features), "sha256": digest}
+    outcome = {"slide": slide_id, "outcome": "done", "tiles": len(result.features)}
+    return outcome | {"sha256": digest, "failures": bad_tiles(slide_id, result.manifest)}
+
+
+def _remove_outputs(folder: Path, slide_id: str) -> None:
+    """Remove what an earlier run left of a slide that now fails: it is of other content."""
+    for path in (feature_path, manifest_path, empty_path):
+        path(folder, slide_id).unlink(missing_ok=True)
 
 
 def _write_empty(folder: Path, result: Extracted) -> dict[str, Any]:
@@ -233,4 +243,5 @@ def _write_empty(folder: Path, result: Extracted) -> dict[str, Any]:
     content = {"fingerprint": result.fingerprint, "reason": reason}
     write_json(empty_path(folder, slide_id), content)
     row = {"slide": slide_id, "stage": "tile", **reason}
-    return {"slide": slide_id, "outcome": "empty", "tiles": 0, "failure": row}
+    rows = [row, *bad_tiles(slide_id, result.manifest)] if result.manifest is not None else [row]
+    return {"slide": slide_id, "outcome": "empty", "tiles": 0, "failures": rows}

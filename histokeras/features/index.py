@@ -1,6 +1,8 @@
 """What feature files there are: their slides or tiles, how they were made. No vectors are read."""
 
-from collections.abc import Sequence
+import json
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,8 @@ class FeatureIndex:
         tiles: For ready-made tiles one row a tile, in the order of the files and their rows
             (``tile``, ``slide_id``, ``patient_id``, ``label``, "" where unknown); None for slides.
         digest: SHA-256 over the names and digests of all files.
+        failed: Slides that the last ``extract-features`` could not do. An old file of such a
+            slide is left out.
     """
 
     paths: tuple[Path, ...]
@@ -37,6 +41,7 @@ class FeatureIndex:
     settings: dict[str, Any]
     tiles: pd.DataFrame | None
     digest: str
+    failed: tuple[str, ...]
 
     def units(self) -> pd.DataFrame:
         """Return what labels are joined to: one row a slide, or a tile for ready-made tiles."""
@@ -61,11 +66,12 @@ class FeatureIndex:
         return self.tiles[used]
 
 
-def index_features(folder: Path) -> FeatureIndex:
+def index_features(folder: Path, *, only: Collection[str] | None = None) -> FeatureIndex:
     """List the feature files of a folder and check that they belong together.
 
     Args:
         folder: What ``extract-features -o`` was given, a folder of ``.h5`` files, or one file.
+        only: The slides to take; all if None.
 
     Returns:
         The index; files without tiles are left out.
@@ -73,15 +79,20 @@ def index_features(folder: Path) -> FeatureIndex:
     Raises:
         FeatureError: If there are none, or they were made in different ways (CONFIG_MISMATCH) or
             have different lengths (DIM_MISMATCH).
+        TableError: If two files hold the same slide or the same tile.
     """
     paths, names, counts, tables, digests = [], [], [], [], []
     settings: dict[str, Any] | None = None
+    failed = _failed(folder)
     widths: dict[int, str] = {}
     for path in feature_files(folder):
         n, width = count_tiles(path)
         if not n:
             continue
         features = read_features(path, vectors=False)
+        name = features.slide_id
+        if name in failed or (only is not None and name not in only):
+            continue
         if settings is None:
             settings = features.settings
         require_same_settings(
@@ -92,17 +103,19 @@ def index_features(folder: Path) -> FeatureIndex:
         )
         widths[width] = path.name
         paths.append(path)
-        names.append(features.slide_id)
+        names.append(name)
         counts.append(n)
         digests.append(features.provenance.get("arrays_sha256") or sha256_file(path))
         if TILE in features.tiles:
-            tables.append(_tile_table(folder, features.slide_id, features.tiles[TILE]))
+            tables.append(_tile_table(folder, name, features.tiles[TILE]))
     if settings is None:
         raise FeatureError(f"no feature file in {folder} holds a tile.", code="FEATURES_MISSING")
+    _require_once(names, "slide", "DUPLICATE_SLIDE_ID")
     return FeatureIndex(
         tuple(paths), tuple(names), tuple(counts), _one_width(widths), settings,
         _all_or_none(tables, len(paths)),
         sha256_text("\n".join(f"{name} {sha}" for name, sha in zip(names, digests, strict=True))),
+        failed,
     )  # fmt: skip
 
 
@@ -122,7 +135,28 @@ def _all_or_none(tables: Sequence[pd.DataFrame], n_files: int) -> pd.DataFrame |
             code="CONFIG_MISMATCH",
             hint="Extract them into two folders.",
         )
-    return pd.concat(tables, ignore_index=True)
+    table = pd.concat(tables, ignore_index=True)
+    _require_once(table[TILE].tolist(), "tile", "DUPLICATE_TILE")
+    return table
+
+
+def _require_once(names: Sequence[str], kind: str, code: str) -> None:
+    twice = sorted(name for name, n in Counter(names).items() if n > 1)
+    if twice:
+        raise TableError(
+            f"{len(twice)} {kind}(s) stand in two feature files, first {twice[0]!r}.",
+            code=code,
+            hint="Extract them anew into an empty folder.",
+        )
+
+
+def _failed(folder: Path) -> tuple[str, ...]:
+    """Return the slides that the last extraction into this folder could not do."""
+    path = folder / "run.json"
+    if not path.is_file():
+        return ()
+    rows = json.loads(path.read_text(encoding="utf-8")).get("slides", [])
+    return tuple(sorted(row["slide"] for row in rows if row.get("outcome") == "failed"))
 
 
 def _tile_table(folder: Path, slide_id: str, tiles: pd.Series) -> pd.DataFrame:

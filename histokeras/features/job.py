@@ -1,12 +1,12 @@
 """One extraction as a user asks for it: inputs and options in, a plan out. No TensorFlow."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from histokeras.errors import ConfigError, TableError
+from histokeras.errors import ConfigError, SlideError, TableError
 from histokeras.features.plan import Plan, plan_extraction
 from histokeras.features.settings import COMPUTE_BATCH, FeatureSettings
 from histokeras.features.sources import SlideSource, Source, tile_set_sources
@@ -35,6 +35,7 @@ class ExtractJob:
         recursive: Whether folders are searched to the bottom.
         ready_made: Whether the inputs are folders of tile images.
         tile_table: Table of the ready-made tiles.
+        resize: Whether ready-made tiles of another size are resampled to ``size_px``.
         precision: ``float32`` or ``mixed_float16``.
         compute_batch: Tiles a replica computes at once.
         dtype: How vectors are stored.
@@ -53,6 +54,7 @@ class ExtractJob:
     recursive: bool = False
     ready_made: bool = False
     tile_table: Path | None = None
+    resize: bool = False
     precision: str = "float32"
     compute_batch: int = COMPUTE_BATCH
     dtype: str = "float32"
@@ -97,6 +99,7 @@ def prepare_job(job: ExtractJob, *, download: bool = True) -> Prepared:
         weights_sha256=weights.sha256,
         tile=spec,
         ready_made=job.ready_made,
+        resize=job.ready_made and job.resize,
         precision=job.precision,
         compute_batch=job.compute_batch,
         dtype=job.dtype,
@@ -136,12 +139,22 @@ def _tile_sources(job: ExtractJob) -> tuple[Sequence[Source], TileSpec, list[str
             code="TILES_MISSING",
             hint="Tiles are .png, .jpg, .tif or .bmp files.",
         )
-    size = job.size_px or int(read_image(Path(table["path"].iloc[0])).shape[0])
+    size = job.size_px or _first_size(table["path"])
     spec = dataclasses.replace(job.spec, size_px=size)
     notes = []
     if table.attrs.get("not_in_table"):
         notes.append(f"{table.attrs['not_in_table']} tile image(s) stand in no row of the table")
-    return tile_set_sources(table, spec, resize=job.size_px is not None), spec, notes
+    return tile_set_sources(table, spec, resize=job.resize), spec, notes
+
+
+def _first_size(paths: Iterable[str]) -> int:
+    """Return the side of the first tile that can be read; the others are held against it."""
+    for path in paths:
+        try:
+            return int(read_image(Path(path)).shape[0])
+        except SlideError:
+            continue
+    raise TableError("none of the tile images can be read.", code="TILES_MISSING")
 
 
 def describe_plan(prepared: Prepared, *, n_features: int) -> dict[str, Any]:

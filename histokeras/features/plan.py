@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from histokeras.errors import FeatureError, TableError
 from histokeras.features.settings import FeatureSettings, fingerprint, require_same_settings
-from histokeras.features.sources import Source
+from histokeras.features.sources import TILE_FACTS, Source, TileSetSource, bad_tiles
 from histokeras.features.store import read_features, read_provenance
-from histokeras.files import prepare_folder, safe_name
+from histokeras.files import prepare_folder, safe_name, write_csv
 from histokeras.runs.record import failure
 
 
@@ -144,14 +146,29 @@ def _known_features(plan: Plan, source: Source, path: Path, wanted: str) -> bool
     if features.provenance.get("fingerprint") != wanted:
         plan.notes.append(f"{source.slide_id}: computed anew, the slide or its mpp has changed")
         return False
-    if not manifest_path(plan.folder, source.slide_id).exists():
+    manifest = manifest_path(plan.folder, source.slide_id)
+    if not manifest.exists():
         plan.notes.append(f"{source.slide_id}: computed anew, its tile manifest is missing")
         return False
+    if isinstance(source, TileSetSource):
+        _refresh(plan, source, manifest)
     plan.outcomes.append(
         {"slide": source.slide_id, "outcome": "skipped", "tiles": len(features)}
         | {"sha256": features.provenance["arrays_sha256"]}
     )
     return True
+
+
+def _refresh(plan: Plan, source: TileSetSource, path: Path) -> None:
+    """Carry corrected labels and patients of the tile table over; list the bad tiles again."""
+    known = pd.read_csv(path, dtype=dict.fromkeys(TILE_FACTS, str), keep_default_na=False)
+    wanted = source.described().astype(str)
+    if not known[list(TILE_FACTS)].equals(wanted):
+        known[list(TILE_FACTS)] = wanted
+        prepare_folder(path.parent)
+        write_csv(path, known)
+        plan.notes.append(f"{source.slide_id}: labels and ids taken over from the new tile table")
+    plan.failures += bad_tiles(source.slide_id, known.assign(kept=known["kept"] == "True"))
 
 
 def _known_empty(plan: Plan, source: Source, path: Path, wanted: str) -> bool:

@@ -12,6 +12,8 @@ from histokeras.tiles.grid import TileSpec
 COMPUTE_BATCH = 16
 PRECISIONS = ("float32", "mixed_float16")
 DTYPES = ("float32", "float16")
+_LABELS = frozenset({"weights"})
+"""Not compared: the digest decides whether weights are the same, not where they came from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +26,7 @@ class FeatureSettings:
         weights_sha256: Digest of the weights.
         tile: How slides are cut; of ready-made tiles only ``size_px`` counts.
         ready_made: Whether the tiles were images already.
+        resize: Whether ready-made tiles of another size are resampled to ``tile.size_px``.
         precision: ``float32`` or ``mixed_float16``.
         compute_batch: Tiles a replica computes at once.
         dtype: How vectors are stored, ``float32`` or ``float16``.
@@ -34,6 +37,7 @@ class FeatureSettings:
     weights_sha256: str
     tile: TileSpec = field(default_factory=TileSpec)
     ready_made: bool = False
+    resize: bool = False
     precision: str = "float32"
     compute_batch: int = COMPUTE_BATCH
     dtype: str = "float32"
@@ -64,7 +68,8 @@ class FeatureSettings:
 
 def fingerprint(settings: Mapping[str, Any], identity: Mapping[str, Any]) -> str:
     """Return the SHA-256 over the settings and what identifies the slide's content."""
-    return sha256_text(canonical_json({"settings": dict(settings), "slide": dict(identity)}))
+    deciding = {key: value for key, value in settings.items() if key not in _LABELS}
+    return sha256_text(canonical_json({"settings": deciding, "slide": dict(identity)}))
 
 
 def require_same_settings(
@@ -81,7 +86,8 @@ def require_same_settings(
     Raises:
         FeatureError: Code CONFIG_MISMATCH; the message names each key that differs.
     """
-    keys = sorted(key for key in {*found, *wanted} if found.get(key, None) != wanted.get(key, None))
+    names = {*found, *wanted} - _LABELS
+    keys = sorted(name for name in names if found.get(name) != wanted.get(name))
     if keys:
         differences = ", ".join(
             f"{key} {found.get(key)} (wanted {wanted.get(key)})" for key in keys

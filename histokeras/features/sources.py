@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,6 +21,9 @@ from histokeras.tiles.grid import TileSpec
 from histokeras.tiles.manifest import empty_reason, finish_manifest
 from histokeras.tiles.plan import TilePlan, background_fraction, plan_tiles
 from histokeras.types import LABEL, PATIENT_ID, SLIDE_ID, TILE
+
+TILE_FACTS = (TILE, LABEL, PATIENT_ID, SLIDE_ID, "mpp")
+"""What a tile table says of a tile; it may be corrected without extracting anew."""
 
 
 class OpenTiles(Protocol):
@@ -234,20 +237,25 @@ class TileSetSource:
         digest = hashlib.sha256()
         for tile, path in zip(self.table[TILE], self.table["path"], strict=True):
             digest.update(f"{tile}\n{sha256_file(Path(path))}\n".encode())
-        return {"content": digest.hexdigest(), "resize": self.resize}
+        return {"content": digest.hexdigest()}
 
     def open(self) -> "TileSetTiles":
         """Return the tiles; files are opened one by one as they are read."""
         return TileSetTiles(self, np.arange(len(self.table)), self.identity())
 
+    def described(self) -> pd.DataFrame:
+        """Return what the tile table says of each tile."""
+        return self.table[list(TILE_FACTS)].reset_index(drop=True)
+
 
 @dataclass(frozen=True)
 class TileSetTiles:
-    """Ready-made tiles, to be read by number."""
+    """Ready-made tiles, to be read by number. A bad one is left out and listed, alone."""
 
     source: TileSetSource
     rows: npt.NDArray[np.int64]
     identity: Mapping[str, Any]
+    bad: dict[int, str] = field(default_factory=dict)
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -255,42 +263,71 @@ class TileSetTiles:
         return self.identity
 
     def read(self, row: int) -> tuple[npt.NDArray[np.uint8], float, bool]:
-        """Return image and background; ready-made tiles are all kept: somebody chose them."""
-        path = Path(self.source.table["path"].iloc[row])
-        image, size = read_image(path), self.source.spec.size_px
-        if image.shape[:2] != (size, size):
-            if not self.source.resize:
-                raise SlideError(
-                    f"{path.name} is {image.shape[1]} x {image.shape[0]} px, others are {size} px.",
-                    code="TILE_SIZE",
-                    hint=f"Give --tile-px {size} to resample all tiles to one size.",
-                )
-            image = np.asarray(
-                Image.fromarray(image).resize(
-                    (size, size),
-                    Image.Resampling.BOX if image.shape[0] > size else Image.Resampling.BICUBIC,
-                )
-            )
+        """Return image and background; good ready-made tiles are all kept: somebody chose them."""
+        size = self.source.spec.size_px
+        try:
+            image = self._image(Path(self.source.table["path"].iloc[row]), size)
+        except SlideError as error:
+            self.bad[row] = f"{error.code}: {error}"
+            return np.zeros((size, size, 3), np.uint8), float("nan"), False
         return image, background_fraction(image), True
+
+    def _image(self, path: Path, size: int) -> npt.NDArray[np.uint8]:
+        image = read_image(path)
+        height, width = image.shape[:2]
+        if (height, width) == (size, size):
+            return image
+        if height != width:
+            raise SlideError(
+                f"{path.name} is {width} x {height} px, and tiles are square.", code="TILE_SIZE"
+            )
+        if not self.source.resize:
+            raise SlideError(
+                f"{path.name} is {width} x {height} px, others are {size} px.",
+                code="TILE_SIZE",
+                hint=f"Give --tile-px {size} to resample all tiles to one size.",
+            )
+        # Area average when shrinking, so that no pixel is left out.
+        method = Image.Resampling.BOX if height > size else Image.Resampling.BICUBIC
+        return np.asarray(Image.fromarray(image).resize((size, size), method))
 
     def close(self) -> None:
         """Nothing stays open between tiles."""
 
     def manifest(self, background: Mapping[int, float]) -> pd.DataFrame:
         """Return the tile table with what was measured."""
-        table = self.source.table[[TILE, LABEL, PATIENT_ID, SLIDE_ID, "mpp"]].reset_index(drop=True)
-        table = table.assign(size_px=self.source.spec.size_px)
+        table = self.source.described().assign(size_px=self.source.spec.size_px)
         table["background"] = [background[row] for row in range(len(table))]
-        return table.assign(kept=True, reason="")
+        table["kept"] = [row not in self.bad for row in range(len(table))]
+        return table.assign(reason=[self.bad.get(row, "") for row in range(len(table))])
 
     def empty(self, manifest: pd.DataFrame) -> tuple[str, str] | None:
-        """Return code and message if there are no tiles."""
-        return ("NO_TILES", "no tiles in this folder.") if manifest.empty else None
+        """Return code and message if there are no good tiles."""
+        if manifest["kept"].any():
+            return None
+        return "NO_TILES", f"none of its {len(manifest)} tiles can be used."
 
     def coords_attributes(self) -> dict[str, Any]:
         """Return the attributes that TRIDENT and CLAM expect on ``coords``."""
         size = self.source.spec.size_px
         return {"patch_size": size, "name": self.source.slide_id, "savetodir": "", "overlap": 0}
+
+
+def bad_tiles(slide_id: str, manifest: pd.DataFrame) -> list[dict[str, str]]:
+    """Return the rows of failures.csv for ready-made tiles that could not be used.
+
+    Args:
+        slide_id: Their slide or folder.
+        manifest: Its manifest; that of a slide has no such tiles.
+    """
+    if TILE not in manifest:
+        return []
+    rows = manifest[~manifest["kept"].astype(bool)]
+    return [
+        {"slide": slide_id, "stage": "tile", "code": str(reason).partition(": ")[0],
+         "message": f"tile {tile}: {str(reason).partition(': ')[2]}", "hint": ""}
+        for tile, reason in zip(rows[TILE], rows["reason"], strict=True)
+    ]  # fmt: skip
 
 
 def tile_set_sources(

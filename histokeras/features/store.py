@@ -61,8 +61,8 @@ class FeatureSet:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Backbone, weights, tile spec and the like; empty for foreign files."""
-        return dict(self.provenance.get("settings", {}))
+        """Backbone, weights, tile spec and the like; of foreign files only the backbone's name."""
+        return dict(self.provenance.get("settings") or {"backbone": self.backbone})
 
     def _repr_html_(self) -> str:
         n, width = self.vectors.shape

@@ -66,7 +66,10 @@ def _require_whole(folder: Path, features: FeatureSet, path: Path) -> None:
         return
     if not manifest.is_file():
         raise FeatureError("its tile manifest is missing.", code="MANIFEST_MISSING")
-    kept = int(pd.read_csv(manifest, usecols=["kept"])["kept"].astype(bool).sum())
+    with manifest.open(encoding="utf-8") as file:
+        # `histokeras tile` signs its manifests in a first line.
+        signed = int(file.readline().startswith("# "))
+    kept = int(pd.read_csv(manifest, usecols=["kept"], skiprows=signed)["kept"].astype(bool).sum())
     if kept != len(features):
         raise FeatureError(
             f"its manifest keeps {kept} tiles, the file holds {len(features)}.",

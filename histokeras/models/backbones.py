@@ -95,9 +95,10 @@ def _square_imagenet_std(layer: keras.layers.Normalization) -> None:
     Keras itself mends it by one more Rescaling layer, but only for ``weights="imagenet"``: the
     same file given as a path would be normalised wrongly without a word.
     """
-    mean, variance = np.ravel(layer.mean), np.ravel(layer.variance)
-    if np.allclose(mean, _IMAGENET_MEAN, atol=1e-4) and np.allclose(
-        variance, _IMAGENET_STD, atol=1e-4
+    # The stored float32 weights: with mixed precision the layer's own copies are float16.
+    mean, variance = (np.asarray(weight) for weight in (layer.adapt_mean, layer.adapt_variance))
+    if np.allclose(mean.ravel(), _IMAGENET_MEAN, atol=1e-3) and np.allclose(
+        variance.ravel(), _IMAGENET_STD, atol=1e-3
     ):
-        squared = np.reshape(np.square(np.asarray(layer.variance)), layer.variance.shape)
-        layer.variance = keras.ops.convert_to_tensor(squared)
+        squared = np.reshape(np.square(variance), layer.variance.shape)
+        layer.variance = keras.ops.cast(squared, layer.compute_dtype)

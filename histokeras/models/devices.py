@@ -1,5 +1,6 @@
 """Choose the devices that compute: the CPU, one GPU, or several under MirroredStrategy."""
 
+import contextlib
 from typing import Any
 
 import tensorflow as tf
@@ -23,7 +24,8 @@ def choose_strategy(gpus: str = "all") -> tf.distribute.Strategy:
     present = tf.config.list_physical_devices("GPU")
     for device in present:
         # Without this TensorFlow takes all memory of every GPU at once.
-        if tf.config.experimental.get_memory_growth(device) is not True:
+        # In a notebook that has used the GPU already, it stays as it was set up.
+        with contextlib.suppress(RuntimeError):
             tf.config.experimental.set_memory_growth(device, True)
     numbers = _numbers(gpus, len(present))
     if not numbers:

@@ -77,7 +77,9 @@ def _write_up(x: keras.KerasTensor, mean: Vector, scale: Vector) -> keras.KerasT
     del mean, scale  # the write-up feeds raw features
     x = keras.layers.Dense(2048, kernel_initializer="random_uniform", name="hidden")(x)
     # Plain BatchNormalization keeps different statistics on each replica of a MirroredStrategy.
-    x = keras.layers.BatchNormalization(synchronized=True, name="batch_norm")(x)
+    # Momentum 0.9, for 0.99 takes hundreds of steps to know the mean: early stopping then keeps a
+    # first epoch whose statistics are still those of no data.
+    x = keras.layers.BatchNormalization(momentum=0.9, synchronized=True, name="batch_norm")(x)
     x = keras.layers.Activation("tanh", name="tanh")(x)
     return keras.layers.Dropout(0.5, name="dropout")(x)
 

@@ -10,7 +10,7 @@ import numpy as np
 import safetensors.numpy
 
 from histokeras.errors import FeatureError
-from histokeras.files import prepare_folder, write_bytes, write_json
+from histokeras.files import prepare_folder, remove, sha256_bytes, write_bytes, write_json
 from histokeras.models.heads import build_head
 
 _FORMAT = "histokeras-head"
@@ -36,9 +36,12 @@ def write_head(folder: Path, model: keras.Model, card: Mapping[str, Any]) -> Non
         variable.path: np.ascontiguousarray(keras.ops.convert_to_numpy(variable))
         for variable in model.weights
     }
-    write_bytes(folder / _WEIGHTS, safetensors.numpy.save(arrays))
-    # The card comes last: without it there is no head.
-    write_json(folder / _CARD, {"format": _FORMAT, "version": _VERSION, **card})
+    data = safetensors.numpy.save(arrays)
+    # The card goes first and comes last: without it there is no head, and it names its weights.
+    remove(folder, [_CARD])
+    write_bytes(folder / _WEIGHTS, data)
+    known = {"format": _FORMAT, "version": _VERSION, "head_sha256": sha256_bytes(data)}
+    write_json(folder / _CARD, {**known, **card})
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -100,7 +103,10 @@ def read_head(folder: Path) -> tuple[keras.Model, dict[str, Any]]:
     if path.stat().st_size > _MAX_BYTES:
         raise FeatureError(f"{path} is larger than any head of ours.", code="MODEL_DAMAGED")
     try:
-        arrays = safetensors.numpy.load(path.read_bytes())
+        data = path.read_bytes()
+        if sha256_bytes(data) != card.get("head_sha256"):
+            raise FeatureError(f"{path} is not the file that {_CARD} names.", code="MODEL_DAMAGED")
+        arrays = safetensors.numpy.load(data)
     except safetensors.SafetensorError as error:
         raise FeatureError(f"{path} is damaged: {error}", code="MODEL_DAMAGED") from error
     model = build_head(card["head"], int(card["n_features"]), len(card["classes"]))

@@ -1,6 +1,7 @@
 """run.json and failures.csv: what a command did, with what, and how it ended."""
 
 import datetime as dt
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,10 @@ from histokeras.files import canonical_json, sha256_text, write_csv, write_json
 from histokeras.runs.environment import hardware, versions
 
 FAILURE_COLUMNS = ("slide", "stage", "code", "message", "hint")
+
+
+# An absolute path in a message, up to its last part; spaces end it.
+_FOLDERS = re.compile(r"(?<![\w.])/(?:[^\s/'\"`:,;]+/)+")
 
 
 def _now() -> str:
@@ -88,6 +93,7 @@ def failure(slide: str, stage: str, error: Exception) -> dict[str, str]:
     else:
         code, message = "UNEXPECTED", f"{type(error).__name__}: {error}"
         hint = "This looks like a bug of histokeras: please report it with this line."
+    message = _FOLDERS.sub("", message)
     return {"slide": slide, "stage": stage, "code": code, "message": message, "hint": hint}
 
 

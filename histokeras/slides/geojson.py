@@ -53,7 +53,7 @@ def read_polygons(path: Path) -> list[Polygon]:
         polygons = [_polygon(rings) for rings in _ring_lists(content)]
     except FileNotFoundError as error:
         raise SlideError(
-            f"annotations {path}: no such file.",
+            f"annotations {path.name}: no such file.",
             code="ANNOTATION_MISSING",
             hint="Draw the tissue in QuPath and export it as <slide_id>.geojson.",
         ) from error

@@ -11,7 +11,8 @@ import pandas as pd
 
 from histokeras.analysis.format import format_metrics
 from histokeras.cohort.split import SHARES, Split, write_split
-from histokeras.errors import ConfigError
+from histokeras.errors import ConfigError, TableError
+from histokeras.features.settings import require_same_settings
 from histokeras.features.store import FeatureSet, write_features
 from histokeras.files import prepare_folder, safe_name, write_csv
 from histokeras.models.catalog import DEFAULT_HEAD, HEAD_RATES
@@ -34,6 +35,7 @@ class FittedRun:
         slides: One row a slide.
         funnel: Patients left after each step from the table to the figures.
         dropped: What was left out, with the reason.
+        settings: How the features were made.
     """
 
     heads: Sequence[FittedHead]
@@ -43,6 +45,7 @@ class FittedRun:
     slides: pd.DataFrame
     funnel: dict[str, int]
     dropped: pd.DataFrame
+    settings: dict[str, Any]
 
     @property
     def history(self) -> pd.DataFrame:
@@ -62,7 +65,16 @@ class FittedRun:
 
         Returns:
             Its tiles with ``prob_<class>``; with folds the mean of the heads.
+
+        Raises:
+            FeatureError: If they were made otherwise.
         """
+        require_same_settings(
+            features.settings,
+            self.settings,
+            where="these features were",
+            hint="Extract them in the same way as those of the training.",
+        )
         vectors = MemoryVectors(features.vectors)
         mean = np.mean([head.predict_proba(vectors) for head in self.heads], axis=0)
         columns = {f"prob_{name}": mean[:, i] for i, name in enumerate(self.classes)}
@@ -145,6 +157,7 @@ def _fitted(study: Study, result: FitResult) -> FittedRun:
         result.predictions.slides,
         study.joined.funnel,
         study.dropped,
+        study.index.settings,
     )
 
 
@@ -158,6 +171,10 @@ def _folder(features: FeatureSet | Sequence[FeatureSet] | str | Path, work: Path
             f"Received: {type(features).__name__}"
         )
     folder = prepare_folder(work / "features")
+    names = [item.slide_id for item in several]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise TableError(f"two of the features are of slide {twice!r}.", code="DUPLICATE_SLIDE_ID")
     for item in several:
         write_features(folder / f"{safe_name(item.slide_id)}.h5", item)
     return work

@@ -26,6 +26,7 @@ from histokeras.features.index import FeatureIndex, index_features
 from histokeras.files import (
     canonical_json,
     prepare_folder,
+    remove,
     sha256_text,
     write_csv,
     write_json,
@@ -38,7 +39,10 @@ from histokeras.training.head import FittedHead, HeadConfig, Labelled, fit_class
 from histokeras.training.results import Predicted, write_predictions
 from histokeras.training.rows import TileRows, tile_rows
 from histokeras.training.vectors import open_vectors
-from histokeras.types import LABEL, SPLIT, SPLITS
+from histokeras.types import LABEL, PATIENT_ID, SLIDE_ID, SPLIT, SPLITS
+
+_OUTPUTS = ("head", "folds", "predictions", "history.csv", "metrics.json", "slides.csv",
+            "patients.csv", "split.csv", "dropped.csv")  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,19 +153,32 @@ def prepare_study(job: FitJob) -> Study:
         patients_unknown=job.patients_unknown,
     )
     split = _split(job, cohort, joined)
-    _, outside = apply_split(joined.units, split, 0 if split.folds else None)
+    placed, outside = apply_split(joined.units, split, 0 if split.folds else None)
+    joined.funnel["used"] = placed[PATIENT_ID].nunique()
     text = canonical_json(
         {
             "features": index.digest,
             "labels": sha256_text(joined.units.to_csv(index=False)),
+            "level": cohort.level,
+            "classes": cohort.classes,
+            # Streamed vectors come in another order than those held in memory.
+            "streamed": job.memory_gb if _is_large(index, job.memory_gb) else 0,
             "split": split.digest,
             "head": job.head.as_dict(),
             "positive": job.positive,
             "n_resamples": job.n_resamples,
         }
     )
-    dropped = pd.concat([joined.dropped, outside], ignore_index=True)
+    failed = pd.DataFrame(
+        {"kind": "slide", "id": list(index.failed), "reason": "failed in extract-features"}
+    )
+    parts = [table for table in (failed, joined.dropped, outside) if len(table)]
+    dropped = pd.concat(parts, ignore_index=True) if parts else failed
     return Study(index, cohort, joined, split, dropped, sha256_text(text))
+
+
+def _is_large(index: FeatureIndex, memory_gb: float) -> bool:
+    return 4 * sum(index.n_tiles) * index.n_features > memory_gb * 1e9
 
 
 def _slides_without_features(folder: Path, index: FeatureIndex) -> list[str]:
@@ -285,6 +302,7 @@ def _write_fold(
         "training": job.head.as_dict(),
         "split_sha256": study.split.digest,
         "fold": fold.number,
+        "n_folds": study.split.folds,
     }
     write_head(place / "head", fold.fitted.model, card)
 
@@ -311,6 +329,8 @@ def run_fit(
     if not overwrite and _is_done(folder, study.fingerprint):
         return None
     prepare_folder(folder)
+    # Nothing of an earlier run may be taken for a part of this one.
+    remove(folder, _OUTPUTS)
     record = RunRecord("fit-head", config)
     record.facts = {
         "fingerprint": study.fingerprint,
@@ -321,11 +341,7 @@ def run_fit(
         "funnel": study.joined.funnel,
         "n_dropped": len(study.dropped),
     }
-    record.slides = [
-        {"slide": name, "outcome": "used" if name in set(study.joined.units.get("slide_id", ()))
-         else "dropped", "tiles": n}
-        for name, n in zip(study.index.names, study.index.n_tiles, strict=True)
-    ] if study.index.tiles is None else []  # fmt: skip
+    record.slides = _slides(study)
     record.write(folder, status="running")
     write_csv(folder / "dropped.csv", study.dropped)
     write_failures(folder, [])
@@ -339,6 +355,18 @@ def run_fit(
     finally:
         record.write(folder, status=status)
     return result.metrics
+
+
+def _slides(study: Study) -> list[dict[str, Any]]:
+    """Return the outcome of each slide; ready-made tiles have none, see dropped.csv."""
+    if study.index.tiles is not None:
+        return []
+    placed, _ = apply_split(study.joined.units, study.split, 0 if study.split.folds else None)
+    used = set(placed[SLIDE_ID])
+    return [
+        {"slide": name, "outcome": "used" if name in used else "dropped", "tiles": n}
+        for name, n in zip(study.index.names, study.index.n_tiles, strict=True)
+    ]
 
 
 def _is_done(folder: Path, fingerprint: str) -> bool:

@@ -14,7 +14,9 @@ from histokeras.cohort.patients import PatientFinder
 from histokeras.errors import ConfigError, FeatureError, MissingError
 from histokeras.features.index import FeatureIndex, index_features
 from histokeras.features.job import ExtractJob
+from histokeras.features.plan import Plan
 from histokeras.features.settings import require_same_settings
+from histokeras.files import prepare_folder, remove, write_bytes
 from histokeras.models.model_file import read_card, read_head
 from histokeras.runs.record import RunRecord, write_failures
 from histokeras.tiles.grid import TileSpec
@@ -57,14 +59,21 @@ def open_run(run: Path) -> TrainedRun:
         run: What ``fit-head -o`` was given.
 
     Raises:
-        FeatureError: If it holds no head, or its folds differ in classes or features.
+        FeatureError: If it holds no head, is not finished, or its folds do not belong together.
     """
     folds = sorted(run.glob("folds/[0-9]*/head"), key=lambda path: int(path.parent.name))
     folders = folds or [run / "head"]
     cards = [read_card(folder) for folder in folders]
-    for card in cards[1:]:
-        if any(card.get(key) != cards[0].get(key) for key in ("classes", "features", "n_features")):
-            raise FeatureError(f"the folds of {run} do not belong together.", code="CLASS_MISMATCH")
+    if not (run / "metrics.json").is_file():
+        raise FeatureError(
+            f"the run in {run} is not finished.",
+            code="RUN_UNFINISHED",
+            hint="Give the same `histokeras fit-head` command again.",
+        )
+    same = ("classes", "features", "n_features", "split_sha256", "n_folds")
+    alike = all(card.get(key) == cards[0].get(key) for card in cards[1:] for key in same)
+    if not alike or len(folders) != (cards[0].get("n_folds") or 1):
+        raise FeatureError(f"the folds of {run} do not belong together.", code="CLASS_MISMATCH")
     return TrainedRun(cards[0], folders)
 
 
@@ -90,7 +99,7 @@ def extract_job_of(
         MissingError: If the run used a weights file and none is given.
     """
     settings = run.settings
-    if not settings:
+    if "weights_sha256" not in settings:
         raise FeatureError(
             "this run was made on features of another tool; histokeras cannot extract the same.",
             code="CONFIG_MISMATCH",
@@ -117,6 +126,7 @@ def extract_job_of(
         spec=spec,
         size_px=spec.size_px,
         ready_made=ready_made,
+        resize=bool(settings.get("resize")),
         precision=settings["precision"],
         compute_batch=settings["compute_batch"],
         dtype=settings["dtype"],
@@ -146,7 +156,8 @@ def write_predicted(
     slide_patients: Mapping[str, str],
     memory_gb: float,
     config: Mapping[str, Any],
-    failures: Sequence[Mapping[str, str]],
+    run_folder: Path,
+    plan: Plan | None = None,
 ) -> Predictions:
     """Predict a folder of features and write tables and record.
 
@@ -157,7 +168,9 @@ def write_predicted(
         slide_patients: slide_id to patient_id.
         memory_gb: Features beyond this are streamed.
         config: The resolved options, for run.json.
-        failures: Slides that could not be extracted.
+        run_folder: The run's folder; its split is copied, so that `evaluate` knows whom the run
+            was trained on.
+        plan: The extraction, if slides were extracted: only its slides are predicted.
 
     Returns:
         Slides and patients.
@@ -166,12 +179,17 @@ def write_predicted(
         FeatureError: If the features are of another kind than the run's.
         OutputError: If the output cannot be written.
     """
-    index = index_features(features)
+    done = ("done", "skipped")
+    only = None if plan is None else {r["slide"] for r in plan.outcomes if r["outcome"] in done}
+    index = index_features(features, only=only)
+    prepare_folder(output)
+    remove(output, ("predictions", "slides.csv", "patients.csv", "split.csv"))
     predicted, predictions = predict_index(
         run, index, slide_patients=slide_patients, memory_gb=memory_gb
     )
     write_predictions(output, index, predicted)
     write_tables(output, predictions)
+    write_bytes(output / "split.csv", (run_folder / "split.csv").read_bytes())
     record = RunRecord("predict", config)
     record.facts = {
         "classes": list(run.classes),
@@ -182,6 +200,9 @@ def write_predicted(
         {"slide": name, "outcome": "done", "tiles": n}
         for name, n in zip(index.names, index.n_tiles, strict=True)
     ]
+    failures = [] if plan is None else plan.failures
+    if plan is not None:
+        record.slides = plan.outcomes
     write_failures(output, failures)
     record.write(output, status="done with failures" if failures else "done")
     return predictions

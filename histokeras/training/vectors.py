@@ -172,7 +172,7 @@ def mean_and_scale(vectors: Vectors) -> tuple[Matrix, Matrix]:
     Returns:
         Mean, and 1 / standard deviation, float32 ``(n_features,)`` each. The scale of a feature
         that is constant, up to rounding, is 0: it tells nothing, and dividing by its noise would
-        drown the others.
+        drown the others. Deviations count as at least a thousandth of their median.
     """
     n = 0
     mean = np.zeros(vectors.n_features)
@@ -187,5 +187,8 @@ def mean_and_scale(vectors: Vectors) -> tuple[Matrix, Matrix]:
         n = total
     deviation = np.sqrt(squares / max(n, 1))
     constant = deviation <= 1e-6 * np.abs(mean)
+    if not constant.all():
+        # A feature that is nearly always 0 would tower over all others where it is not.
+        deviation = np.maximum(deviation, 1e-3 * np.median(deviation[~constant]))
     scale = np.where(constant, 0.0, 1 / np.where(constant, 1.0, deviation))
     return mean.astype(np.float32), scale.astype(np.float32)

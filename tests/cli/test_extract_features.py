@@ -22,7 +22,7 @@ def test_extraction_writes_what_the_readme_says(feats: Path) -> None:
     assert record["settings"]["weights"] == "random:0"
     assert record["versions"]["keras"]
     assert record["devices"]["replicas"] == 1
-    assert "case00-A.tiff" not in (feats / "run.json").read_text()
+    assert str(feats.parent) not in (feats / "run.json").read_text()
     for path in (feats / "features").iterdir():
         features = read_features(path)
         assert features.vectors.shape == (len(pd.read_csv(
@@ -187,6 +187,16 @@ def test_unknown_config_keys_are_refused_with_the_nearest_name(
 
     assert result.exit_code == 2
     assert expected in result.stderr
+
+
+def test_environment_variables_go_by_the_options_users_see(
+    feats: Path, lab: Path, histokeras: Call, tmp_path: Path
+) -> None:
+    env = {"HISTOKERAS_FIT_HEAD_CV": "2"}
+    result = histokeras("fit-head", feats, "--labels", lab / "labels.csv", "-o", tmp_path, env=env)
+
+    assert result.exit_code == 2
+    assert "2 is not in the range x>=3" in result.stderr
 
 
 def test_unknown_environment_variables_are_refused(histokeras: Call) -> None:

@@ -75,9 +75,11 @@ def test_predict_takes_features_and_evaluate_takes_its_labels(
     assert "Give --labels" in bare.stderr
     assert result.exit_code == 0, result.output
     metrics = json.loads(result.stdout)
-    assert metrics["splits"]["all"]["patient"]["n"] == 10
+    # Only the two test patients: the run was trained or stopped on the others.
+    assert metrics["splits"]["all"]["patient"]["n"] == 2
+    assert "in the training data of the run" in result.stderr
     assert metrics == json.loads((tmp_path / "e/metrics.json").read_text())
-    assert len(pd.read_csv(tmp_path / "e/patients.csv")) == 10
+    assert len(pd.read_csv(tmp_path / "e/patients.csv")) == 2
 
 
 def test_predict_refuses_features_of_another_kind(

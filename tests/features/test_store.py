@@ -96,7 +96,7 @@ def test_foreign_files_are_read_and_called_unverified(tmp_path: Path) -> None:
 
     assert features.backbone == "uni"
     assert features.slide_id == "theirs"
-    assert features.settings == {}
+    assert features.settings == {"backbone": "uni"}
     assert features.tiles["x"].tolist() == [0, 256]
     assert [item.status for item in verify_folder(tmp_path)] == ["unverified"]
 

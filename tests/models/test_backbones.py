@@ -94,6 +94,14 @@ def test_efficientnet_imagenet_files_given_as_a_path_are_normalised_as_keras_doe
     np.testing.assert_allclose(
         ours.predict(pixels, verbose=0), expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max()
     )
+    keras.mixed_precision.set_dtype_policy("mixed_float16")
+    try:
+        mixed = build_backbone(backbone, find_weights(backbone, str(path)), 96)
+    finally:
+        keras.mixed_precision.set_dtype_policy("float32")
+    layer = next(item for item in mixed.layers if isinstance(item, keras.layers.Normalization))
+    variance = np.ravel(np.asarray(layer.variance, np.float32))
+    np.testing.assert_allclose(variance, np.square([0.229, 0.224, 0.225]), rtol=1e-3)
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:

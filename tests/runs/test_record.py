@@ -55,6 +55,12 @@ def test_packages_that_are_not_here_have_no_version() -> None:
     assert package_version("no-such-package-at-all") is None
 
 
+def test_folders_in_messages_are_cut() -> None:
+    row = failure("s", "open", SlideError("`/home/jane/a.svs` and /data/x/b.svs: 1/2 read"))
+
+    assert row["message"] == "`a.svs` and b.svs: 1/2 read"
+
+
 def test_a_log_gets_one_plain_line_a_slide(capsys: pytest.CaptureFixture[str]) -> None:
     with Progress(2) as progress:
         progress.tiles(30)

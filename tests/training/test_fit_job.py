@@ -7,18 +7,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from histokeras.analysis.saved import figures, open_saved
+from histokeras.analysis.saved import figures, open_saved, relabelled
 from histokeras.analysis.units import EvaluationConfig
 from histokeras.cohort.split import split_patients, write_split
 from histokeras.cohort.split_file import read_split
 from histokeras.errors import ConfigError, FeatureError, LeakageError, TableError
 from histokeras.features.index import index_features
+from histokeras.features.store import read_features, write_features
+from histokeras.files import safe_name
 from histokeras.models.model_file import read_head
 from histokeras.training.fit import fit_head
 from histokeras.training.fit_job import FitJob, prepare_study, run_fit
 from histokeras.training.head import HeadConfig
 from histokeras.training.loop import FitConfig
-from histokeras.training.predict_job import open_run, predict_index
+from histokeras.training.predict_job import open_run, predict_index, write_predicted
 from tests.training.conftest import write_cohort
 
 QUICK = HeadConfig(head="linear", fit=FitConfig(epochs=15, learning_rate=0.05, patience=4))
@@ -118,6 +120,7 @@ def test_the_same_run_again_does_nothing_and_another_is_refused(
     with pytest.raises(FeatureError, match="holds another run"):
         run(other, out)
     assert run(other, out, overwrite=True) is not None
+    assert open_run(out).card["split_sha256"] != open_run(finished).card["split_sha256"]
 
 
 def test_the_same_seed_gives_the_same_figures(cohort_folder: Path, tmp_path: Path) -> None:
@@ -152,11 +155,82 @@ def test_cross_validation_tests_every_patient_once(cohort_folder: Path, tmp_path
     assert len(trained.folders) == 3
     tiles = pd.read_csv(tmp_path / "predictions/P01_0.csv")
     position = index.names.index("P01_0")
-    from histokeras.features.store import read_features
-
     vectors = read_features(index.paths[position]).vectors
     own = np.asarray(heads[fold](vectors, training=False))
     np.testing.assert_allclose(tiles["prob_pos"], own[:, 1], rtol=1e-5)
+
+
+def test_nothing_of_an_earlier_run_is_taken_for_a_part_of_this_one(
+    cohort_folder: Path, tmp_path: Path
+) -> None:
+    run(job_of(cohort_folder, folds=4), tmp_path)
+    run(job_of(cohort_folder, folds=3), tmp_path, overwrite=True)
+    assert len(open_run(tmp_path).folders) == 3
+
+    run(job_of(cohort_folder), tmp_path, overwrite=True)
+
+    assert [path.parent for path in open_run(tmp_path).folders] == [tmp_path]
+    (tmp_path / "metrics.json").unlink()
+    with pytest.raises(FeatureError, match="not finished"):
+        open_run(tmp_path)
+
+
+def test_slides_with_long_names_are_evaluated_too(tmp_path: Path) -> None:
+    folder = write_cohort(tmp_path / "c", 12)
+    names = {}
+    for path in sorted((folder / "features").iterdir()):
+        features = read_features(path)
+        names[path.stem] = name = path.stem + "漢" * 30
+        provenance = {**features.provenance, "slide_id": name}
+        path.unlink()
+        renamed = dataclasses.replace(features, provenance=provenance)
+        write_features(folder / "features" / f"{safe_name(name)}.h5", renamed)
+    slides = pd.read_csv(folder / "slides.csv")
+    slides.assign(slide_id=slides["slide_id"].map(names)).to_csv(folder / "slides.csv", index=False)
+    run(job_of(folder, folds=3), tmp_path / "run")
+
+    saved = open_saved(tmp_path / "run")
+
+    assert sum(1 for _ in saved.tables()) == len(names) == 18
+    (tmp_path / "run/predictions" / f"{safe_name(names['P00_0'])}.csv").unlink()
+    with pytest.raises(TableError, match="is missing"):
+        list(saved.tables())
+
+
+def test_patients_of_the_training_are_left_out_of_an_evaluation(
+    finished: Path, cohort_folder: Path, tmp_path: Path
+) -> None:
+    trained = open_run(finished)
+    write_predicted(
+        trained, cohort_folder, tmp_path, slide_patients={}, memory_gb=1, config={},
+        run_folder=finished,
+    )  # fmt: skip
+    split = read_split(finished / "split.csv")
+    tests = {name for name, side in split.sides().items() if side == "test"}
+    patients = {f"{p}_{i}": p for p in split.table["patient_id"] for i in (0, 1)}
+    options = {"target": "label", "slide_patients": patients}
+
+    predictions, _, joined = relabelled(
+        open_saved(tmp_path), cohort_folder / "labels.csv", **options
+    )
+
+    assert set(predictions.patients["patient_id"]) == tests
+    assert joined.funnel["used"] == len(tests)
+    assert set(joined.dropped["reason"]) == {"in the training data of the run"}
+    labels = pd.read_csv(cohort_folder / "labels.csv")
+    labels[~labels["patient_id"].isin(tests)].to_csv(tmp_path / "seen.csv", index=False)
+    with pytest.raises(LeakageError, match="trained on"):
+        relabelled(open_saved(tmp_path), tmp_path / "seen.csv", **options)
+
+
+def test_a_run_given_labels_keeps_its_sides(finished: Path, cohort_folder: Path) -> None:
+    predictions, _, _ = relabelled(
+        open_saved(finished), cohort_folder / "labels.csv", target="label"
+    )
+
+    sides = read_split(finished / "split.csv").sides()
+    table = predictions.patients.set_index("patient_id")["split"]
+    assert table.to_dict() == sides
 
 
 def test_a_leaking_split_is_refused(cohort_folder: Path, tmp_path: Path) -> None:
@@ -232,8 +306,6 @@ def test_features_of_another_network_are_refused_at_prediction(
 
 
 def test_the_python_api_fits_from_memory(cohort_folder: Path) -> None:
-    from histokeras.features.store import read_features
-
     sets = [read_features(path) for path in index_features(cohort_folder).paths]
     labels = pd.DataFrame(
         {"slide_id": [s.slide_id for s in sets],
@@ -249,5 +321,10 @@ def test_the_python_api_fits_from_memory(cohort_folder: Path) -> None:
     tiles = fitted.predict_proba(sets[0])
     np.testing.assert_allclose(tiles[["prob_neg", "prob_pos"]].sum(axis=1), 1, rtol=1e-5)
     assert len(fitted.history) <= 15
+    other = dataclasses.replace(sets[0], provenance={})
+    with pytest.raises(FeatureError, match="other settings"):
+        fitted.predict_proba(other)
+    with pytest.raises(TableError, match="two of the features"):
+        fit_head([sets[0], sets[0]], labels)
     with pytest.raises(ConfigError, match="FeatureSets of several slides"):
         fit_head(["no features"], labels)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from histokeras.errors import ConfigError, TableError
+from histokeras.models.catalog import HEAD_NAMES, HEAD_RATES
 from histokeras.training.head import HeadConfig, Labelled, fit_classifier
 from histokeras.training.loop import FitConfig
 from histokeras.training.vectors import MemoryVectors, mean_and_scale
@@ -35,6 +36,17 @@ def test_heads_learn_separable_classes(head: str) -> None:
     assert history["best"].sum() == 1
     best = history.loc[history["best"], "val_loss"].iloc[0]
     assert best == pytest.approx(history["val_loss"].min())
+
+
+@pytest.mark.parametrize("head", HEAD_NAMES)
+def test_defaults_learn_a_toy(head: str) -> None:
+    # The write-up's BatchNorm must know its mean before early stopping gives up.
+    train, val, test = blobs(600, 0, shift=3), blobs(200, 1, shift=3), blobs(400, 2, shift=3)
+    config = HeadConfig(head=head, fit=FitConfig(learning_rate=HEAD_RATES[head], epochs=40))
+
+    fitted = fit_classifier(train, val, ("a", "b"), config)
+
+    assert np.mean(fitted.predict_proba(test.vectors).argmax(1) == test.targets) > 0.85
 
 
 def test_features_of_any_scale_are_standardised() -> None:
