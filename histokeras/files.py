@@ -53,6 +53,8 @@ def prepare_folder(folder: Path) -> Path:
     Raises:
         OutputError: If it cannot be made or written to.
     """
+    if folder.is_file():
+        raise OutputError(f"{folder} is a file, not a folder.", hint="Choose another name.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -26,12 +26,24 @@ def demo(output: Path, seed: int) -> None:
 
     Example: histokeras demo --out demo/
     """
+    import json
+
     import pandas as pd
 
-    from histokeras.files import prepare_folder, write_csv
+    from histokeras.errors import ConfigError
+    from histokeras.files import prepare_folder, write_csv, write_json
     from histokeras.slides.synthetic import write_slide
 
+    mark = output / "demo.json"
+    if output.exists() and any(output.iterdir()):
+        known = json.loads(mark.read_text(encoding="utf-8")) if mark.is_file() else {}
+        if known.get("seed") != seed:
+            raise ConfigError(
+                f"{output} is not empty, and not a demo of seed {seed}.",
+                hint="Choose a new folder.",
+            )
     slides = prepare_folder(output / "slides")
+    write_json(mark, {"seed": seed})
     click.echo(f"Making {_PATIENTS} slides in {slides}", err=True)
     rows = []
     for number in range(_PATIENTS):
@@ -65,4 +77,7 @@ def _call(command: list[str]) -> None:
     from histokeras.cli.main import main
 
     click.secho(f"\n$ histokeras {shlex.join(command)}", bold=True, err=True)
-    main.main(command, prog_name="histokeras", standalone_mode=False)
+    code = main.main(command, prog_name="histokeras", standalone_mode=False)
+    if code:
+        # Nothing that follows could be right.
+        raise click.exceptions.Exit(code)

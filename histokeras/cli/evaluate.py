@@ -73,8 +73,15 @@ def evaluate(
     from histokeras.files import prepare_folder, write_json
     from histokeras.slides.inventory import read_slide_table
 
+    if output is not None and (output / "run.json").exists():
+        raise ConfigError(
+            f"{output} holds a run or predictions, whose files would be replaced.",
+            hint="Choose another folder for -o.",
+        )
     saved = open_saved(folder)
     level, note = saved.level, saved.note
+    if labels is not None and not saved.is_run and side != "test":
+        raise ConfigError("`--side` is for runs: predictions of new slides have no sides.")
     if labels is not None:
         patients = {}
         if slide_table is not None:

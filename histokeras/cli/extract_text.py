@@ -46,11 +46,16 @@ def end(plan: Any, *, allow_empty: bool) -> None:
         plan: The finished :class:`histokeras.features.plan.Plan`.
         allow_empty: Whether slides without tissue are no failure.
     """
+    lost = {row["slide"] for row in plan.outcomes if row["outcome"] == "failed"}
     empty = {row["slide"] for row in plan.outcomes if row["outcome"] == "empty"}
     rows = [row for row in plan.failures if not (allow_empty and row["slide"] in empty)]
     if not rows:
         return
-    click.secho(f"{len(rows)} slide(s) without features, see failures.csv:", fg="red", err=True)
+    n = len({row["slide"] for row in rows} & (lost | empty))
+    tiles = sum(row["slide"] not in lost | empty for row in rows)
+    parts = [f"{n} slide(s) without features"] if n else []
+    parts += [f"{tiles} tile(s) left out"] if tiles else []
+    click.secho(f"{', '.join(parts)}, see failures.csv:", fg="red", err=True)
     for row in rows[:20]:
         click.echo(f"  {row['slide']}: {row['code']} {row['message']} {row['hint']}", err=True)
     if len(rows) > 20:

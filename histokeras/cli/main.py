@@ -1,5 +1,6 @@
 """The ``histokeras`` command: a list of commands, the config file, and how errors are shown."""
 
+import errno
 import importlib
 import os
 import signal
@@ -46,6 +47,11 @@ class _Commands(click.Group):
             return None
         name = cmd_name.replace("-", "_")
         command: click.Command = getattr(importlib.import_module(f"histokeras.cli.{name}"), name)
+        for parameter in command.params:
+            # Every name that users see, not only click's own for the parameter.
+            names = [str(parameter.name), *(option.lstrip("-") for option in parameter.opts)]
+            words = dict.fromkeys(word.replace("-", "_").upper() for word in names)
+            parameter.envvar = [f"{_ENVIRONMENT}{name.upper()}_{word}" for word in words]
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -74,6 +80,8 @@ class _Commands(click.Group):
         except Exception as error:
             if ctx.params.get("debug"):
                 raise
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                raise click.exceptions.Exit(_explain(error)) from error
             click.echo(
                 f"Error: {type(error).__name__}: {error}. This is a bug of histokeras; "
                 "`histokeras --debug ...` shows where.",
@@ -86,6 +94,9 @@ def _explain(error: BaseException) -> int:
     if isinstance(error, HistokerasError):
         click.echo(f"Error: {error}", err=True)
         return error.exit_code
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        click.echo("Error: the output cannot be written: no space left.", err=True)
+        return 6
     if isinstance(error, BrokenPipeError):
         # The reader (head, less) has gone: what is left to say has nowhere to go.
         sys.stdout = None
@@ -106,7 +117,7 @@ def _require_known_environment() -> None:
         command = main.get_command(click.Context(main), name)
         prefix = f"{_ENVIRONMENT}{name.replace('-', '_').upper()}_"
         if command is not None and any(item.startswith(prefix) for item in given):
-            known |= _take_aliases(command, prefix)
+            known |= {name for item in command.params for name in item.envvar or ()}
     for name in given:
         if name not in known:
             raise ConfigError(
@@ -114,21 +125,6 @@ def _require_known_environment() -> None:
                 code="CONFIG_UNKNOWN_KEY",
                 hint="Its form is HISTOKERAS_<COMMAND>_<OPTION>. " + nearest(name, known),
             )
-
-
-def _take_aliases(command: click.Command, prefix: str) -> set[str]:
-    """Return the variables of a command; set click's own name where an alias is given.
-
-    Click knows HISTOKERAS_FIT_HEAD_FOLDS alone, after its parameter; users see `--cv`.
-    """
-    known = set()
-    for parameter in command.params:
-        own = f"{prefix}{str(parameter.name).upper()}"
-        names = {f"{prefix}{name.lstrip('-').replace('-', '_').upper()}" for name in parameter.opts}
-        for name in names & set(os.environ) - {own}:
-            os.environ.setdefault(own, os.environ[name])
-        known |= {own, *names}
-    return known
 
 
 def _terminate(number: int, frame: Any) -> None:
@@ -140,7 +136,6 @@ def _terminate(number: int, frame: Any) -> None:
     context_settings={
         "help_option_names": ["-h", "--help"],
         "max_content_width": 100,
-        "auto_envvar_prefix": "HISTOKERAS",
         # --batch_size and --batch-size are the same.
         "token_normalize_func": lambda text: text.replace("_", "-"),
     },

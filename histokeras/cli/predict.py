@@ -47,12 +47,20 @@ def predict(**arguments: Any) -> None:
     from histokeras.slides.inventory import read_slide_table
 
     quiet.import_tensorflow()
-    from histokeras.training.predict_job import is_feature_input, open_run, write_predicted
+    from histokeras.training.predict_job import (
+        is_feature_input,
+        open_run,
+        require_own_output,
+        write_predicted,
+    )
 
     run, output = open_run(arguments["run"]), Path(arguments["output"])
+    require_own_output(run, output, overwrite=arguments["overwrite"])
     plan, source = None, arguments["inputs"][0]
     if not is_feature_input(arguments["inputs"]):
         plan, source = _extract(run, arguments), output
+        if not plan.finished():
+            extract_text.end(plan, allow_empty=False)
     patients = {}
     if arguments["slide_table"] is not None:
         rows = read_slide_table(arguments["slide_table"])
@@ -93,6 +101,10 @@ def _extract(run: Any, arguments: dict[str, Any]) -> Any:
         **{name: arguments[name] for name in names},
     )
     job = dataclasses.replace(job, overwrite=arguments["overwrite"])
+    if job.ready_made:
+        click.echo(
+            "This run was trained on ready-made tiles: folders of tiles are wanted.", err=True
+        )
     prepared = prepare_job(job)
     require_fitting(run, prepared.plan.settings, where="the features of these slides would be")
     extract_text.say_prepared(prepared)

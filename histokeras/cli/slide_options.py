@@ -136,6 +136,7 @@ def tile_spec_from(
         ConfigError: If both mpp and mag are given, a number is out of range, or ``tissue`` is
             neither a word nor a folder.
     """
+    mpp, mag = _nearer(mpp, mag)
     if mpp is not None and mag is not None:
         raise ConfigError(f"give --mpp or --mag, not both. Received: --mpp {mpp:g} --mag {mag:g}")
     if mag is not None:
@@ -153,6 +154,18 @@ def tile_spec_from(
         tissue="geojson" if folder is not None else tissue,
     )
     return spec, folder
+
+
+def _nearer(mpp: float | None, mag: float | None) -> tuple[float | None, float | None]:
+    """Let the one that was typed win over the other from a config file or the environment."""
+    context = click.get_current_context(silent=True)
+    if mpp is None or mag is None or context is None:
+        return mpp, mag
+    typed = click.core.ParameterSource.COMMANDLINE
+    sources = [context.get_parameter_source(name) == typed for name in ("mpp", "mag")]
+    if sources == [True, False]:
+        return mpp, None
+    return (None, mag) if sources == [False, True] else (mpp, mag)
 
 
 def _annotations(tissue: str) -> Path | None:

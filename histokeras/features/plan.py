@@ -36,6 +36,10 @@ class Plan:
     failures: list[dict[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
+    def finished(self) -> set[str]:
+        """Return the slides that have features."""
+        return {row["slide"] for row in self.outcomes if row["outcome"] in ("done", "skipped")}
+
 
 def feature_path(folder: Path, slide_id: str) -> Path:
     """Return where the features of a slide lie: ``<folder>/features/<slide_id>.h5``."""
@@ -168,7 +172,7 @@ def _refresh(plan: Plan, source: TileSetSource, path: Path) -> None:
         prepare_folder(path.parent)
         write_csv(path, known)
         plan.notes.append(f"{source.slide_id}: labels and ids taken over from the new tile table")
-    plan.failures += bad_tiles(source.slide_id, known.assign(kept=known["kept"] == "True"))
+    plan.failures += bad_tiles(source.slide_id, known)
 
 
 def _known_empty(plan: Plan, source: Source, path: Path, wanted: str) -> bool:

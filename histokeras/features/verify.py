@@ -1,5 +1,6 @@
 """Re-check every feature file of a folder: checksum, shape, values, manifest."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from histokeras.errors import FeatureError
-from histokeras.features.plan import manifest_path
+from histokeras.features.plan import feature_path, manifest_path
 from histokeras.features.store import FeatureSet, feature_files, read_features
 
 
@@ -41,7 +42,21 @@ def verify_folder(folder: Path) -> list[Checked]:
     Raises:
         FeatureError: If there are no feature files.
     """
-    return [_check(folder, path) for path in feature_files(folder)]
+    checked = [_check(folder, path) for path in feature_files(folder)]
+    there = {item.file for item in checked}
+    lost = [name for name in _recorded(folder) if name not in there]
+    missing = [Checked(name, "bad", 0, "MISSING: run.json lists it as done") for name in lost]
+    return sorted(checked + missing, key=lambda item: item.file)
+
+
+def _recorded(folder: Path) -> list[str]:
+    """Return the files that must be there, after run.json."""
+    path = folder / "run.json"
+    if not path.is_file():
+        return []
+    rows = json.loads(path.read_text(encoding="utf-8")).get("slides", [])
+    done = [row["slide"] for row in rows if row.get("outcome") in ("done", "skipped")]
+    return [feature_path(folder, name).name for name in done]
 
 
 def _check(folder: Path, path: Path) -> Checked:
@@ -64,6 +79,11 @@ def _require_whole(folder: Path, features: FeatureSet, path: Path) -> None:
     manifest = manifest_path(folder, features.slide_id)
     if path.parent != folder / "features":
         return
+    if path != feature_path(folder, features.slide_id):
+        raise FeatureError(
+            f"it holds slide {features.slide_id!r}, whose file has another name.",
+            code="FILE_MISNAMED",
+        )
     if not manifest.is_file():
         raise FeatureError("its tile manifest is missing.", code="MANIFEST_MISSING")
     with manifest.open(encoding="utf-8") as file:

@@ -47,7 +47,11 @@ def build_head(
     scale = np.ones(n_features, "float32") if scale is None else scale
     x = HEADS[head](inputs, mean, scale)
     # float32 keeps the softmax exact when mixed precision is on.
-    logits = keras.layers.Dense(n_classes, dtype="float32", name="logits")(x)
+    # A linear head is convex: from zeros it needs no luck, and few steps on few tiles.
+    start = "zeros" if head == "linear" else "glorot_uniform"
+    logits = keras.layers.Dense(
+        n_classes, kernel_initializer=start, dtype="float32", name="logits"
+    )(x)
     outputs = keras.layers.Softmax(dtype="float32", name="probabilities")(logits)
     return keras.Model(inputs, outputs, name=f"{head.replace('-', '_')}_head")
 

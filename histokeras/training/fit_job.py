@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,7 @@ class Study:
         joined: Slides or tiles with patient and label.
         split: Who is on which side.
         dropped: Every row, slide or tile that is not used, with the reason.
-        fingerprint: SHA-256 over features, labels, split and settings.
+        inputs: Digests of features, labels and split, and the settings: what decides the result.
     """
 
     index: FeatureIndex
@@ -98,7 +98,7 @@ class Study:
     joined: Joined
     split: Split
     dropped: pd.DataFrame
-    fingerprint: str
+    inputs: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -155,26 +155,24 @@ def prepare_study(job: FitJob) -> Study:
     split = _split(job, cohort, joined)
     placed, outside = apply_split(joined.units, split, 0 if split.folds else None)
     joined.funnel["used"] = placed[PATIENT_ID].nunique()
-    text = canonical_json(
-        {
-            "features": index.digest,
-            "labels": sha256_text(joined.units.to_csv(index=False)),
-            "level": cohort.level,
-            "classes": cohort.classes,
-            # Streamed vectors come in another order than those held in memory.
-            "streamed": job.memory_gb if _is_large(index, job.memory_gb) else 0,
-            "split": split.digest,
-            "head": job.head.as_dict(),
-            "positive": job.positive,
-            "n_resamples": job.n_resamples,
-        }
-    )
+    inputs = {
+        "features": index.digest,
+        "labels": sha256_text(joined.units.to_csv(index=False)),
+        "level": cohort.level,
+        "classes": cohort.classes,
+        # Streamed vectors come in another order than those held in memory.
+        "streamed": job.memory_gb if _is_large(index, job.memory_gb) else 0,
+        "split": split.digest,
+        "head options": job.head.as_dict(),
+        "positive": job.positive,
+        "n_resamples": job.n_resamples,
+    }
     failed = pd.DataFrame(
         {"kind": "slide", "id": list(index.failed), "reason": "failed in extract-features"}
     )
     parts = [table for table in (failed, joined.dropped, outside) if len(table)]
     dropped = pd.concat(parts, ignore_index=True) if parts else failed
-    return Study(index, cohort, joined, split, dropped, sha256_text(text))
+    return Study(index, cohort, joined, split, dropped, inputs)
 
 
 def _is_large(index: FeatureIndex, memory_gb: float) -> bool:
@@ -326,14 +324,14 @@ def run_fit(
         FeatureError: If another run stands there (CONFIG_MISMATCH).
         OutputError: If it cannot be written.
     """
-    if not overwrite and _is_done(folder, study.fingerprint):
+    if not overwrite and _is_done(folder, study.inputs):
         return None
     prepare_folder(folder)
     # Nothing of an earlier run may be taken for a part of this one.
     remove(folder, _OUTPUTS)
     record = RunRecord("fit-head", config)
     record.facts = {
-        "fingerprint": study.fingerprint,
+        "inputs": study.inputs,
         "note": study.joined.note or study.split.note,
         "features": {"settings": study.index.settings, "sha256": study.index.digest},
         "labels": {"level": study.cohort.level, "classes": list(study.cohort.classes)},
@@ -369,7 +367,7 @@ def _slides(study: Study) -> list[dict[str, Any]]:
     ]
 
 
-def _is_done(folder: Path, fingerprint: str) -> bool:
+def _is_done(folder: Path, inputs: Mapping[str, Any]) -> bool:
     path = folder / "run.json"
     if not path.is_file():
         return False
@@ -377,9 +375,12 @@ def _is_done(folder: Path, fingerprint: str) -> bool:
         known = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         return False
-    if known.get("fingerprint") != fingerprint:
+    # As JSON has them: tuples are lists there.
+    before, now = known.get("inputs") or {}, json.loads(canonical_json(inputs))
+    if before != now:
+        keys = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
         raise FeatureError(
-            f"{folder} holds another run (other features, labels, split or options).",
+            f"{folder} holds another run: other {', '.join(keys)}.",
             code="CONFIG_MISMATCH",
             hint="Choose a new output folder, or give --overwrite.",
         )

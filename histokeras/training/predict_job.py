@@ -1,5 +1,6 @@
 """``predict`` as a whole: a run's own features of new slides, its head or heads, tables."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,10 +37,12 @@ class TrainedRun:
     Attributes:
         card: Card of the (first) head.
         folders: Folders of the heads.
+        digests: SHA-256 of the weights of each.
     """
 
     card: Mapping[str, Any]
     folders: Sequence[Path]
+    digests: Sequence[str]
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -74,7 +77,26 @@ def open_run(run: Path) -> TrainedRun:
     alike = all(card.get(key) == cards[0].get(key) for card in cards[1:] for key in same)
     if not alike or len(folders) != (cards[0].get("n_folds") or 1):
         raise FeatureError(f"the folds of {run} do not belong together.", code="CLASS_MISMATCH")
-    return TrainedRun(cards[0], folders)
+    return TrainedRun(cards[0], folders, [card["head_sha256"] for card in cards])
+
+
+def require_own_output(run: TrainedRun, output: Path, *, overwrite: bool) -> None:
+    """Refuse an output folder that holds something else than predictions of this run.
+
+    Raises:
+        FeatureError: If it holds a run, or predictions of another run (CONFIG_MISMATCH).
+    """
+    path = output / "run.json"
+    if not path.is_file():
+        return
+    known = json.loads(path.read_text(encoding="utf-8"))
+    another = known.get("command") == "predict" and known.get("heads") != list(run.digests)
+    if known.get("command") == "fit-head" or (another and not overwrite):
+        raise FeatureError(
+            f"{output} holds {'predictions of another run' if another else 'a run'}.",
+            code="CONFIG_MISMATCH",
+            hint="Choose a new output folder" + (", or give --overwrite." if another else "."),
+        )
 
 
 def extract_job_of(
@@ -179,9 +201,7 @@ def write_predicted(
         FeatureError: If the features are of another kind than the run's.
         OutputError: If the output cannot be written.
     """
-    done = ("done", "skipped")
-    only = None if plan is None else {r["slide"] for r in plan.outcomes if r["outcome"] in done}
-    index = index_features(features, only=only)
+    index = index_features(features, only=None if plan is None else plan.finished())
     prepare_folder(output)
     remove(output, ("predictions", "slides.csv", "patients.csv", "split.csv"))
     predicted, predictions = predict_index(
@@ -194,6 +214,7 @@ def write_predicted(
     record.facts = {
         "classes": list(run.classes),
         "positive": run.card.get("positive"),
+        "heads": list(run.digests),
         "features": {"settings": index.settings, "sha256": index.digest},
     }
     record.slides = [

@@ -46,6 +46,8 @@ class TileRows:
 
     def of_files(self) -> Iterator[tuple[int, slice]]:
         """Yield each file's number and where its tiles stand."""
+        if not len(self):
+            return
         numbers, starts = np.unique(self.file, return_index=True)
         stops = [*starts[1:], len(self)]
         for number, start, stop in zip(numbers, starts, stops, strict=True):

@@ -96,6 +96,50 @@ def test_predict_refuses_features_of_another_kind(
     assert "dtype float16 (wanted float32)" in result.stderr
 
 
+def test_predict_and_evaluate_never_replace_another_run(
+    feats: Path, run: Path, histokeras: Call, tmp_path: Path
+) -> None:
+    assert histokeras("predict", run, feats, "-o", tmp_path / "p").exit_code == 0
+    assert histokeras("predict", run, feats, "-o", tmp_path / "p").exit_code == 0
+    record = json.loads((tmp_path / "p/run.json").read_text())
+    (tmp_path / "p/run.json").write_text(json.dumps({**record, "heads": ["other"]}))
+
+    other = histokeras("predict", run, feats, "-o", tmp_path / "p")
+    itself = histokeras("predict", run, feats, "-o", run)
+    figures = histokeras("evaluate", run, "-o", run, "--bootstrap", 100)
+
+    assert other.exit_code == itself.exit_code == 3
+    assert "predictions of another run" in other.stderr
+    assert "holds a run" in itself.stderr
+    assert figures.exit_code == 2
+    assert histokeras("predict", run, feats, "-o", tmp_path / "p", "--overwrite").exit_code == 0
+
+
+def test_predict_where_every_slide_fails_points_to_the_failures(
+    run: Path, histokeras: Call, tmp_path: Path
+) -> None:
+    (tmp_path / "bad.svs").write_bytes(b"")
+
+    result = histokeras("predict", run, tmp_path / "bad.svs", "-o", tmp_path / "out")
+
+    assert result.exit_code == 4
+    assert "SLIDE_EMPTY" in result.stderr
+    assert "Error" not in result.stderr
+
+
+def test_a_split_without_validation_patients_is_refused(
+    lab: Path, feats: Path, histokeras: Call, tmp_path: Path
+) -> None:
+    rows = [f"case{i:02d},{'train' if i < 8 else 'test'}" for i in range(10)]
+    (tmp_path / "split.csv").write_text("\n".join(["patient_id,split", *rows]))
+
+    result = histokeras("fit-head", feats, "--labels", lab / "labels.csv", "-o", tmp_path / "o",
+                        "--split", tmp_path / "split.csv", *QUICK)  # fmt: skip
+
+    assert result.exit_code == 3
+    assert "no tiles in val" in result.stderr
+
+
 def test_evaluate_prints_the_runs_figures(run: Path, histokeras: Call) -> None:
     result = histokeras("evaluate", run, "--bootstrap", 100)
 
@@ -115,7 +159,7 @@ def test_the_same_fit_again_is_not_done_twice(
     assert "nothing to do" in same.stderr
     assert json.loads(same.stdout) == json.loads((run / "metrics.json").read_text())
     assert other.exit_code == 3
-    assert "another run" in other.stderr
+    assert "holds another run: other head options" in other.stderr
 
 
 @pytest.mark.parametrize(

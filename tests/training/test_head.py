@@ -42,7 +42,7 @@ def test_heads_learn_separable_classes(head: str) -> None:
 def test_defaults_learn_a_toy(head: str) -> None:
     # The write-up's BatchNorm must know its mean before early stopping gives up.
     train, val, test = blobs(600, 0, shift=3), blobs(200, 1, shift=3), blobs(400, 2, shift=3)
-    config = HeadConfig(head=head, fit=FitConfig(learning_rate=HEAD_RATES[head], epochs=40))
+    config = HeadConfig(head=head, fit=FitConfig(learning_rate=HEAD_RATES[head], epochs=100))
 
     fitted = fit_classifier(train, val, ("a", "b"), config)
 
