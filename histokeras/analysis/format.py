@@ -10,6 +10,12 @@ _AGGREGATIONS = {
 }
 
 
+_OPTIMISTIC = {
+    "train": "the head was fitted to these: not a measure of what it can do",
+    "val": "training stopped where these were best: optimistic",
+}
+
+
 def format_metrics(metrics: Mapping[str, Any]) -> str:
     """Return the figures as plain text: patients first, one block a level, one line a figure.
 
@@ -44,7 +50,7 @@ def _level_block(
     ]
     resamples = f"{metrics['n_resamples']:,} resamples of {figures['resampled_by']}s"
     ending = f"  [..]: {100 * (1 - metrics['alpha']):g} % intervals, {resamples}"
-    notes = [figures["note"], *_estimate_notes(figures)]
+    notes = [_OPTIMISTIC.get(split, ""), figures["note"], *_estimate_notes(figures)]
     return [
         _header(split, level, figures),
         *(line.rstrip() for line in lines),

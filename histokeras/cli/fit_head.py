@@ -54,7 +54,7 @@ from histokeras.models.catalog import DEFAULT_HEAD, HEAD_NAMES, HEAD_RATES
     "--epochs", type=click.IntRange(min=1), default=100, show_default=True, help="At most."
 )
 @click.option(
-    "--batch-size", type=click.IntRange(min=1), default=256, show_default=True, help="Tiles a step."
+    "--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Tiles a step."
 )
 @click.option(
     "--learning-rate",

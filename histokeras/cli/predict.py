@@ -88,6 +88,7 @@ def predict(**arguments: Any) -> None:
 def _extract(run: Any, arguments: dict[str, Any]) -> Any:
     import dataclasses
 
+    from histokeras.errors import ConfigError
     from histokeras.features.job import prepare_job
     from histokeras.features.run import run_job
     from histokeras.training.predict_job import extract_job_of, require_fitting
@@ -101,10 +102,8 @@ def _extract(run: Any, arguments: dict[str, Any]) -> Any:
         **{name: arguments[name] for name in names},
     )
     job = dataclasses.replace(job, overwrite=arguments["overwrite"])
-    if job.ready_made:
-        click.echo(
-            "This run was trained on ready-made tiles: folders of tiles are wanted.", err=True
-        )
+    if job.ready_made and not all(path.is_dir() for path in arguments["inputs"]):
+        raise ConfigError("this run was trained on ready-made tiles: give folders of tiles.")
     prepared = prepare_job(job)
     require_fitting(run, prepared.plan.settings, where="the features of these slides would be")
     extract_text.say_prepared(prepared)

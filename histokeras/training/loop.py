@@ -29,7 +29,7 @@ class FitConfig:
     """
 
     epochs: int = 100
-    batch_size: int = 256
+    batch_size: int = 64
     learning_rate: float = 1e-3
     patience: int = 10
     seed: int = 0
