@@ -24,11 +24,10 @@ def build_head(
     Args:
         head: ``linear`` (softmax regression), ``mlp`` (one hidden layer of 256, dropout) or
             ``write-up`` (Dense 2048, BatchNorm, tanh, Dropout 0.5, as the hypoxia study wrote it
-            down, but with a softmax).
+            down, but with a softmax and on standardised features).
         n_features: Length of one feature vector (2048 for InceptionV3 and ResNet50).
         n_classes: Number of classes, at least 2. Binary tasks use 2, never 1.
-        mean: Mean of each feature over the training tiles, shape ``(n_features,)``; used by
-            ``linear`` and ``mlp``, zeros if None.
+        mean: Mean of each feature over the training tiles, shape ``(n_features,)``; zeros if None.
         scale: 1 / standard deviation of each feature, same shape; ones if None.
 
     Returns:
@@ -78,7 +77,8 @@ def _mlp(x: keras.KerasTensor, mean: Vector, scale: Vector) -> keras.KerasTensor
 
 
 def _write_up(x: keras.KerasTensor, mean: Vector, scale: Vector) -> keras.KerasTensor:
-    del mean, scale  # the write-up feeds raw features
+    # Raw features, as written up, would leave those of tiny scale to BatchNorm's epsilon.
+    x = _standardised(x, mean, scale)
     x = keras.layers.Dense(2048, kernel_initializer="random_uniform", name="hidden")(x)
     # Plain BatchNormalization keeps different statistics on each replica of a MirroredStrategy.
     # Momentum 0.9, for 0.99 takes hundreds of steps to know the mean: early stopping then keeps a

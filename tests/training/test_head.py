@@ -49,7 +49,8 @@ def test_defaults_learn_a_toy(head: str) -> None:
     assert np.mean(fitted.predict_proba(test.vectors).argmax(1) == test.targets) > 0.85
 
 
-def test_features_of_any_scale_are_standardised() -> None:
+@pytest.mark.parametrize("head", ["linear", "write-up"])
+def test_features_of_any_scale_are_standardised(head: str) -> None:
     # Random networks give features near 1e-7, whose variance an epsilon would swallow.
     train, val = blobs(300, 0, shift=4), blobs(100, 1, shift=4)
     tiny = [
@@ -57,7 +58,8 @@ def test_features_of_any_scale_are_standardised() -> None:
         for part in (train, val)
     ]
 
-    fitted = fit_classifier(*tiny, ("a", "b"), HeadConfig(head="linear", fit=QUICK))
+    fit = dataclasses.replace(QUICK, learning_rate=3e-3 if head == "write-up" else 2e-2)
+    fitted = fit_classifier(*tiny, ("a", "b"), HeadConfig(head=head, fit=fit))
 
     accuracy = np.mean(fitted.predict_proba(tiny[1].vectors).argmax(1) == val.targets)
     assert accuracy > 0.9
