@@ -23,14 +23,7 @@ from histokeras.cli import options
     show_default=True,
     help="Which side of a run's split; predictions with --labels are taken whole.",
 )
-@click.option(
-    "--bootstrap",
-    "n_resamples",
-    type=click.IntRange(min=100),
-    default=2000,
-    show_default=True,
-    help="Resamples of patients behind each interval.",
-)
+@options.bootstrap
 @options.seed
 @click.option(
     "-o",

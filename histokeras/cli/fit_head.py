@@ -72,14 +72,7 @@ from histokeras.models.catalog import DEFAULT_HEAD, HEAD_NAMES, HEAD_RATES
     show_default=True,
     help="Stop after this many epochs without a lower validation loss.",
 )
-@click.option(
-    "--bootstrap",
-    "n_resamples",
-    type=click.IntRange(min=100),
-    default=2000,
-    show_default=True,
-    help="Resamples of patients behind each interval.",
-)
+@options.bootstrap
 @options.memory_gb
 @options.seed
 @options.overwrite

@@ -121,6 +121,14 @@ workers = click.option(
 allow_empty = click.option(
     "--allow-empty", is_flag=True, help="Slides without tissue do not make the exit code 4."
 )
+bootstrap = click.option(
+    "--bootstrap",
+    "n_resamples",
+    type=click.IntRange(min=100),
+    default=2000,
+    show_default=True,
+    help="Resamples of patients behind each interval.",
+)
 memory_gb = click.option(
     "--memory-gb",
     type=click.FloatRange(min=0, min_open=True),
