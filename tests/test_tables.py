@@ -329,3 +329,13 @@ def test_real_tables_read(real_data: Path) -> None:
     assert scores["patient_id"].str.fullmatch(r"TCGA-..-....-\d").sum() == 60
     assert manifest.shape == (2167, 5)
     assert list(manifest.columns) == ["id", "filename", "md5", "size", "state"]
+
+
+def test_na_names_a_slide_or_tile_and_is_a_gap_elsewhere(tmp_path: Path) -> None:
+    path = write(tmp_path, "case_id,slide_id,tile,label\nNA,null,None,NA\n,nan,t,b\n")
+
+    table = read_table(path)
+
+    assert table.to_numpy().tolist() == [["", "null", "None", ""], ["", "nan", "t", "b"]]
+    assert text_table(table).to_numpy().tolist() == table.to_numpy().tolist()
+    assert text_table(pd.DataFrame({"Patient": [None, float("nan"), " "]}))["Patient"].eq("").all()

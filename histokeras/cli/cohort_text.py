@@ -1,6 +1,6 @@
 """What commands say about a label table on stderr: level, funnel, and every row left out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import click
 import pandas as pd
@@ -10,12 +10,13 @@ from histokeras.cohort.labels import Cohort
 
 MOST_LINES = 20
 """Rows listed one by one on the screen; outputs and ``--json`` hold them all."""
+_MOST_WORDS = 8
 _TOO_MANY = 0.2
 
 
 def say_cohort(cohort: Cohort) -> None:
     """Say at which level the labels stand, and which rows were left out."""
-    classes = f", classes {', '.join(cohort.classes)}" if cohort.classes else ""
+    classes = f", classes {_listed(cohort.classes)}" if cohort.classes else ""
     click.echo(f"{len(cohort.table)} rows at {cohort.level} level{classes}", err=True)
     n_rows = len(cohort.table) + len(cohort.dropped)
     many = len(cohort.dropped) > _TOO_MANY * n_rows
@@ -26,9 +27,26 @@ def say_cohort(cohort: Cohort) -> None:
 
 
 def say_joined(funnel: Mapping[str, int], dropped: pd.DataFrame) -> None:
-    """Say how many patients each step left, and what was lost."""
+    """Say how many patients each step left, and what was lost since ``say_cohort``."""
     click.echo(format_funnel(funnel), err=True)
-    _say_lines([f"{kind} {name!r}: {why}" for kind, name, why in dropped.to_numpy()])
+    # Rows of the label table stand above already, with their numbers.
+    lost = dropped[dropped["kind"] != "row"]
+    _say_lines([f"{kind} {name!r}: {why}" for kind, name, why in lost.to_numpy()])
+
+
+def say_strata(strata: Mapping[str, pd.DataFrame]) -> None:
+    """Say how many patients with each value stand on each side, one line a column."""
+    for column, counts in strata.items():
+        sides = [
+            f"{side} {_listed([f'{value} {count}' for value, count in row.items()])}"
+            for side, row in counts.iterrows()
+        ]
+        click.echo(f"{column}: {'; '.join(sides)}", err=True)
+
+
+def _listed(texts: Sequence[str]) -> str:
+    more = f", ... and {len(texts) - _MOST_WORDS} more" if len(texts) > _MOST_WORDS else ""
+    return ", ".join(texts[:_MOST_WORDS]) + more
 
 
 def _say_lines(lines: list[str]) -> None:

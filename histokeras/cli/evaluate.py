@@ -64,7 +64,7 @@ def evaluate(
     from histokeras.cli import cohort_text
     from histokeras.errors import ConfigError
     from histokeras.files import prepare_folder, write_json
-    from histokeras.slides.inventory import read_slide_table
+    from histokeras.slides.inventory import slide_patients
 
     if output is not None and (output / "run.json").exists():
         raise ConfigError(
@@ -76,12 +76,12 @@ def evaluate(
     if labels is not None and not saved.is_run and side != "test":
         raise ConfigError("`--side` is for runs: predictions of new slides have no sides.")
     if labels is not None:
-        patients = {}
-        if slide_table is not None:
-            rows = read_slide_table(slide_table)
-            patients = {name: row.patient_id for name, row in rows.items() if row.patient_id}
         predictions, cohort, joined = relabelled(
-            saved, labels, target=target, slide_patients=patients, patients_unknown=patients_unknown
+            saved,
+            labels,
+            target=target,
+            slide_patients=slide_patients(slide_table),
+            patients_unknown=patients_unknown,
         )
         cohort_text.say_cohort(cohort)
         cohort_text.say_joined(joined.funnel, joined.dropped)

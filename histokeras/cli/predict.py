@@ -44,7 +44,7 @@ def predict(**arguments: Any) -> None:
     """
     import json
 
-    from histokeras.slides.inventory import read_slide_table
+    from histokeras.slides.inventory import slide_patients
 
     quiet.import_tensorflow()
     from histokeras.training.predict_job import (
@@ -61,15 +61,11 @@ def predict(**arguments: Any) -> None:
         plan, source = _extract(run, arguments), output
         if not plan.finished():
             extract_text.end(plan, allow_empty=False)
-    patients = {}
-    if arguments["slide_table"] is not None:
-        rows = read_slide_table(arguments["slide_table"])
-        patients = {name: row.patient_id for name, row in rows.items() if row.patient_id}
     predictions = write_predicted(
         run,
         source,
         output,
-        slide_patients=patients,
+        slide_patients=slide_patients(arguments["slide_table"]),
         memory_gb=arguments["memory_gb"],
         config=options.recorded(arguments, "overwrite"),
         run_folder=arguments["run"],

@@ -58,11 +58,23 @@ def split(
 
     from histokeras.cli import cohort_text
     from histokeras.cohort.labels import read_cohort
-    from histokeras.cohort.split import count_patients, parse_shares, split_patients, write_split
+    from histokeras.cohort.split import (
+        count_patients,
+        count_strata,
+        parse_shares,
+        split_patients,
+        write_split,
+    )
+    from histokeras.errors import ConfigError
     from histokeras.files import prepare_folder
 
     if shares is not None and folds is not None:
         raise click.UsageError("`--shares` and `--cv` exclude each other: give one of them.")
+    if output.resolve() == labels.resolve() or (output.exists() and output.samefile(labels)):
+        raise ConfigError(
+            f"`--output` {output} is the label table itself.",
+            hint="Choose another name for the split file; `--overwrite` does not help here.",
+        )
     cohort = read_cohort(labels, target=target)
     made = split_patients(
         cohort,
@@ -75,6 +87,7 @@ def split(
     counts = count_patients(made, cohort)
     cohort_text.say_cohort(cohort)
     click.echo(counts.to_string(), err=True)
+    cohort_text.say_strata(count_strata(made, cohort))
     if made.note:
         click.secho(f"Warning: {made.note}", fg="red", err=True)
     prepare_folder(output.parent)

@@ -2,11 +2,16 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from histokeras.cohort.notes import alike_names, name_rows
 from histokeras.errors import TableError
+
+_SHOWN = 8
+_MANY = 20
+_NO_TARGET = "`histokeras split` without `--target` balances no classes."
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,13 @@ class Group:
     stratum: tuple[str, ...] = ()
 
 
-def allocate(groups: Sequence[Group], shares: Sequence[Fraction], *, seed: int) -> dict[str, int]:
+def allocate(
+    groups: Sequence[Group],
+    shares: Sequence[Fraction],
+    *,
+    seed: int,
+    label_rows: Mapping[str, int] | None = None,
+) -> dict[str, int]:
     """Give each group a side.
 
     The result depends on the ids, labels, strata, shares and seed, never on the order of groups.
@@ -35,6 +46,7 @@ def allocate(groups: Sequence[Group], shares: Sequence[Fraction], *, seed: int) 
         groups: The groups; ids are unique.
         shares: Share of each side; they sum to 1 and are above 0.
         seed: Any whole number; another seed gives another split.
+        label_rows: The first row of each label in its file, for messages.
 
     Returns:
         For each group id the number of its side.
@@ -42,7 +54,7 @@ def allocate(groups: Sequence[Group], shares: Sequence[Fraction], *, seed: int) 
     Raises:
         TableError: If a class has fewer groups than there are sides (code SPLIT_IMPOSSIBLE).
     """
-    _require_enough(groups, len(shares))
+    _require_enough(groups, len(shares), label_rows or {})
     by_class: dict[tuple[str, ...], list[Group]] = {}
     for group in sorted(groups, key=lambda g: (_stratum_rank(seed, g), _rank(seed, g.id), g.id)):
         by_class.setdefault(group.labels, []).append(group)
@@ -59,25 +71,61 @@ def allocate(groups: Sequence[Group], shares: Sequence[Fraction], *, seed: int) 
 
 
 def count_table(groups: Sequence[Group]) -> str:
-    """Return "label: number of groups" for each label, for messages."""
+    """Return "label: number of groups" for the first labels, for messages."""
     counts = Counter(label for group in groups for label in group.labels)
-    return ", ".join(f"{label}: {n}" for label, n in sorted(counts.items()))
+    return _listed([f"{_printable(label)}: {n}" for label, n in sorted(counts.items())])
 
 
-def _require_enough(groups: Sequence[Group], n_sides: int) -> None:
+def _listed(texts: Sequence[str]) -> str:
+    more = f", ... and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
+    return ", ".join(texts[:_SHOWN]) + more
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else repr(text)
+
+
+def _require_enough(groups: Sequence[Group], n_sides: int, label_rows: Mapping[str, int]) -> None:
     if len(groups) < n_sides:
         raise TableError(
             f"{len(groups)} patient(s) cannot be put on {n_sides} sides.", code="SPLIT_IMPOSSIBLE"
         )
     counts = Counter(label for group in groups for label in group.labels)
     scarce = sorted(label for label, n in counts.items() if n < n_sides)
-    if scarce:
+    if not scarce:
+        return
+    if _looks_continuous(counts, scarce):
+        examples = ", ".join(sorted(counts)[:3])
         raise TableError(
-            f"class(es) {scarce} have fewer patients than the {n_sides} sides "
-            f"(patients per class: {count_table(groups)}).",
+            f"the label column holds {len(counts)} different numbers ({examples}, ...) and looks "
+            f"continuous: classes are needed, each with at least {n_sides} patients.",
             code="SPLIT_IMPOSSIBLE",
-            hint="Ask for fewer sides or folds, merge classes, or leave out `--target`.",
+            hint="Group the numbers into classes, such as low and high, in a column of their own, "
+            f"and name that one as the target. {_NO_TARGET}",
         )
+    alike = [names for names in alike_names(counts) if not set(names).isdisjoint(scarce)]
+    same = [f" {name_rows(names, label_rows)} differ only in case or blanks." for names in alike]
+    raise TableError(
+        f"class(es) [{_listed([repr(label) for label in scarce])}] have fewer patients than the "
+        f"{n_sides} sides (patients per class: {count_table(groups)}).{''.join(same[:_SHOWN])}",
+        code="SPLIT_IMPOSSIBLE",
+        hint=("Write one class in one way. " if alike else "")
+        + f"Ask for fewer sides or folds, or merge classes. {_NO_TARGET}",
+    )
+
+
+def _looks_continuous(labels: Collection[str], scarce: Collection[str]) -> bool:
+    """Return whether labels are measurements rather than numbered classes, such as 0 to 9."""
+    many = len(labels) >= _MANY or (len(labels) > _SHOWN and 2 * len(scarce) >= len(labels))
+    return many and all(map(_is_number, labels))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text.replace(",", "."))
+    except ValueError:
+        return False
+    return True
 
 
 def _rank(seed: int, text: str) -> str:
@@ -131,7 +179,7 @@ def _fill_empty_sides(groups: Sequence[Group], sides: dict[str, int], n_sides: i
                     f"class {label!r} cannot stand on each of the {n_sides} sides: its patients "
                     f"bear other scarce labels too (patients per class: {count_table(groups)}).",
                     code="SPLIT_IMPOSSIBLE",
-                    hint="Ask for fewer sides or folds, or leave out `--target`.",
+                    hint=f"Ask for fewer sides or folds, or merge classes. {_NO_TARGET}",
                 )
             held.subtract((other, sides[donor.id]) for other in donor.labels)
             held.update((other, side) for other in donor.labels)

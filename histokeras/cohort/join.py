@@ -1,7 +1,7 @@
 """Join labels and patients to the slides or tiles at hand; count and list what is lost."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -13,13 +13,14 @@ from histokeras.cohort.ids import (
     tile_key,
 )
 from histokeras.cohort.labels import Cohort
+from histokeras.cohort.overlap import no_overlap
 from histokeras.cohort.patients import PatientFinder, ambiguous
 from histokeras.errors import TableError
 from histokeras.tables import require_columns
 from histokeras.types import LABEL, PATIENT_ID, SLIDE_ID, TILE
 
 FUNNEL = ("patients in the table", "labelled", "with slide", "with features", "used")
-"""Steps of the funnel, each counted in patients."""
+"""Steps of the funnel; the first names what is counted where that is not only patients."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,14 @@ class Joined:
 
     Attributes:
         units: The rows that are used: the columns given, ``patient_id`` and ``label``.
-        funnel: Patients left after each step of ``FUNNEL``.
+        funnel: Patients left after each step of ``FUNNEL``. Where patients are unknown, slides or
+            tiles are counted instead, and the first step is called "slides in the table", "tiles
+            in the table", or "patients or slides in the table" if some are known.
         dropped: What was lost: ``kind`` (row, patient, slide, tile), ``id``, ``reason``.
         unit: The column that names what must stay on one side of a split: ``patient_id``, or
             ``slide_id`` or ``tile`` where no patient is known.
         note: "" or e.g. "tile-level, not patient-safe"; every output repeats it.
+        label_rows: The first row of each class in the label table.
     """
 
     units: pd.DataFrame
@@ -40,6 +44,7 @@ class Joined:
     dropped: pd.DataFrame
     unit: str = PATIENT_ID
     note: str = ""
+    label_rows: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def patient_safe(self) -> bool:
@@ -88,15 +93,18 @@ def join_labels(
     ]
     work["_key"] = _match(work, cohort)
     if not work["_key"].any():
-        raise _no_overlap(work, cohort, kind)
+        raise no_overlap(work, cohort, kind, slide_patients or {})
     used = work[work["_key"] != ""]
     unit, note = _unknown_patients(used, patients_unknown, kind)
     labels = dict(zip(cohort.table[cohort.key], cohort.table[LABEL], strict=True))
     result = units.iloc[used.index].reset_index(drop=True)
     result[PATIENT_ID] = _groups(used)
     result[LABEL] = [labels[key] for key in used["_key"]]
-    funnel = _funnel(cohort, finder, work, slides)
-    return Joined(result, funnel, _dropped(work, cohort, kind), unit, note)
+    counts = _funnel_counts(cohort, finder, work, slides)
+    steps = (f"{_counted(unit, note)} in the table", *FUNNEL[1:])
+    funnel = dict(zip(steps, counts, strict=True))
+    lost = _dropped(work, cohort, kind)
+    return Joined(result, funnel, lost, unit, note, cohort.label_rows)
 
 
 def format_funnel(funnel: Mapping[str, int]) -> str:
@@ -138,20 +146,6 @@ def _only(name: str, keys: tuple[str, ...]) -> str:
     return keys[0] if keys else ""
 
 
-def _no_overlap(work: pd.DataFrame, cohort: Cohort, kind: str) -> TableError:
-    ours = TILE if cohort.level == "tile" else SLIDE_ID
-    example = repr(work[ours].iloc[0]) if len(work) else "nothing"
-    return TableError(
-        f"none of the {len(cohort.table)} labels fits any of the {len(work)} {kind}(s): "
-        f"`{cohort.key}` in the table looks like {cohort.table[cohort.key].iloc[0]!r}, "
-        f"`{ours}` of the {kind}s like {example}.",
-        code="NO_OVERLAP",
-        hint="Write each tile's path relative to its folder."
-        if cohort.level == "tile"
-        else "Give `--slide-table` with the columns slide_id,patient_id.",
-    )
-
-
 def _unknown_patients(used: pd.DataFrame, accepted: bool, kind: str) -> tuple[str, str]:
     """Return what must stay together and the note about it; refuse unless accepted."""
     unknown = used[used[PATIENT_ID] == ""]
@@ -169,6 +163,14 @@ def _unknown_patients(used: pd.DataFrame, accepted: bool, kind: str) -> tuple[st
     column = TILE if slideless.any() else SLIDE_ID
     alone = len(unknown) == len(used) and slideless.all() == slideless.any()
     return column if alone else PATIENT_ID, f"{column.removesuffix('_id')}-level, not patient-safe"
+
+
+def _counted(unit: str, note: str) -> str:
+    """Return the word for what the funnel counts."""
+    if not note:
+        return "patients"
+    stand_in = note.partition("-")[0] + "s"
+    return f"patients or {stand_in}" if unit == PATIENT_ID else stand_in
 
 
 def _groups(work: pd.DataFrame) -> list[str]:
@@ -195,9 +197,9 @@ def _dropped(work: pd.DataFrame, cohort: Cohort, kind: str) -> pd.DataFrame:
     return pd.DataFrame(lost, columns=["kind", "id", "reason"], dtype=object)
 
 
-def _funnel(
+def _funnel_counts(
     cohort: Cohort, finder: PatientFinder, work: pd.DataFrame, slides: Collection[str]
-) -> dict[str, int]:
+) -> list[int]:
     groups = _groups(work)
     owners = dict(zip(work["_key"], groups, strict=True))
 
@@ -213,4 +215,4 @@ def _funnel(
     existing = {finder.of_slide(slide_stem(slide)) or slide_stem(slide) for slide in slides}
     featured = (set(groups) & labelled) | used
     counts = (listed | labelled, labelled, featured | (existing & labelled), featured, used)
-    return {step: len(members) for step, members in zip(FUNNEL, counts, strict=True)}
+    return [len(members) for members in counts]

@@ -1,13 +1,14 @@
 """Read a label table: its level, its classes, and every row that cannot be used."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
 from histokeras.cohort.ids import canonical_key, patient_from_slide, slide_stem, tile_key
+from histokeras.cohort.notes import first_rows, table_notes
 from histokeras.errors import TableError
 from histokeras.tables import (
     find_column,
@@ -41,6 +42,7 @@ class Cohort:
         listed: Every row that has a key, with or without a label: ``id``, ``patient_id`` ("" if
             the table does not tell).
         notes: Sentences for the person at the screen.
+        label_rows: The first row of each class in the file.
     """
 
     table: pd.DataFrame
@@ -50,6 +52,7 @@ class Cohort:
     dropped: pd.DataFrame
     listed: pd.DataFrame
     notes: tuple[str, ...]
+    label_rows: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -74,13 +77,20 @@ def read_cohort(
         The cohort.
 
     Raises:
-        TableError: If a column is missing or ambiguous, labels conflict, a slide has two patients,
-            or there are not two classes.
+        TableError: If the table has no rows, a column is missing or ambiguous, labels conflict, a
+            slide has two patients, or there are not two classes.
         ValueError: If ``level`` is no level.
     """
     if level is not None and level not in LEVELS:
         raise ValueError(f"`level` must be one of {LEVELS}. Received: level={level!r}")
     raw = read_table(Path(source), name="label table") if isinstance(source, str | Path) else source
+    if not len(raw):
+        place = f"label table {source}: " if raw is not source else "the label table: "
+        raise TableError(
+            f"{place}no rows below the header.",
+            code="TABLE_EMPTY",
+            hint="Add one row per patient, slide or tile.",
+        )
     rows = row_numbers(raw)
     notes = list(raw.attrs.get("notes", ()))
     label_column = None if target is None else find_target(raw, target)
@@ -99,7 +109,8 @@ def read_cohort(
     classes = tuple(sorted(kept[LABEL].unique())) if label_column is not None else ()
     if label_column is not None:
         _require_two_classes(classes, label_column, len(table))
-    notes += _notes(dropped, len(table))
+    notes += _notes(dropped, len(table)) + table_notes(kept, kept[_ROW].tolist())
+    labels = kept[LABEL].tolist() if label_column is not None else [""] * len(kept)
     return Cohort(
         table=kept.drop(columns=_ROW).reset_index(drop=True),
         level=found,
@@ -108,6 +119,7 @@ def read_cohort(
         dropped=dropped,
         listed=_listed(table, key),
         notes=tuple(notes),
+        label_rows=first_rows(labels, kept[_ROW].tolist()),
     )
 
 

@@ -1,8 +1,8 @@
 """Split by patient: the same patients on the same sides, in whatever order the table comes."""
 
 import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 import pandas as pd
@@ -20,6 +20,7 @@ __all__ = [
     "Split",
     "apply_split",
     "count_patients",
+    "count_strata",
     "parse_shares",
     "read_split",
     "require_no_leak",
@@ -32,6 +33,7 @@ __all__ = [
 SHARES = (70.0, 15.0, 15.0)
 """Default percent of train, val and test."""
 _GROUP = "_group"
+_SIDE = "_side"
 
 
 def parse_shares(text: str) -> tuple[float, float, float]:
@@ -87,7 +89,7 @@ def split_patients(
     """
     cohort = source if isinstance(source, Cohort) else read_cohort(source, target=target)
     groups, unit, note = _patients(cohort.table, patients_unknown)
-    how = _How(shares, seed, tuple(stratify), folds)
+    how = _How(shares, seed, tuple(stratify), folds, cohort.label_rows)
     table = cohort.table.assign(**{_GROUP: groups})
     return dataclasses.replace(how.split(table, cohort.target, unit), note=note)
 
@@ -118,7 +120,7 @@ def split_units(
         ConfigError: As for ``split_patients``.
         TableError: As for ``split_patients``.
     """
-    how = _How(shares, seed, tuple(stratify), folds)
+    how = _How(shares, seed, tuple(stratify), folds, joined.label_rows)
     table = joined.units.assign(**{_GROUP: joined.units[PATIENT_ID]})
     return dataclasses.replace(how.split(table, target, joined.unit), note=joined.note)
 
@@ -133,13 +135,46 @@ def count_patients(split: Split, cohort: Cohort) -> pd.DataFrame:
     Returns:
         One row per side or fold; columns ``patients`` and one per class.
     """
+    table = _placed(split, cohort)
+    counts = pd.DataFrame({"patients": table.groupby(_SIDE)[_GROUP].nunique()})
+    for name in cohort.classes:
+        counts[name] = table[table[LABEL] == name].groupby(_SIDE)[_GROUP].nunique()
+    return _in_order(counts, split)
+
+
+def count_strata(split: Split, cohort: Cohort) -> dict[str, pd.DataFrame]:
+    """Count patients with each value of the columns that the split balanced, on each side.
+
+    Args:
+        split: The split of the cohort.
+        cohort: The cohort; a patient with two values counts in both.
+
+    Returns:
+        For each column of ``split.stratify`` one row per side or fold and one column per value.
+
+    Raises:
+        TableError: If the cohort lacks a column.
+    """
+    table = _placed(split, cohort)
+    strata = {}
+    for wanted in split.stratify:
+        column = find_target(cohort.table, wanted)
+        seen = table[[_SIDE, _GROUP, column]].drop_duplicates()
+        counts = seen.groupby([_SIDE, column]).size().unstack(fill_value=0)
+        strata[column] = _in_order(counts, split)
+    return strata
+
+
+def _placed(split: Split, cohort: Cohort) -> pd.DataFrame:
+    """Return the table of the cohort with the group and the side of each row."""
     table = cohort.table.copy()
     table[_GROUP], _, _ = _patients(table, accepted=True)
     sides = dict(zip(split.table[split.unit], split.table[split.column], strict=True))
-    table["_side"] = [sides.get(group) for group in table[_GROUP]]
-    counts = pd.DataFrame({"patients": table.groupby("_side")[_GROUP].nunique()})
-    for name in cohort.classes:
-        counts[name] = table[table[LABEL] == name].groupby("_side")[_GROUP].nunique()
+    table[_SIDE] = [sides.get(group) for group in table[_GROUP]]
+    return table
+
+
+def _in_order(counts: pd.DataFrame, split: Split) -> pd.DataFrame:
     order = SPLITS if split.folds is None else range(split.folds)
     return counts.reindex(list(order)).fillna(0).astype(int).rename_axis(split.column)
 
@@ -207,10 +242,13 @@ class _How:
     seed: int
     stratify: tuple[str, ...]
     folds: int | None
+    label_rows: Mapping[str, int] = field(default_factory=dict)
 
     def split(self, table: pd.DataFrame, target: str, unit: str) -> Split:
         """Split the groups of a table that has the column ``_GROUP``."""
-        columns = [find_target(table, name) for name in self.stratify]
+        # A message about a missing column lists the user's columns, not ours.
+        shown = table.drop(columns=_GROUP)
+        columns = [find_target(shown, name) for name in self.stratify]
         groups = _collect(table, columns, labelled=bool(target))
         made = self._folds(groups, unit) if self.folds is not None else self._shares(groups, unit)
         return dataclasses.replace(
@@ -224,7 +262,8 @@ class _How:
                 "cross-validation needs at least 3 folds (test, val, train). "
                 f"Received: folds={folds}"
             )
-        sides = allocate(groups, [Fraction(1, folds)] * folds, seed=self.seed)
+        shares = [Fraction(1, folds)] * folds
+        sides = allocate(groups, shares, seed=self.seed, label_rows=self.label_rows)
         return Split(build_table(list(sides.items()), unit, FOLD), unit, folds=folds)
 
     def _shares(self, groups: list[Group], unit: str) -> Split:
@@ -232,7 +271,8 @@ class _How:
         named = [(side, share) for side, share in zip(SPLITS, percent, strict=True) if share > 0]
         # Fractions: 0.29 * 100 patients is 28.999999999999996 in floating point.
         exact = [Fraction(str(share)) for _, share in named]
-        sides = allocate(groups, [share / sum(exact) for share in exact], seed=self.seed)
+        parts = [share / sum(exact) for share in exact]
+        sides = allocate(groups, parts, seed=self.seed, label_rows=self.label_rows)
         rows = build_table([(name, named[side][0]) for name, side in sides.items()], unit, SPLIT)
         return Split(rows, unit, shares=percent)
 

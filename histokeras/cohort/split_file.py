@@ -16,6 +16,7 @@ from histokeras.types import FOLD, PATIENT_ID, SLIDE_ID, SPLIT, SPLITS, TILE
 _MARK = "# histokeras-split "
 _SAME_SIDE = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
 _UNNAMED = "Unnamed: 0"
+_TRUTH = frozenset({"true", "false"})
 
 
 def split_text(split: Split) -> str:
@@ -57,7 +58,8 @@ def read_split(path: Path) -> Split:
 
     A table without the signed line is read and called unsigned: ``patient_id`` (or ``slide_id``, or
     ``tile``) with ``split`` or ``fold``, CLAM's ``splits_0.csv`` and ``splits_0_bool.csv`` (slide
-    ids), STAMP's ``splits.json`` (patients; its test sets become folds).
+    ids; True and False under train, val and test, whatever the file is called), STAMP's
+    ``splits.json`` (patients; its test sets become folds).
 
     Args:
         path: The file.
@@ -179,17 +181,28 @@ def _fold_numbers(path: Path, values: list[str]) -> list[int]:
 
 def _read_clam(path: Path, table: pd.DataFrame) -> Split:
     sides = [side for side in SPLITS if side in table.columns]
-    marks = {cell for side in sides for cell in table[side]}
-    if _UNNAMED in table.columns and marks <= {"True", "False", "TRUE", "FALSE"}:
-        pairs = [
-            (slide, side)
-            for side in sides
-            for slide, mark in zip(table[_UNNAMED], table[side], strict=True)
-            if mark.casefold() == "true"
-        ]
-    else:
+    marks = {cell.casefold() for side in sides for cell in table[side] if cell}
+    if not marks & _TRUTH:
         pairs = [(slide, side) for side in sides for slide in table[side] if slide]
-    return Split(build_table(pairs, SLIDE_ID, SPLIT), SLIDE_ID)
+        return Split(build_table(pairs, SLIDE_ID, SPLIT), SLIDE_ID)
+    known = with_standard_columns(table, (PATIENT_ID, SLIDE_ID, TILE))
+    names = (PATIENT_ID, SLIDE_ID, TILE, _UNNAMED)
+    column = next((name for name in names if name in known.columns), None)
+    if column is None or not marks <= _TRUTH:
+        odd = "no column of slide ids" if column is None else f"also {min(marks - _TRUTH)!r}"
+        raise TableError(
+            f"split file {path}: `train`, `val` and `test` hold True and False, but "
+            f"there is {odd}.",
+            hint="Give the columns slide_id,train,val,test, with True in one of the last three.",
+        )
+    pairs = [
+        (name, side)
+        for side in sides
+        for name, mark in zip(known[column], known[side], strict=True)
+        if mark.casefold() == "true"
+    ]
+    unit = SLIDE_ID if column == _UNNAMED else column
+    return Split(build_table(pairs, unit, SPLIT), unit)
 
 
 def _read_stamp(path: Path) -> Split:

@@ -23,6 +23,9 @@ COLUMNS = (
     "mpp_source", "notes", "path",
 )  # fmt: skip
 
+_COUNTS = ("width", "height", "levels")
+_LONGEST_NAME = 60
+
 
 @dataclass(frozen=True)
 class SlideRow:
@@ -165,6 +168,12 @@ def read_slide_table(path: Path) -> dict[str, SlideRow]:
     return rows
 
 
+def slide_patients(path: Path | None) -> dict[str, str]:
+    """Return slide_id -> patient_id of a slide table, where it says; {} for no table."""
+    rows = read_slide_table(path) if path is not None else {}
+    return {name: row.patient_id for name, row in rows.items() if row.patient_id}
+
+
 def _mpp_cell(cell: str, path: Path, number: int) -> float | None:
     if not cell:
         return None
@@ -200,7 +209,8 @@ def describe_slides(
     rows = [
         _describe(path, table.get(slide_id_of(path), SlideRow()).mpp, default_mpp) for path in paths
     ]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    # Whole numbers with gaps: plain pandas would make 200 a 200.0 beside an unreadable slide.
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(_COUNTS, "Int64"))
 
 
 def _describe(path: Path, mpp: float | None, default_mpp: float | None) -> dict[str, Any]:
@@ -235,8 +245,25 @@ def inventory_json(table: pd.DataFrame) -> str:
     return json.dumps({"slides": rows}, indent=2, ensure_ascii=False, default=int)
 
 
+def _printable(text: str) -> str:
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+        for letter in text
+    )
+
+
+def _short(name: str) -> str:
+    if len(name) <= _LONGEST_NAME:
+        return name
+    # Both ends: long names often differ only in the last letters.
+    half = (_LONGEST_NAME - 3) // 2
+    return f"{name[: _LONGEST_NAME - 3 - half]}...{name[-half:]}"
+
+
 def format_inventory(table: pd.DataFrame) -> str:
     """Return the list as aligned text, one line a slide.
+
+    Line breaks and the like in names are escaped and long names shortened; the JSON has them whole.
 
     Args:
         table: From ``describe_slides``.
@@ -248,13 +275,13 @@ def format_inventory(table: pd.DataFrame) -> str:
         status = "ok" if row["readable"] else f"{row['code']}: {row['message']}"
         lines.append(
             (
-                str(row["slide"]),
+                _short(_printable(str(row["slide"]))),
                 str(row["vendor"]) if has_size else "-",
                 f"{int(row['width'])} x {int(row['height'])}" if has_size else "-",
                 str(int(row["levels"])) if has_size else "-",
                 f"{row['mpp']:.4g}" if has_mpp else "-",
                 str(row["mpp_source"]) if has_mpp else "-",
-                "; ".join(part for part in (status, str(row["notes"])) if part),
+                _printable("; ".join(part for part in (status, str(row["notes"])) if part)),
             )
         )
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]) - 1)]

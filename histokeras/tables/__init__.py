@@ -7,9 +7,10 @@ from histokeras.tables.columns import (
     require_disjoint_patients,
     with_standard_columns,
 )
-from histokeras.tables.read import read_table, row_numbers, text_table
+from histokeras.tables.read import MISSING, read_table, row_numbers, text_table
 
 __all__ = [
+    "MISSING",
     "find_column",
     "nearest_name",
     "read_table",

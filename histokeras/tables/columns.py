@@ -31,6 +31,16 @@ def _folded(name: object) -> str:
     return str(name).strip().casefold().replace(" ", "_").replace("-", "_")
 
 
+def is_id_column(name: object) -> bool:
+    """Return whether a column names slides or tiles, under our name or another's.
+
+    There "NA" is a file name as good as any other; only an empty cell means that there is none.
+    Patients are not meant: R writes NA for a missing one, and as a name it would make one invented
+    patient of all who have none.
+    """
+    return any(_folded(name) in (wanted, *ALIASES[wanted]) for wanted in (SLIDE_ID, TILE))
+
+
 def _same_values(table: pd.DataFrame, columns: Sequence[str]) -> bool:
     return all(bool((table[columns[0]] == table[other]).all()) for other in columns[1:])
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import pandas as pd
 
 from histokeras.errors import TableError
-from histokeras.tables.columns import nearest_name
+from histokeras.tables.columns import is_id_column, nearest_name
 from histokeras.tables.excel import read_excel_rows
 
 MISSING = frozenset({"", "NA", "N/A", "NaN", "nan", "null", "None"})
-"""Cells that mean "no value"; they are read as the empty text."""
+"""Cells that mean "no value" and are read as the empty text; among ids only "" does."""
+_EMPTY = frozenset({""})
 _SEPARATORS = {",": "','", ";": "';'", "\t": "tab"}
 _FOREIGN = {"|": "'|'", " ": "blanks"}
 
@@ -33,9 +34,10 @@ class _Source:
 def read_table(path: Path, *, name: str = "table") -> pd.DataFrame:
     """Read a CSV, TSV or Excel table with every cell as text.
 
-    Nothing is converted: ``001`` stays ``001``. The separator is the one of comma, semicolon and
-    tab under which every row has the same number of columns. Lines that begin with ``#`` above the
-    header are skipped; empty rows and unnamed empty columns are dropped.
+    Nothing is converted: ``001`` stays ``001``. Cells such as ``NA`` are missing values, but not
+    among ids (patients, slides, tiles), where only an empty cell is. The separator is the one of
+    comma, semicolon and tab under which every row has the same number of columns. Lines that begin
+    with ``#`` above the header are skipped; empty rows and unnamed empty columns are dropped.
 
     Args:
         path: A .csv, .tsv, .txt or .xlsx file.
@@ -90,14 +92,21 @@ def text_table(table: pd.DataFrame) -> pd.DataFrame:
     Returns:
         A copy with ``str`` in every cell (``1.0`` becomes "1") and the index 0..n-1.
     """
-    cells = {str(name): [_as_text(value) for value in table[name]] for name in table.columns}
+    cells = {
+        str(name): [_as_text(value, _missing_in(name)) for value in table[name]]
+        for name in table.columns
+    }
     return pd.DataFrame(cells, index=range(len(table))).astype(str)
 
 
-def _as_text(value: object) -> str:
+def _missing_in(column: object) -> frozenset[str]:
+    return _EMPTY if is_id_column(column) else MISSING
+
+
+def _as_text(value: object, missing: frozenset[str]) -> str:
     if isinstance(value, str):
         text = value.strip()
-        return "" if text in MISSING else text
+        return "" if text in missing else text
     if value is None or value is pd.NA or value is pd.NaT or value != value:
         return ""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
@@ -228,10 +237,10 @@ def _to_frame(source: _Source, rows: list[Row]) -> pd.DataFrame:
     if not rows:
         raise source.error("is empty.", code="TABLE_EMPTY")
     names, body = rows[0][1], rows[1:]
-    values = [["" if cell in MISSING else cell for cell in cells] for _, cells in body]
     columns: dict[str, list[str]] = {}
     for position, name in enumerate(names):
-        cells = [row[position] for row in values]
+        missing = _missing_in(name)
+        cells = ["" if row[position] in missing else row[position] for _, row in body]
         if not name and not any(cells):
             continue
         # An unnamed column with values is the index that pandas and R write.

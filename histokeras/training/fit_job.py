@@ -34,7 +34,7 @@ from histokeras.files import (
 )
 from histokeras.models.model_file import write_head
 from histokeras.runs.record import RunRecord, write_failures
-from histokeras.slides.inventory import read_slide_table
+from histokeras.slides.inventory import slide_patients
 from histokeras.training.head import FittedHead, HeadConfig, Labelled, fit_classifier
 from histokeras.training.results import Predicted, write_predictions
 from histokeras.training.rows import TileRows, tile_rows
@@ -141,14 +141,10 @@ def prepare_study(job: FitJob) -> Study:
     cohort = read_cohort(source, target=job.target if job.labels is not None else LABEL)
     # Before hours of work, not after them.
     require_positive(cohort.classes, job.positive)
-    patients = {}
-    if job.slide_table is not None:
-        rows = read_slide_table(job.slide_table)
-        patients = {name: row.patient_id for name, row in rows.items() if row.patient_id}
     joined = join_labels(
         index.units(),
         cohort,
-        slide_patients=patients,
+        slide_patients=slide_patients(job.slide_table),
         slides=_slides_without_features(job.features, index),
         patients_unknown=job.patients_unknown,
     )

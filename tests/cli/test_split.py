@@ -125,3 +125,63 @@ def test_other_tools_names_and_underscores_work(labels: Path, tmp_path: Path) ->
     result = run("--clini_table", labels, "--out", tmp_path / "s.csv", "--patients_unknown")
 
     assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize("way", ["same", "dotted", "symlink", "hardlink"])
+def test_the_label_table_is_never_overwritten(labels: Path, tmp_path: Path, way: str) -> None:
+    output = tmp_path / "other.csv"
+    if way == "symlink":
+        output.symlink_to(labels)
+    elif way == "hardlink":
+        output.hardlink_to(labels)
+    else:
+        output = labels if way == "same" else tmp_path / "x" / ".." / labels.name
+    (tmp_path / "x").mkdir()
+    before = labels.read_bytes()
+
+    result = run("--labels", labels, "-o", output, "--overwrite")
+
+    assert result.exit_code == 2
+    assert "is the label table itself" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert labels.read_bytes() == before
+
+
+def test_the_balanced_columns_are_counted_on_each_side(labels: Path, tmp_path: Path) -> None:
+    result = run("--labels", labels, "-o", tmp_path / "s.csv", "--stratify", "site", "--json")
+
+    # 14 of the 40 patients are y.
+    assert "site: train x 18, y 10; val x 4, y 2; test x 4, y 2\n" in result.stderr
+    assert result.stdout.startswith("{")
+
+
+def test_a_column_of_many_classes_is_cut_on_the_screen(labels: Path, tmp_path: Path) -> None:
+    rows = [f"p{i:02d},c{i % 10},s{i % 10}" for i in range(60)]
+    labels.write_text("\n".join(["patient_id,label,site", *rows]) + "\n")
+
+    result = run(
+        "--labels", labels, "--target", "label", "-o", tmp_path / "s.csv", "--stratify", "site"
+    )
+
+    assert "classes c0, c1, c2, c3, c4, c5, c6, c7, ... and 2 more" in result.stderr
+    assert "s7 4, ... and 2 more; val" in result.stderr
+
+
+def test_a_continuous_target_is_one_short_line(labels: Path, tmp_path: Path) -> None:
+    rows = [f"p{i:02d},{i / 7:.3f}" for i in range(60)]
+    labels.write_text("\n".join(["patient_id,score", *rows]) + "\n")
+
+    result = run("--labels", labels, "--target", "score", "-o", tmp_path / "s.csv")
+
+    assert result.exit_code == 3
+    assert "60 different numbers" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_patients_with_several_labels_are_noted_once(labels: Path, tmp_path: Path) -> None:
+    rows = [f"s{i},p{i % 20},{'ab'[i % 3 == 0]}" for i in range(40)]
+    labels.write_text("\n".join(["slide_id,patient_id,label", *rows]) + "\n")
+
+    result = run("--labels", labels, "--target", "label", "-o", tmp_path / "s.csv")
+
+    assert result.stderr.count("carry more than one label: 'p0' (a, b)") == 1

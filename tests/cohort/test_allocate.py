@@ -95,3 +95,44 @@ def test_without_labels_only_the_shares_count() -> None:
     sides = Counter(allocate([Group(f"p{i}") for i in range(100)], SHARES, seed=0).values())
 
     assert sides == {0: 70, 1: 15, 2: 15}
+
+
+def test_many_scarce_classes_are_cut() -> None:
+    names = {f"c{i:02d}": 1 for i in range(20)}
+
+    with pytest.raises(TableError, match=r"'c07', \.\.\. and 12 more\]") as caught:
+        allocate(groups_of(**names), SHARES, seed=0)
+    assert "c07: 1, ... and 12 more)" in str(caught.value)
+    assert "'c08'" not in str(caught.value)
+
+
+def test_many_numbers_look_continuous() -> None:
+    groups = [Group(f"p{i}", (f"{i / 7:.3f}",)) for i in range(100)]
+
+    with pytest.raises(TableError, match=r"holds 100 different numbers .* looks continuous") as e:
+        allocate(groups, SHARES, seed=0)
+    assert e.value.code == "SPLIT_IMPOSSIBLE"
+    assert "`histokeras split` without `--target`" in e.value.hint
+    assert len(str(e.value)) < 400
+
+
+def test_many_numbers_look_continuous_even_if_only_one_is_scarce() -> None:
+    groups = groups_of(**{str(i): 5 for i in range(-40, 0)}, **{"-49": 1})
+
+    with pytest.raises(TableError, match="holds 41 different numbers"):
+        allocate(groups, SHARES, seed=0)
+
+
+def test_ten_numbered_classes_of_which_one_is_scarce_are_classes() -> None:
+    groups = groups_of(**{str(i): 5 for i in range(9)}, **{"9": 2})
+
+    with pytest.raises(TableError, match=r"class\(es\) \['9'\] have fewer"):
+        allocate(groups, SHARES, seed=0)
+
+
+def test_scarce_classes_that_differ_only_in_case_are_named_with_their_rows() -> None:
+    groups = groups_of(Tumor=2, tumor=20, normal=20)
+
+    with pytest.raises(TableError, match=r"'Tumor' \(row 9\) and 'tumor' \(row 2\) differ") as e:
+        allocate(groups, SHARES, seed=0, label_rows={"tumor": 2, "Tumor": 9, "normal": 3})
+    assert e.value.hint.startswith("Write one class in one way.")

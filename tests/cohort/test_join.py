@@ -230,3 +230,22 @@ def test_the_index_of_the_units_does_not_matter() -> None:
 
     assert joined.units.to_numpy().tolist() == [["p1", "p1", "a"], ["p2", "p2", "b"]]
     assert joined.units.index.tolist() == [0, 1]
+
+
+def test_the_funnel_says_what_it_counts() -> None:
+    by_slide = join_labels(
+        slides("s1", "s2"), cohort_of("slide_id,label", "s1,a", "s2,b"), patients_unknown=True
+    )
+    by_tile = join_labels(
+        TILES.drop(columns="patient_id"),
+        cohort_of("tile,label", "a/t1.png,a", "b/t3.png,b"),
+        patients_unknown=True,
+    )
+    mixed = join_labels(
+        TILES, cohort_of("tile,label", "a/t1.png,a", "b/t3.png,b"), patients_unknown=True
+    )
+
+    assert next(iter(by_slide.funnel.items())) == ("slides in the table", 2)
+    assert list(by_slide.funnel)[1:] == ["labelled", "with slide", "with features", "used"]
+    assert format_funnel(by_tile.funnel).startswith("tiles in the table 2 -> labelled 2")
+    assert next(iter(mixed.funnel)) == "patients or tiles in the table"

@@ -176,3 +176,20 @@ def test_real_tile_table_stands_at_tile_level(real_data: Path) -> None:
 
     assert (cohort.level, len(cohort.table)) == ("tile", 1200)
     assert cohort.table["patient_id"].nunique() == 595
+
+
+def test_a_table_without_rows_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("patient_id,label\n")
+
+    with pytest.raises(TableError, match=r"labels\.csv: no rows below the header") as caught:
+        read_cohort(path)
+    assert caught.value.code == "TABLE_EMPTY"
+    with pytest.raises(TableError, match="the label table: no rows"):
+        read_cohort(pd.DataFrame({"patient_id": [], "label": []}))
+
+
+def test_the_first_row_of_each_class_is_known() -> None:
+    cohort = read_cohort(frame("patient_id,label", "p0,", "p1,a", "p2,b", "p3,a"))
+
+    assert cohort.label_rows == {"a": 3, "b": 4}

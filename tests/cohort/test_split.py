@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 
 from histokeras.cohort.join import join_labels
-from histokeras.cohort.labels import read_cohort
+from histokeras.cohort.labels import Cohort, read_cohort
 from histokeras.cohort.split import (
     count_patients,
+    count_strata,
     parse_shares,
     split_patients,
     split_text,
@@ -30,6 +31,11 @@ def small(n: int = 20) -> pd.DataFrame:
     return pd.DataFrame(
         {"patient_id": [f"p{i:02d}" for i in range(n)], "label": ["ab"[i % 2] for i in range(n)]}
     )
+
+
+def slides_of(cohort: Cohort) -> pd.DataFrame:
+    """One slide a patient, named like it."""
+    return pd.DataFrame({"slide_id": cohort.table["patient_id"]})
 
 
 def test_a_thousand_patients_keep_their_shares_and_strata() -> None:
@@ -202,3 +208,39 @@ def test_real_lung_tiles_split_by_source_group(real_data: Path) -> None:
 
     assert counts["patients"].tolist() == [417, 89, 89]
     assert (counts > 0).all().all()
+
+
+def test_a_missing_stratify_column_shows_the_columns_of_the_user_only() -> None:
+    cohort = read_cohort(small())
+    joined = join_labels(slides_of(cohort), cohort)
+
+    for make in (
+        lambda: split_patients(cohort, stratify=["site"]),
+        lambda: split_units(joined, stratify=["site"]),
+    ):
+        with pytest.raises(TableError, match="no column `site`") as caught:
+            make()
+        assert "_group" not in str(caught.value)
+
+
+def test_classes_that_differ_only_in_case_are_named_with_their_rows() -> None:
+    table = small()
+    table.loc[5, "label"] = "B"
+    joined = join_labels(slides_of(read_cohort(table)), read_cohort(table))
+
+    for make in (lambda: split_patients(table, target="label"), lambda: split_units(joined)):
+        with pytest.raises(
+            TableError, match=r"'B' \(row 7\) and 'b' \(row 3\) differ only in case"
+        ):
+            make()
+
+
+def test_strata_are_counted_on_each_side() -> None:
+    table = small(12).assign(Site=["x", "x", "y"] * 4)
+    cohort = read_cohort(table)
+
+    counts = count_strata(split_patients(cohort, stratify=["site"], folds=3), cohort)["Site"]
+
+    assert counts.sum().to_dict() == {"x": 8, "y": 4}
+    assert counts.sum(axis=1).tolist() == [4, 4, 4]
+    assert counts.index.tolist() == [0, 1, 2]

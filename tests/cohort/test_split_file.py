@@ -223,3 +223,48 @@ def test_stamp_splits_become_folds(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(TableError, match="no such file"):
         read_split(tmp_path / "split.csv")
+
+
+@pytest.mark.parametrize(
+    ("header", "unit"),
+    [
+        ("slide_id,train,val,test", "slide_id"),
+        ("Slide,train,val,test", "slide_id"),
+        ("patient_id,train,val,test", "patient_id"),
+        (",train,val,test", "slide_id"),
+    ],
+)
+def test_truth_tables_are_read_whatever_their_first_column_and_name(
+    tmp_path: Path, header: str, unit: str
+) -> None:
+    text = f"{header}\ns1,TRUE,FALSE,FALSE\ns2,false,true,false\ns3,,,True\n"
+
+    found = read_split(save(tmp_path / "mine.csv", text))
+
+    assert found.unit == unit
+    assert found.sides() == {"s1": "train", "s2": "val", "s3": "test"}
+
+
+def test_a_truth_table_with_an_index_and_slide_ids_takes_the_ids(tmp_path: Path) -> None:
+    text = ",slide_id,train,val\n0,s1,True,False\n1,s2,False,True\n"
+
+    assert read_split(save(tmp_path / "x.csv", text)).sides() == {"s1": "train", "s2": "val"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("train,val,test\nTrue,False,False\n", "no column of slide ids"),
+        ("slide_id,train,val\ns1,True,False\ns2,maybe,True\n", "also 'maybe'"),
+    ],
+)
+def test_a_damaged_truth_table_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(TableError, match=message):
+        read_split(save(tmp_path / "x.csv", text))
+
+
+def test_a_slide_true_on_two_sides_is_a_leak(tmp_path: Path) -> None:
+    path = save(tmp_path / "x.csv", "slide_id,train,val\ns1,True,True\ns2,False,True\n")
+
+    with pytest.raises(LeakageError, match="'s1' \\(train and val\\)"):
+        read_split(path)

@@ -153,3 +153,24 @@ def test_the_list_is_aligned_text_or_one_json_document(folder: Path) -> None:
 
 def test_a_slide_id_is_the_name_without_extension() -> None:
     assert slide_id_of("x/TCGA-A2-A0T2.UUID-1.svs") == "TCGA-A2-A0T2.UUID-1"
+
+
+def test_whole_numbers_stay_whole_beside_a_slide_that_cannot_be_read(folder: Path) -> None:
+    bad, good, _ = json.loads(inventory_json(describe_slides(find_slides([folder]))))["slides"]
+
+    assert [bad[name] for name in ("width", "height", "levels")] == [None] * 3
+    for name, value in {"width": 200, "height": 100, "levels": 2}.items():
+        assert (good[name], type(good[name])) == (value, int)
+
+
+def test_odd_names_do_not_break_the_list(tmp_path: Path) -> None:
+    long = "x" * 200 + "1"
+    touch(tmp_path, "a\nb.svs", f"{long}.svs", "c.svs")
+
+    table = describe_slides(find_slides([tmp_path]))
+
+    header, *lines = format_inventory(table).splitlines()
+    assert [line.split()[0] for line in lines] == ["a\\nb", "c", "x" * 29 + "..." + "x" * 27 + "1"]
+    assert {line.index("  -  ") >= header.index("format") - 2 for line in lines} == {True}
+    assert header.index("format") == 62
+    assert json.loads(inventory_json(table))["slides"][0]["slide"] == "a\nb"
