@@ -176,7 +176,7 @@ def _busy_s() -> float:
     if not _STAT.exists():
         return 0.0
     user, nice, system, _idle, _wait, *rest = map(
-        int, _STAT.read_text().split("\n")[0].split()[1:9]
+        int, _STAT.read_text(encoding="ascii").split("\n")[0].split()[1:9]
     )
     return (user + nice + system + sum(rest)) / os.sysconf("SC_CLK_TCK")
 

@@ -14,8 +14,6 @@ import numpy.typing as npt
 import tensorflow as tf
 
 _ROWS_A_CHUNK = 64
-# Small, so that the network need not wait long for its first tiles.
-_MOST_A_PART = 16
 _MAX_OPEN = 4
 _STOP_S = 30
 _FAILED, _END = -1, -2
@@ -181,22 +179,21 @@ def stream_tiles(
         openers: One function a source that opens it; called when its turn comes. What it raises,
             or a tile's reading raises, ends that source alone.
         size_px: Side of the tiles in pixels.
-        batch_size: Half of the tiles that are read ahead.
+        batch_size: Tiles that are read ahead together.
         workers: Reading threads.
 
     Yields:
         The tiles of the first source in the order of its rows, its end, those of the second, ...
     """
     feed = _Feed(openers, size_px)
-    part = min(batch_size, _MOST_A_PART)
     dataset = (
         tf.data.Dataset.from_generator(
             feed.numbers, output_signature=tf.TensorSpec((None, 2), tf.int64)
         )
         .unbatch()
         .map(_reader(feed, size_px), num_parallel_calls=workers, deterministic=True)
-        .batch(part)
-        .prefetch(2 * batch_size // part)
+        .batch(batch_size)
+        .prefetch(2)
         .with_options(_options(workers))
     )
     try:
