@@ -25,7 +25,7 @@ _MAX_TILES = 5_000_000
 _MAX_FEATURES = 16_384
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FeatureSet:
     """Bottleneck features of the tiles of one slide or folder.
 
@@ -63,6 +63,10 @@ class FeatureSet:
     def settings(self) -> dict[str, Any]:
         """Backbone, weights, tile spec and the like; of foreign files only the backbone's name."""
         return dict(self.provenance.get("settings") or {"backbone": self.backbone})
+
+    def __repr__(self) -> str:
+        n, width = self.vectors.shape
+        return f"FeatureSet({self.slide_id!r}: {n} tiles x {width} features, {self.backbone})"
 
     def _repr_html_(self) -> str:
         n, width = self.vectors.shape

@@ -42,7 +42,7 @@ _NOTEBOOK_TILES = 12
 _NOTEBOOK_PX = 96
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TileSet:
     """The tiles of one slide; images are read when asked for.
 
@@ -57,6 +57,13 @@ class TileSet:
     spec: TileSpec
     plan: TilePlan
     manifest: pd.DataFrame
+
+    def __repr__(self) -> str:
+        size, mpp, n = self.spec.size_px, self.spec.mpp, len(self.manifest)
+        return (
+            f"TileSet({self.slide.slide_id!r}: {len(self)} of {n} tiles kept, {size} px at {mpp:g} "
+            "um per pixel)"
+        )
 
     def __len__(self) -> int:
         """Return the number of kept tiles."""

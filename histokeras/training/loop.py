@@ -46,6 +46,13 @@ class FitConfig:
             )
 
 
+def _without_tuner() -> tf.data.Options:
+    # Nothing is left to be tuned, and its sleeping thread can hold up the end of each epoch.
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return options
+
+
 class _Clock(keras.callbacks.Callback):
     """Tells the data which epoch it is: order depends on (seed, epoch) and on nothing before."""
 
@@ -100,6 +107,7 @@ def fit(
         # Without a known length Keras takes the end of the first epoch for a failure.
         .apply(tf.data.experimental.assert_cardinality(steps))
         .prefetch(2)
+        .with_options(_without_tuner())
     )
     model.compile(
         optimizer=keras.optimizers.Adam(config.learning_rate),

@@ -39,6 +39,7 @@ def test_features_survive_writing(tmp_path: Path, tiles: bool) -> None:
     pd.testing.assert_frame_equal(found.tiles, features.tiles, check_dtype=False)
     assert found.settings == {"backbone": "resnet50"}
     assert found.slide_id == "s"
+    assert repr(found) == "FeatureSet('s': 5 tiles x 3 features, resnet50)"
     assert count_tiles(tmp_path / "s.h5") == (5, 3)
     np.testing.assert_array_equal(read_rows(tmp_path / "s.h5", 1, 3), features.vectors[1:3])
 

@@ -33,6 +33,7 @@ def test_a_tile_set_reads_its_kept_tiles(made_slide: Path) -> None:
         with pytest.raises(IndexError, match=f"Received: i={len(tiles)}"):
             tiles.image(len(tiles))
         assert f"{len(tiles)} of 120 tiles kept" in tiles._repr_html_()
+        assert f"{len(tiles)} of 120 tiles kept, 100 px at 0.5 um per pixel" in repr(tiles)
 
 
 def test_the_default_spec_is_used_without_one(made_slide: Path) -> None:
