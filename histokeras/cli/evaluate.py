@@ -64,13 +64,11 @@ def evaluate(
     from histokeras.cli import cohort_text
     from histokeras.errors import ConfigError
     from histokeras.files import prepare_folder, write_json
+    from histokeras.runs.record import RunRecord, require_own_folder
     from histokeras.slides.inventory import slide_patients
 
-    if output is not None and (output / "run.json").exists():
-        raise ConfigError(
-            f"{output} holds a run or predictions, whose files would be replaced.",
-            hint="Choose another folder for -o.",
-        )
+    if output is not None:
+        require_own_folder(output, ("evaluate",), ("metrics.json", "slides.csv", "patients.csv"))
     saved = open_saved(folder)
     level, note = saved.level, saved.note
     if labels is not None and not saved.is_run and side != "test":
@@ -100,6 +98,10 @@ def evaluate(
     )
     if output is not None:
         prepare_folder(output)
+        context = click.get_current_context()
+        record = RunRecord("evaluate", options.recorded(context.params))
+        record.write(output, status="running")
         write_json(output / "metrics.json", metrics)
         write_tables(output, predictions)
+        record.write(output, status="done")
     click.echo(json.dumps(metrics, indent=2) if as_json else format_metrics(metrics))

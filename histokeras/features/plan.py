@@ -13,7 +13,7 @@ from histokeras.features.settings import FeatureSettings, fingerprint, require_s
 from histokeras.features.sources import TILE_FACTS, Source, TileSetSource, bad_tiles
 from histokeras.features.store import read_features, read_provenance
 from histokeras.files import prepare_folder, safe_name, write_csv
-from histokeras.runs.record import failure
+from histokeras.runs.record import failure, require_own_folder
 
 
 @dataclass
@@ -71,7 +71,9 @@ def plan_extraction(
         FeatureError: If the folder holds features that were made in another way
             (CONFIG_MISMATCH); nothing has been done then.
         TableError: If two sources have the same slide_id (DUPLICATE_SLIDE_ID).
+        ConfigError: If the folder holds something else.
     """
+    require_own_folder(folder, ("extract-features", "predict"))
     plan = Plan(folder, settings.as_dict())
     _require_distinct(sources)
     _require_one_kind(plan, sources, overwrite=overwrite)

@@ -1,6 +1,7 @@
 """run.json and failures.csv: what a command did, with what, and how it ended."""
 
 import datetime as dt
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from histokeras.errors import HistokerasError
+from histokeras.errors import ConfigError, HistokerasError
 from histokeras.files import canonical_json, sha256_text, write_csv, write_json
 from histokeras.runs.environment import hardware, versions
 
@@ -77,6 +78,37 @@ class RunRecord:
                 **without_folders(self.facts),
                 "slides": self.slides,
             },
+        )
+
+
+def require_own_folder(folder: Path, commands: Sequence[str], names: Sequence[str] = ()) -> None:
+    """Refuse an output folder whose files a command would replace though it did not write them.
+
+    Args:
+        folder: The output folder; it need not exist.
+        commands: Commands whose folder may be written to, as run.json names them.
+        names: Files and folders that would be replaced.
+
+    Raises:
+        ConfigError: If run.json is of another command, or there is none but some of ``names``.
+    """
+    path = folder / "run.json"
+    if path.is_file():
+        try:
+            known = json.loads(path.read_text(encoding="utf-8"))["command"]
+        except (ValueError, KeyError, TypeError):
+            known = "something else"
+        if known not in commands:
+            raise ConfigError(
+                f"{folder} holds the output of {known}, which would be replaced.",
+                hint="Choose another output folder.",
+            )
+        return
+    found = [name for name in names if (folder / name).exists()]
+    if found:
+        raise ConfigError(
+            f"{folder} holds {', '.join(found)} of other origin, which would be replaced.",
+            hint="Choose another output folder.",
         )
 
 

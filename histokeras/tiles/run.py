@@ -15,7 +15,7 @@ from PIL import Image as PillowImage
 from histokeras import files
 from histokeras.errors import OutputError, SlideError, TableError
 from histokeras.runs.progress import Progress
-from histokeras.runs.record import RunRecord, failure, write_failures
+from histokeras.runs.record import RunRecord, failure, require_own_folder, write_failures
 from histokeras.slides.inventory import SlideRow, slide_id_of
 from histokeras.slides.reader import open_slide
 from histokeras.slides.slide import Slide
@@ -88,6 +88,7 @@ def tile_slides(job: TileJob, *, config: Mapping[str, Any], quiet: bool = False)
         OutputError: If the output cannot be written.
     """
     _require_same_spec(job)
+    require_own_folder(job.output, ("tile",))
     for name in ("tiles", "pictures"):
         files.prepare_folder(job.output / name)
     failures: list[dict[str, str]] = []

@@ -33,7 +33,7 @@ from histokeras.files import (
     write_text,
 )
 from histokeras.models.model_file import write_head
-from histokeras.runs.record import RunRecord, write_failures
+from histokeras.runs.record import RunRecord, require_own_folder, write_failures
 from histokeras.slides.inventory import slide_patients
 from histokeras.training.head import FittedHead, HeadConfig, Labelled, fit_classifier
 from histokeras.training.results import Predicted, write_predictions
@@ -318,8 +318,10 @@ def run_fit(
 
     Raises:
         FeatureError: If another run stands there (CONFIG_MISMATCH).
+        ConfigError: If something else stands there.
         OutputError: If it cannot be written.
     """
+    require_own_folder(folder, ("fit-head",), _OUTPUTS)
     if not overwrite and _is_done(folder, study.inputs):
         return None
     prepare_folder(folder)

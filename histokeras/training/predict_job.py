@@ -19,7 +19,7 @@ from histokeras.features.plan import Plan
 from histokeras.features.settings import require_same_settings
 from histokeras.files import prepare_folder, remove, write_bytes
 from histokeras.models.model_file import read_card, read_head
-from histokeras.runs.record import RunRecord, write_failures
+from histokeras.runs.record import RunRecord, require_own_folder, write_failures
 from histokeras.tiles.grid import TileSpec
 from histokeras.training.head import predict_probabilities
 from histokeras.training.results import Predicted, write_predictions
@@ -28,6 +28,7 @@ from histokeras.training.vectors import open_vectors
 from histokeras.types import LABEL, PATIENT_ID, SLIDE_ID, SPLIT, TILE, Mpp
 
 _TILE = "tile_"
+_OUTPUTS = ("predictions", "slides.csv", "patients.csv", "split.csv")
 
 
 @dataclass(frozen=True)
@@ -84,18 +85,19 @@ def require_own_output(run: TrainedRun, output: Path, *, overwrite: bool) -> Non
     """Refuse an output folder that holds something else than predictions of this run.
 
     Raises:
-        FeatureError: If it holds a run, or predictions of another run (CONFIG_MISMATCH).
+        ConfigError: If it holds something else.
+        FeatureError: If it holds predictions of another run (CONFIG_MISMATCH).
     """
+    require_own_folder(output, ("predict", "extract-features"), _OUTPUTS)
     path = output / "run.json"
-    if not path.is_file():
+    if overwrite or not path.is_file():
         return
     known = json.loads(path.read_text(encoding="utf-8"))
-    another = known.get("command") == "predict" and known.get("heads") != list(run.digests)
-    if known.get("command") == "fit-head" or (another and not overwrite):
+    if known["command"] == "predict" and known.get("heads") != list(run.digests):
         raise FeatureError(
-            f"{output} holds {'predictions of another run' if another else 'a run'}.",
+            f"{output} holds predictions of another run.",
             code="CONFIG_MISMATCH",
-            hint="Choose a new output folder" + (", or give --overwrite." if another else "."),
+            hint="Choose a new output folder, or give --overwrite.",
         )
 
 
@@ -202,14 +204,9 @@ def write_predicted(
         OutputError: If the output cannot be written.
     """
     index = index_features(features, only=None if plan is None else plan.finished())
-    prepare_folder(output)
-    remove(output, ("predictions", "slides.csv", "patients.csv", "split.csv"))
     predicted, predictions = predict_index(
         run, index, slide_patients=slide_patients, memory_gb=memory_gb
     )
-    write_predictions(output, index, predicted)
-    write_tables(output, predictions)
-    write_bytes(output / "split.csv", (run_folder / "split.csv").read_bytes())
     record = RunRecord("predict", config)
     record.facts = {
         "classes": list(run.classes),
@@ -224,6 +221,12 @@ def write_predicted(
     failures = [] if plan is None else plan.failures
     if plan is not None:
         record.slides = plan.outcomes
+    prepare_folder(output)
+    record.write(output, status="running")
+    remove(output, _OUTPUTS)
+    write_predictions(output, index, predicted)
+    write_tables(output, predictions)
+    write_bytes(output / "split.csv", (run_folder / "split.csv").read_bytes())
     write_failures(output, failures)
     record.write(output, status="done with failures" if failures else "done")
     return predictions

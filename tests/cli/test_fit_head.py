@@ -108,11 +108,34 @@ def test_predict_and_evaluate_never_replace_another_run(
     itself = histokeras("predict", run, feats, "-o", run)
     figures = histokeras("evaluate", run, "-o", run, "--bootstrap", 100)
 
-    assert other.exit_code == itself.exit_code == 3
+    assert other.exit_code == 3
     assert "predictions of another run" in other.stderr
-    assert "holds a run" in itself.stderr
-    assert figures.exit_code == 2
+    for result in (itself, figures):
+        assert result.exit_code == 2
+        assert "holds the output of fit-head" in result.stderr
     assert histokeras("predict", run, feats, "-o", tmp_path / "p", "--overwrite").exit_code == 0
+
+
+def test_tables_of_the_user_are_never_replaced(
+    lab: Path, feats: Path, run: Path, histokeras: Call, tmp_path: Path
+) -> None:
+    (tmp_path / "slides.csv").write_text("mine")
+    labels = ("--labels", lab / "labels.csv")
+
+    results = [
+        histokeras("fit-head", feats, *labels, "-o", tmp_path, *QUICK, "--overwrite"),
+        histokeras("predict", run, feats, "-o", tmp_path, "--overwrite"),
+        histokeras("evaluate", run, "-o", tmp_path),
+        histokeras("fit-head", feats, *labels, "-o", feats, *QUICK, "--overwrite"),
+        histokeras("tile", lab / "slides", "-o", feats),
+        histokeras("extract-features", lab / "slides", "-o", run, *SMALL),
+    ]
+
+    assert [result.exit_code for result in results] == [2] * 6
+    assert "slides.csv of other origin" in results[0].stderr
+    assert "holds the output of extract-features" in results[3].stderr
+    assert (tmp_path / "slides.csv").read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["slides.csv"]
 
 
 def test_predict_where_every_slide_fails_points_to_the_failures(

@@ -240,7 +240,8 @@ def test_a_slide_that_fails_now_keeps_no_old_features(
 
     plan = run_plan([slide], tmp_path / "out")
     assert [row["outcome"] for row in plan.outcomes] == ["failed"]
-    (tmp_path / "out/run.json").write_text(json.dumps({"slides": plan.outcomes}))
+    record = {"command": "extract-features", "slides": plan.outcomes}
+    (tmp_path / "out/run.json").write_text(json.dumps(record))
     with pytest.raises(FeatureError, match="no feature file"):
         index_features(tmp_path / "out")
 
