@@ -19,6 +19,7 @@ from histokeras.cohort.split_file import read_split
 from histokeras.cohort.split_table import CLEAN
 from histokeras.errors import LeakageError, TableError
 from histokeras.files import safe_name
+from histokeras.runs.record import read_record
 from histokeras.types import LABEL, PATIENT_ID, PROB, SLIDE_ID, SPLIT, TILE
 
 _KEYS = (SLIDE_ID, PATIENT_ID, LABEL, SPLIT)
@@ -96,8 +97,9 @@ def open_saved(folder: Path) -> Saved:
     """
     first = _read(prediction_files(folder)[0])
     classes = tuple(name.removeprefix(PROB) for name in first.columns if name.startswith(PROB))
-    record = _json(folder / "run.json")
-    metrics = _json(folder / "metrics.json")
+    record = read_record(folder)
+    metrics = folder / "metrics.json"
+    written = json.loads(metrics.read_text(encoding="utf-8")) if metrics.is_file() else {}
     slides = None
     if TILE not in first:
         table = pd.read_csv(folder / "slides.csv", dtype=str, keep_default_na=False)
@@ -106,18 +108,11 @@ def open_saved(folder: Path) -> Saved:
         folder,
         classes,
         record.get("labels", {}).get("level", ""),
-        metrics.get("positive") or record.get("positive"),
+        written.get("positive") or record.get("positive"),
         record.get("note", ""),
         slides,
         record.get("command") == "fit-head",
     )
-
-
-def _json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    content = json.loads(path.read_text(encoding="utf-8"))
-    return content if isinstance(content, dict) else {}
 
 
 def relabelled(

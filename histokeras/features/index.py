@@ -1,6 +1,5 @@
 """What feature files there are: their slides or tiles, how they were made. No vectors are read."""
 
-import json
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from histokeras.features.plan import manifest_path
 from histokeras.features.settings import require_same_settings
 from histokeras.features.store import count_tiles, feature_files, read_features
 from histokeras.files import sha256_file, sha256_text
+from histokeras.runs.record import read_outcomes
 from histokeras.types import LABEL, PATIENT_ID, SLIDE_ID, TILE
 
 
@@ -83,7 +83,8 @@ def index_features(folder: Path, *, only: Collection[str] | None = None) -> Feat
     """
     paths, names, counts, tables, digests = [], [], [], [], []
     settings: dict[str, Any] | None = None
-    failed = _failed(folder)
+    outcomes = read_outcomes(folder) if folder.is_dir() else {}
+    failed = tuple(sorted(name for name, outcome in outcomes.items() if outcome == "failed"))
     widths: dict[int, str] = {}
     for path in feature_files(folder):
         n, width = count_tiles(path)
@@ -148,15 +149,6 @@ def _require_once(names: Sequence[str], kind: str, code: str) -> None:
             code=code,
             hint="Extract them anew into an empty folder.",
         )
-
-
-def _failed(folder: Path) -> tuple[str, ...]:
-    """Return the slides that the last extraction into this folder could not do."""
-    path = folder / "run.json"
-    if not path.is_file():
-        return ()
-    rows = json.loads(path.read_text(encoding="utf-8")).get("slides", [])
-    return tuple(sorted(row["slide"] for row in rows if row.get("outcome") == "failed"))
 
 
 def _tile_table(folder: Path, slide_id: str, tiles: pd.Series) -> pd.DataFrame:

@@ -1,6 +1,5 @@
 """Re-check every feature file of a folder: checksum, shape, values, manifest."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pandas as pd
 from histokeras.errors import FeatureError
 from histokeras.features.plan import feature_path, manifest_path
 from histokeras.features.store import FeatureSet, feature_files, read_features
+from histokeras.runs.record import read_outcomes
 
 
 @dataclass(frozen=True)
@@ -44,19 +44,12 @@ def verify_folder(folder: Path) -> list[Checked]:
     """
     checked = [_check(folder, path) for path in feature_files(folder)]
     there = {item.file for item in checked}
-    lost = [name for name in _recorded(folder) if name not in there]
+    outcomes = read_outcomes(folder) if folder.is_dir() else {}
+    done = [name for name, outcome in outcomes.items() if outcome in ("done", "skipped")]
+    recorded = [feature_path(folder, name).name for name in done]
+    lost = [name for name in recorded if name not in there]
     missing = [Checked(name, "bad", 0, "MISSING: run.json lists it as done") for name in lost]
     return sorted(checked + missing, key=lambda item: item.file)
-
-
-def _recorded(folder: Path) -> list[str]:
-    """Return the files that must be there, after run.json."""
-    path = folder / "run.json"
-    if not path.is_file():
-        return []
-    rows = json.loads(path.read_text(encoding="utf-8")).get("slides", [])
-    done = [row["slide"] for row in rows if row.get("outcome") in ("done", "skipped")]
-    return [feature_path(folder, name).name for name in done]
 
 
 def _check(folder: Path, path: Path) -> Checked:

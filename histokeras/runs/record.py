@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from histokeras.errors import ConfigError, HistokerasError
+from histokeras.errors import ConfigError, FeatureError, HistokerasError
 from histokeras.files import canonical_json, sha256_text, write_csv, write_json
 from histokeras.runs.environment import hardware, versions
 
@@ -81,6 +81,33 @@ class RunRecord:
         )
 
 
+def read_record(folder: Path) -> dict[str, Any]:
+    """Return what stands in the ``run.json`` of a folder; {} if there is none.
+
+    Raises:
+        FeatureError: If it is not a record (code RECORD_DAMAGED).
+    """
+    path = folder / "run.json"
+    if not path.is_file():
+        return {}
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        record = None
+    if not isinstance(record, dict):
+        raise FeatureError(
+            f"{path} is not a record of histokeras.",
+            code="RECORD_DAMAGED",
+            hint="Choose another folder, or remove that file.",
+        )
+    return record
+
+
+def read_outcomes(folder: Path) -> dict[str, str]:
+    """Return slide -> outcome (done, skipped, empty, failed) of the record in a folder."""
+    return {row["slide"]: row["outcome"] for row in read_record(folder).get("slides", [])}
+
+
 def require_own_folder(folder: Path, commands: Sequence[str], names: Sequence[str] = ()) -> None:
     """Refuse an output folder whose files a command would replace though it did not write them.
 
@@ -92,12 +119,9 @@ def require_own_folder(folder: Path, commands: Sequence[str], names: Sequence[st
     Raises:
         ConfigError: If run.json is of another command, or there is none but some of ``names``.
     """
-    path = folder / "run.json"
-    if path.is_file():
-        try:
-            known = json.loads(path.read_text(encoding="utf-8"))["command"]
-        except (ValueError, KeyError, TypeError):
-            known = "something else"
+    record = read_record(folder)
+    if record:
+        known = record.get("command", "something else")
         if known not in commands:
             raise ConfigError(
                 f"{folder} holds the output of {known}, which would be replaced.",

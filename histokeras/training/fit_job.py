@@ -33,7 +33,13 @@ from histokeras.files import (
     write_text,
 )
 from histokeras.models.model_file import write_head
-from histokeras.runs.record import RunRecord, require_own_folder, write_failures
+from histokeras.runs.record import (
+    RunRecord,
+    read_outcomes,
+    read_record,
+    require_own_folder,
+    write_failures,
+)
 from histokeras.slides.inventory import slide_patients
 from histokeras.training.head import FittedHead, HeadConfig, Labelled, fit_classifier
 from histokeras.training.results import Predicted, write_predictions
@@ -176,11 +182,9 @@ def _is_large(index: FeatureIndex, memory_gb: float) -> bool:
 
 
 def _slides_without_features(folder: Path, index: FeatureIndex) -> list[str]:
-    path = folder / "run.json"
-    if index.tiles is not None or not path.is_file():
+    if index.tiles is not None or not folder.is_dir():
         return []
-    known = json.loads(path.read_text(encoding="utf-8")).get("slides", [])
-    return sorted({row["slide"] for row in known} - set(index.names))
+    return sorted(set(read_outcomes(folder)) - set(index.names))
 
 
 def _split(job: FitJob, cohort: Cohort, joined: Joined) -> Split:
@@ -366,12 +370,8 @@ def _slides(study: Study) -> list[dict[str, Any]]:
 
 
 def _is_done(folder: Path, inputs: Mapping[str, Any]) -> bool:
-    path = folder / "run.json"
-    if not path.is_file():
-        return False
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+    known = read_record(folder)
+    if not known:
         return False
     # As JSON has them: tuples are lists there.
     before, now = known.get("inputs") or {}, json.loads(canonical_json(inputs))

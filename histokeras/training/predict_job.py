@@ -1,6 +1,5 @@
 """``predict`` as a whole: a run's own features of new slides, its head or heads, tables."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from histokeras.features.plan import Plan
 from histokeras.features.settings import require_same_settings
 from histokeras.files import prepare_folder, remove, write_bytes
 from histokeras.models.model_file import read_card, read_head
-from histokeras.runs.record import RunRecord, require_own_folder, write_failures
+from histokeras.runs.record import RunRecord, read_record, require_own_folder, write_failures
 from histokeras.tiles.grid import TileSpec
 from histokeras.training.head import predict_probabilities
 from histokeras.training.results import Predicted, write_predictions
@@ -89,11 +88,8 @@ def require_own_output(run: TrainedRun, output: Path, *, overwrite: bool) -> Non
         FeatureError: If it holds predictions of another run (CONFIG_MISMATCH).
     """
     require_own_folder(output, ("predict", "extract-features"), _OUTPUTS)
-    path = output / "run.json"
-    if overwrite or not path.is_file():
-        return
-    known = json.loads(path.read_text(encoding="utf-8"))
-    if known["command"] == "predict" and known.get("heads") != list(run.digests):
+    known = {} if overwrite else read_record(output)
+    if known.get("command") == "predict" and known.get("heads") != list(run.digests):
         raise FeatureError(
             f"{output} holds predictions of another run.",
             code="CONFIG_MISMATCH",

@@ -4,10 +4,17 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from histokeras.errors import SlideError
+from histokeras.errors import FeatureError, SlideError
 from histokeras.runs.environment import hardware, package_version, usable_cores, versions
 from histokeras.runs.progress import Progress
-from histokeras.runs.record import RunRecord, failure, without_folders, write_failures
+from histokeras.runs.record import (
+    RunRecord,
+    failure,
+    read_outcomes,
+    read_record,
+    without_folders,
+    write_failures,
+)
 
 
 def test_a_record_holds_what_was_done_with_what(tmp_path: Path) -> None:
@@ -53,6 +60,19 @@ def test_failures_are_rows_with_code_and_remedy(tmp_path: Path) -> None:
 
 def test_packages_that_are_not_here_have_no_version() -> None:
     assert package_version("no-such-package-at-all") is None
+
+
+def test_a_record_is_read_back_and_a_damaged_one_is_named(tmp_path: Path) -> None:
+    assert read_record(tmp_path) == {}
+    record = RunRecord("tile", {}, slides=[{"slide": "a", "outcome": "failed"}])
+    record.write(tmp_path, status="done")
+    assert read_record(tmp_path)["command"] == "tile"
+    assert read_outcomes(tmp_path) == {"a": "failed"}
+
+    for text in ("half a rec", "[]"):
+        (tmp_path / "run.json").write_text(text)
+        with pytest.raises(FeatureError, match="is not a record"):
+            read_record(tmp_path)
 
 
 def test_folders_in_messages_are_cut() -> None:
