@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import numpy.typing as npt
 from histokeras.data.stream import Tiles, stream_tiles
 from histokeras.features.engine import KerasEngine
 from histokeras.features.extract import extract, extract_to_folder
+from histokeras.features.extras import open_noted
 from histokeras.features.job import ExtractJob, prepare_job
 from histokeras.features.plan import prepare
 from histokeras.features.settings import COMPUTE_BATCH, FeatureSettings
@@ -196,7 +198,7 @@ def _read_alone(source: SlideSource) -> tuple[npt.NDArray[np.uint8], int, float,
 
 
 def _run_reader(sources: list[SlideSource], size_px: int, workers: int) -> int:
-    openers = [source.open for source in sources]
+    openers = [partial(open_noted, source) for source in sources]
     stream = stream_tiles(openers, size_px=size_px, workers=workers)
     return sum(int(part.kept.sum()) for part in stream if isinstance(part, Tiles))
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from histokeras.cohort.split import split_patients
     from histokeras.features.memory import extract_features
     from histokeras.features.store import FeatureSet, read_features
+    from histokeras.report.page import write_report
     from histokeras.slides.reader import open_slide
     from histokeras.slides.synthetic import sample_slide
     from histokeras.tiles.cut import TileSet, cut_tiles
@@ -33,6 +34,7 @@ _PLACES = {
     "read_features": "histokeras.features.store",
     "sample_slide": "histokeras.slides.synthetic",
     "split_patients": "histokeras.cohort.split",
+    "write_report": "histokeras.report.page",
 }
 
 __all__ = [
@@ -49,6 +51,7 @@ __all__ = [
     "read_features",
     "sample_slide",
     "split_patients",
+    "write_report",
 ]
 
 

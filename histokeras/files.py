@@ -145,6 +145,29 @@ def write_csv(path: Path, table: pd.DataFrame, *, header: str = "") -> None:
     write_text(path, (header + "\n" if header else "") + body)
 
 
+def copy_folder(source: Path, folder: Path) -> Path:
+    """Copy a folder of ours, file by file, each whole or not at all.
+
+    Args:
+        source: The folder.
+        folder: Where the copy goes; made if need be.
+
+    Returns:
+        The copy.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    prepare_folder(folder)
+    for path in sorted(source.rglob("*")):
+        place = folder / path.relative_to(source)
+        if path.is_dir():
+            prepare_folder(place)
+        else:
+            write_bytes(place, path.read_bytes())
+    return folder
+
+
 def remove(folder: Path, names: Iterable[str]) -> None:
     """Remove files and folders of ours from an output folder before they are made anew.
 

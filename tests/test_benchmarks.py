@@ -4,22 +4,35 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
+from click.testing import CliRunner
 
-SOURCE = Path(__file__).parents[1] / "benchmarks" / "extract.py"
+from histokeras.analysis.metrics import roc_auc
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+
+
+def loaded(name: str) -> Iterator[ModuleType]:
+    # Loaded by its path: the folder is no part of the installed package.
+    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", FOLDER / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules[spec.name]
 
 
 @pytest.fixture(scope="module")
 def benchmark() -> Iterator[ModuleType]:
-    # Loaded by its path: the folder is no part of the installed package.
-    spec = importlib.util.spec_from_file_location("benchmark_extract", SOURCE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["benchmark_extract"] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["benchmark_extract"]
+    yield from loaded("extract")
+
+
+@pytest.fixture(scope="module")
+def coverage() -> Iterator[ModuleType]:
+    yield from loaded("coverage")
 
 
 def test_rate_and_cpu_time_are_medians_over_the_passes(benchmark: ModuleType) -> None:
@@ -57,3 +70,18 @@ def test_resident_memory_is_that_of_this_process(benchmark: ModuleType) -> None:
     del block
 
     assert 40 < with_block - benchmark.resident_mb() < 90
+
+
+def test_simulated_cohorts_have_the_true_auc(coverage: ModuleType) -> None:
+    cohort = coverage.simulate(np.random.default_rng(0), 4000, 8)
+
+    assert coverage.shift_of(0.75) == pytest.approx(0.9538726)
+    assert coverage.pooled_auc(coverage.shift_of(0.75), 0.5, 0.5) == pytest.approx(0.75)
+    assert roc_auc(cohort.targets == 1, cohort.scores) == pytest.approx(0.75, abs=0.02)
+
+
+def test_coverage_runs(coverage: ModuleType) -> None:
+    done = CliRunner().invoke(coverage.main, ["--cohorts", "5", "--resamples", "20"])
+
+    assert done.exit_code == 0
+    assert "200           8" in done.output

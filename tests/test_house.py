@@ -18,7 +18,8 @@ FREE_OF_TENSORFLOW = (
     "histokeras.slides.synthetic", "histokeras.tiles.cut", "histokeras.tiles.run",
     "histokeras.cohort.split", "histokeras.features.store", "histokeras.features.job",
     "histokeras.features.verify", "histokeras.features.index", "histokeras.analysis.evaluate",
-    "histokeras.analysis.saved", "histokeras.models.catalog", "histokeras.models.weights",
+    "histokeras.analysis.saved", "histokeras.analysis.evaluation", "histokeras.report.page",
+    "histokeras.report.comparison", "histokeras.models.catalog", "histokeras.models.weights",
 )  # fmt: skip
 
 

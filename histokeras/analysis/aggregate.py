@@ -15,7 +15,7 @@ import pandas as pd
 from histokeras.analysis.metrics import Floats, Ints, predicted_classes
 from histokeras.errors import TableError
 from histokeras.tables import require_columns, require_disjoint_patients
-from histokeras.types import LABEL, PATIENT_ID, PROB, SLIDE_ID, SPLIT
+from histokeras.types import FOLD, LABEL, PATIENT_ID, PROB, SLIDE_ID, SPLIT
 
 SHARE = "share_"
 """Prefix of the columns with the share of tiles in which a class comes first."""
@@ -92,12 +92,12 @@ def slide_sums(tiles: pd.DataFrame, classes: Sequence[str] | None = None) -> pd.
     """Aggregate tile predictions to one row a slide.
 
     Args:
-        tiles: Columns ``prob_<class>``, and any of ``slide_id patient_id label split``. The tiles
-            of one slide or of many.
+        tiles: Columns ``prob_<class>``, and any of ``slide_id patient_id label split fold``. The
+            tiles of one slide or of many.
         classes: The classes; those of the ``prob_`` columns if None.
 
     Returns:
-        Sorted by ids: ``slide_id patient_id split label mixed_labels n_tiles``, the mean
+        Sorted by ids: ``slide_id patient_id split fold label mixed_labels n_tiles``, the mean
         ``prob_<class>``, and ``share_<class>``, the share of tiles in which the class has the
         largest probability (the first class where several are equal). Text is empty where it is
         unknown. ``label`` stands only where all labelled tiles carry the same. Tiles of one slide
@@ -153,7 +153,7 @@ def patients_from_slides(
         classes: The classes; those of the ``prob_`` columns if None.
 
     Returns:
-        Sorted by id: ``patient_id split label mixed_labels n_slides n_tiles prob_<class>
+        Sorted by id: ``patient_id split fold label mixed_labels n_slides n_tiles prob_<class>
         share_<class>``; the means are weighted with ``n_tiles``. ``mixed_labels`` is True where
         slides or tiles carry more than one label, and ``label`` then is empty.
 
@@ -165,7 +165,7 @@ def patients_from_slides(
     require_columns(slides, _columns(classes), name="slide table")
     known = slides[text_column(slides, PATIENT_ID) != ""]
     require_disjoint_patients(known.assign(**{SPLIT: text_column(known, SPLIT)}))
-    patients, units = _pool(known, (PATIENT_ID, SPLIT), classes)
+    patients, units = _pool(known, (PATIENT_ID, SPLIT, FOLD), classes)
     has_id = text_column(known, SLIDE_ID) != ""
     named = pd.DataFrame({"unit": units[has_id], SLIDE_ID: text_column(known, SLIDE_ID)[has_id]})
     n_slides = np.bincount(named.drop_duplicates()["unit"].to_numpy(), minlength=len(patients))
@@ -175,16 +175,16 @@ def patients_from_slides(
 
 def _columns(classes: Sequence[str]) -> list[str]:
     scores = [f"{prefix}{name}" for prefix in (PROB, SHARE) for name in classes]
-    return [SLIDE_ID, PATIENT_ID, SPLIT, LABEL, MIXED_LABELS, N_TILES, *scores]
+    return [SLIDE_ID, PATIENT_ID, SPLIT, FOLD, LABEL, MIXED_LABELS, N_TILES, *scores]
 
 
 def _keys(table: pd.DataFrame) -> pd.DataFrame:
-    columns = (SLIDE_ID, PATIENT_ID, SPLIT, LABEL)
+    columns = (SLIDE_ID, PATIENT_ID, SPLIT, FOLD, LABEL)
     return pd.DataFrame({name: text_column(table, name) for name in columns}, dtype=object)
 
 
 def _pool_slides(parts: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
-    slides, _ = _pool(parts, (SLIDE_ID, PATIENT_ID, SPLIT), classes)
+    slides, _ = _pool(parts, (SLIDE_ID, PATIENT_ID, SPLIT, FOLD), classes)
     pairs = slides.loc[slides[SLIDE_ID] != "", [SLIDE_ID, PATIENT_ID]].drop_duplicates()
     doubled = pairs.loc[pairs[SLIDE_ID].duplicated(keep=False)]
     if len(doubled):

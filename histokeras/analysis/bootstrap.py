@@ -63,6 +63,26 @@ class Figures:
     groups: Mapping[str, Bools]
 
 
+def join_figures(*parts: Figures) -> Figures:
+    """Put figures of the same patients side by side, so that one bootstrap serves them all.
+
+    Args:
+        parts: At least one, with different names and equally many patients; groups of one name are
+            the same.
+    """
+
+    def of_counts(counts: Floats) -> Floats:
+        return np.column_stack([part.of_counts(counts) for part in parts])
+
+    return Figures(
+        names=tuple(name for part in parts for name in part.names),
+        of_counts=of_counts,
+        n_patients=parts[0].n_patients,
+        needs=tuple(needs for part in parts for needs in part.needs),
+        groups={name: members for part in parts for name, members in part.groups.items()},
+    )
+
+
 @dataclass(eq=False)
 class _Sample:
     """Values of every figure over its first ``n_resamples`` usable resamples."""

@@ -1,5 +1,6 @@
 """Gather predictions slide by slide into what the evaluation needs, and no more."""
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -16,9 +17,13 @@ from histokeras.analysis.aggregate import (
     slide_sums,
     text_column,
 )
+from histokeras.analysis.baselines import BASELINES, RAW
 from histokeras.analysis.metrics import Ints
 from histokeras.errors import TableError
-from histokeras.types import LABEL, PATIENT_ID, SPLIT
+from histokeras.tables import require_columns
+from histokeras.types import FOLD, LABEL, PATIENT_ID, PROB, SLIDE_ID, SPLIT, TILE
+
+_KEYS = (SLIDE_ID, TILE, PATIENT_ID, LABEL, SPLIT, FOLD)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,11 +35,13 @@ class TileScores:
         probs: Shape ``(n, K)``, float32, in 0..1.
         patients: Patient numbers in the order of their ids, shape ``(n,)``, integer; -1 where the
             patient is unknown; None where all are.
+        folds: Number of the test fold of each, shape ``(n,)``; -1 without cross-validation.
     """
 
     targets: npt.NDArray[np.integer]
     probs: npt.NDArray[np.float32]
     patients: npt.NDArray[np.integer] | None
+    folds: npt.NDArray[np.integer]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,12 +55,15 @@ class Predictions:
             where no patient is known.
         tiles: Split -> its tiles; empty unless they were asked for. The split of tables without a
             ``split`` is ``""``.
+        others: What the same tiles got otherwise, in the same order of rows: ``raw`` (before
+            temperature scaling) and the baselines, as far as the tables hold them.
     """
 
     classes: tuple[str, ...]
     slides: pd.DataFrame
     patients: pd.DataFrame
     tiles: Mapping[str, TileScores]
+    others: Mapping[str, "Predictions"] = field(default_factory=dict)
 
 
 @dataclass
@@ -62,7 +72,9 @@ class _TileCollector:
 
     classes: tuple[str, ...]
     seen: dict[str, int] = field(default_factory=dict)
-    parts: dict[str, list[tuple[Ints, npt.NDArray[np.float32], Ints]]] = field(default_factory=dict)
+    parts: dict[str, list[tuple[Ints, npt.NDArray[np.float32], Ints, Ints]]] = field(
+        default_factory=dict
+    )
 
     def add(self, table: pd.DataFrame) -> None:
         targets = class_numbers(text_column(table, LABEL), self.classes)
@@ -71,9 +83,10 @@ class _TileCollector:
         numbers = [self.seen.setdefault(str(name), len(self.seen)) for name in names]
         patients = np.array(numbers, dtype=np.int32)[inverse]
         splits = text_column(table, SPLIT)
+        folds = fold_numbers(table)
         for split in sorted(set(splits)):
             rows = splits == split
-            part = (targets[rows].astype(np.int32), probs[rows], patients[rows])
+            part = (targets[rows].astype(np.int32), probs[rows], patients[rows], folds[rows])
             self.parts.setdefault(split, []).append(part)
 
     def finish(self) -> dict[str, TileScores]:
@@ -85,14 +98,41 @@ class _TileCollector:
         rank -= int("" in self.seen)
         joined = {}
         for split in sorted(self.parts):
-            targets, probs, patients = zip(*self.parts.pop(split), strict=True)
+            targets, probs, patients, folds = zip(*self.parts.pop(split), strict=True)
             codes = rank[np.concatenate(patients)]
             joined[split] = TileScores(
                 np.concatenate(targets),
                 np.concatenate(probs),
                 codes if (codes >= 0).any() else None,
+                np.concatenate(folds),
             )
         return joined
+
+
+class _Collector:
+    """Aggregates the tables of one kind of probabilities as they come."""
+
+    def __init__(self, classes: tuple[str, ...], *, keep_tiles: bool) -> None:
+        self._classes = classes
+        self._sums: list[pd.DataFrame] = []
+        self._tiles = _TileCollector(classes) if keep_tiles else None
+
+    def add(self, table: pd.DataFrame) -> None:
+        self._sums.append(slide_sums(table, self._classes))
+        if self._tiles is not None:
+            self._tiles.add(table)
+
+    def finish(self) -> Predictions:
+        slides = pooled_slides(self._sums, self._classes)
+        patients = patients_from_slides(slides, self._classes)
+        tiles = self._tiles.finish() if self._tiles else {}
+        return Predictions(self._classes, slides, patients, tiles)
+
+
+def fold_numbers(table: pd.DataFrame) -> Ints:
+    """Return the test fold of each row, int64; -1 where there is none."""
+    texts = text_column(table, FOLD)
+    return np.array([int(text) if text else -1 for text in texts], dtype=np.int64)
 
 
 def class_numbers(labels: Texts, classes: Sequence[str]) -> Ints:
@@ -123,34 +163,39 @@ def collect_predictions(
 
     Args:
         tables: Tile predictions, for example one table a slide: columns ``prob_<class>``, and any
-            of ``slide_id patient_id label split``. Only one of them is held at a time.
+            of ``slide_id patient_id label split fold``, and of ``raw_<class>`` and
+            ``<baseline>_<class>``. Only one of them is held at a time.
         classes: The classes; those of the first table if None.
         keep_tiles: Also keep the tiles as arrays: needed where labels stand at the tile level.
 
     Returns:
-        Slides, patients and, if asked for, tiles.
+        Slides, patients and, if asked for, tiles; ``others`` for the prefixes of the first table.
 
     Raises:
         TableError: If there is no table, a column is missing, a probability is no number in 0..1,
             a label is none of the classes, or a slide belongs to two patients.
         LeakageError: If a patient lies on two sides of the split.
     """
-    sums: list[pd.DataFrame] = []
-    collector: _TileCollector | None = None
+    collectors: dict[str, _Collector] = {}
     for table in tables:
         classes = class_names(table) if classes is None else tuple(classes)
-        sums.append(slide_sums(table, classes))
-        if keep_tiles:
-            collector = collector or _TileCollector(tuple(classes))
-            collector.add(table)
-    if not sums or classes is None:
+        if not collectors:
+            names = ["", *(name for name in (RAW, *BASELINES) if f"{name}_{classes[0]}" in table)]
+            for name in names:
+                collectors[name] = _Collector(tuple(classes), keep_tiles=keep_tiles)
+        for name, collector in collectors.items():
+            collector.add(_as_probabilities(table, name, classes) if name else table)
+    if not collectors:
         raise TableError(
             "there are no predictions.", code="TABLE_EMPTY", hint="Run `histokeras predict` first."
         )
-    slides = pooled_slides(sums, classes)
-    return Predictions(
-        classes=tuple(classes),
-        slides=slides,
-        patients=patients_from_slides(slides, classes),
-        tiles=collector.finish() if collector else {},
-    )
+    found = {name: collector.finish() for name, collector in collectors.items()}
+    return dataclasses.replace(found.pop(""), others=found)
+
+
+def _as_probabilities(table: pd.DataFrame, name: str, classes: Sequence[str]) -> pd.DataFrame:
+    """Return the ids of a table with the columns ``<name>_<class>`` as its probabilities."""
+    columns = {f"{name}_{label}": f"{PROB}{label}" for label in classes}
+    require_columns(table, columns, name="predictions")
+    ids = [key for key in _KEYS if key in table]
+    return table[[*ids, *columns]].rename(columns=columns)

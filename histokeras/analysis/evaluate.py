@@ -1,13 +1,17 @@
 """All figures of a run: at the level of its labels and above, patients first, with intervals."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from histokeras.analysis.aggregate import MIXED_LABELS, SHARE, score_matrix, text_column
-from histokeras.analysis.collect import Predictions, TileScores, class_numbers
+from histokeras.analysis.baselines import RAW
+from histokeras.analysis.collect import Predictions, class_numbers, fold_numbers
+from histokeras.analysis.curves import level_curves
+from histokeras.analysis.figures import headline_figures
+from histokeras.analysis.metrics import AnyFloats, Ints
 from histokeras.analysis.units import EvaluationConfig, Units, evaluate_units, not_evaluated
 from histokeras.errors import ConfigError
 from histokeras.types import LABEL, LEVELS, PATIENT_ID, SLIDE_ID, SPLIT
@@ -15,6 +19,7 @@ from histokeras.types import LABEL, LEVELS, PATIENT_ID, SLIDE_ID, SPLIT
 PROBABILITY = "probability"
 MEAN_PROBABILITY = "mean_probability"
 SHARE_OF_TILES = "share_of_tiles"
+_OF_A_FOLD = ("auc", "balanced_accuracy", "accuracy", "f1_macro")
 ALL = "all"
 """Key of the only part of predictions that bear no split."""
 
@@ -133,33 +138,96 @@ def _evaluate_level(
 ) -> dict[str, Any]:
     if LEVELS.index(level) < LEVELS.index(label_level):
         return not_evaluated(f"labels stand at the {label_level} level")
+    found = level_units(predictions, split, level)
+    if isinstance(found, str):
+        return not_evaluated(found)
+    units, folds = found
+    metrics = evaluate_units(units, predictions.classes, positive=positive, config=config)
+    if metrics["evaluated"]:
+        metrics["folds"] = _of_folds(units, folds, predictions.classes, positive)
+    return metrics
+
+
+def curves_of_levels(
+    predictions: Predictions,
+    metrics: Mapping[str, Any],
+    split: str = "test",
+    *,
+    config: EvaluationConfig | None = None,
+) -> dict[str, Any]:
+    """Return ROC, precision-recall and reliability curves of each level that has figures.
+
+    Args:
+        predictions: What ``metrics`` were computed from.
+        metrics: Of :func:`evaluate_levels`.
+        split: Which part; a part without figures gives no curves.
+        config: Seed of the bands; the defaults if None.
+
+    Returns:
+        Level -> what :func:`~histokeras.analysis.curves.level_curves` returns.
+    """
+    curves = {}
+    for level, figures in metrics["splits"].get(split, {}).items():
+        found = level_units(predictions, split, level) if figures["evaluated"] else ""
+        if not isinstance(found, str):
+            curves[level] = level_curves(
+                found[0],
+                predictions.classes,
+                positive=metrics["positive"],
+                config=config or EvaluationConfig(),
+            )
+    return curves
+
+
+def level_units(predictions: Predictions, split: str, level: str) -> tuple[Units, Ints] | str:
+    """Return the units of one level and split with the fold of each, or why there are none."""
     key = "" if split == ALL else split
     if level == "tile":
-        scores = predictions.tiles.get(key)
-        units = None if scores is None else _units_of_tiles(scores)
-    else:
-        table = predictions.slides if level == "slide" else predictions.patients
-        id_column = SLIDE_ID if level == "slide" else PATIENT_ID
-        table = table[text_column(table, id_column) != ""]
-        if not len(table):
-            return not_evaluated(f"no {level} ids are known")
-        table = table[text_column(table, SPLIT) == key]
-        units = _units_of_table(table, level, predictions.classes) if len(table) else None
-    if units is None:
-        return not_evaluated(f"no {level}s in the split {split}")
-    return evaluate_units(units, predictions.classes, positive=positive, config=config)
-
-
-def _units_of_tiles(tiles: TileScores) -> Units:
-    return Units(
-        level="tile",
-        targets=tiles.targets,
-        scores={PROBABILITY: tiles.probs},
-        patients=tiles.patients,
+        tiles = predictions.tiles.get(key)
+        if tiles is None:
+            return f"no tiles in the split {split}"
+        others = {name: other.tiles[key].probs for name, other in predictions.others.items()}
+        scores: dict[str, AnyFloats] = {PROBABILITY: tiles.probs}
+        units = Units(
+            level=level,
+            targets=tiles.targets,
+            scores=scores,
+            patients=tiles.patients,
+            raw=_raw(others, PROBABILITY),
+            baselines=_baselines(others),
+        )
+        return units, tiles.folds.astype(np.int64)
+    table = _table(predictions, level)
+    known = text_column(table, SLIDE_ID if level == "slide" else PATIENT_ID) != ""
+    if not known.any():
+        return f"no {level} ids are known"
+    rows = known & (text_column(table, SPLIT) == key)
+    if not rows.any():
+        return f"no {level}s in the split {split}"
+    means = {
+        name: score_matrix(_table(other, level)[rows], other.classes, name=f"{level} table")
+        for name, other in predictions.others.items()
+    }
+    return _units_of_table(table[rows], level, predictions.classes, means), fold_numbers(
+        table[rows]
     )
 
 
-def _units_of_table(table: pd.DataFrame, level: str, classes: Sequence[str]) -> Units:
+def _table(predictions: Predictions, level: str) -> pd.DataFrame:
+    return predictions.slides if level == "slide" else predictions.patients
+
+
+def _raw(others: Mapping[str, AnyFloats], aggregation: str) -> dict[str, AnyFloats]:
+    return {aggregation: others[RAW]} if RAW in others else {}
+
+
+def _baselines(others: Mapping[str, AnyFloats]) -> dict[str, AnyFloats]:
+    return {name: scores for name, scores in others.items() if name != RAW}
+
+
+def _units_of_table(
+    table: pd.DataFrame, level: str, classes: Sequence[str], others: Mapping[str, AnyFloats]
+) -> Units:
     names, codes = np.unique(text_column(table, PATIENT_ID).astype(str), return_inverse=True)
     # The empty name sorts first: it stands for "unknown" and becomes -1.
     codes = codes - int(names[0] == "")
@@ -172,4 +240,32 @@ def _units_of_table(table: pd.DataFrame, level: str, classes: Sequence[str]) -> 
         },
         patients=codes if (codes >= 0).any() else None,
         n_mixed=int(table[MIXED_LABELS].to_numpy(np.bool_).sum()),
+        raw=_raw(others, MEAN_PROBABILITY),
+        baselines=_baselines(others),
     )
+
+
+def _of_folds(
+    units: Units, folds: Ints, classes: Sequence[str], positive: str | None
+) -> list[dict[str, Any]] | None:
+    """Return the figures of each test fold alone, without intervals; None without folds.
+
+    Folds share training patients: their spread is no interval, and they stand beside the pooled
+    figure, not in its place.
+    """
+    labelled = units.targets >= 0
+    if not (folds[labelled] >= 0).any():
+        return None
+    scores = next(iter(units.scores.values()))
+    rows: list[dict[str, Any]] = []
+    for fold in np.unique(folds[labelled]).tolist():
+        mine = labelled & (folds == fold)
+        numbers = np.arange(int(mine.sum()), dtype=np.int64)
+        figures = headline_figures(
+            units.targets[mine], scores[mine], numbers, classes, positive=positive
+        )
+        values = figures.of_counts(np.ones((1, len(numbers))))[0]
+        named = dict(zip(figures.names, values.tolist(), strict=True))
+        known = {name: named[name] if np.isfinite(named[name]) else None for name in _OF_A_FOLD}
+        rows.append({"fold": int(fold), "n": len(numbers), **known})
+    return rows

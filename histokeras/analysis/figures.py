@@ -1,10 +1,11 @@
 """The figures of one level as functions of patient counts, ready for the bootstrap."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from histokeras.analysis.bootstrap import Figures
+from histokeras.analysis.bootstrap import Figures, join_figures
+from histokeras.analysis.calibration import calibration_figures
 from histokeras.analysis.metrics import (
     AnyFloats,
     AnyInts,
@@ -21,6 +22,10 @@ from histokeras.analysis.metrics import (
     sorted_auc,
     tie_groups,
 )
+from histokeras.analysis.ranking import average_precision, rank, sensitivity_at
+
+SPECIFICITY = 0.9
+"""At which the sensitivity is given, unless another is chosen."""
 
 PAIRS_UP_TO_PATIENTS = 1024
 """Up to here a matrix of patient pairs is faster than one pass over the units a resample."""
@@ -110,12 +115,51 @@ def level_figures(
     classes: Sequence[str],
     *,
     positive: str | None = None,
+    specificity: float = SPECIFICITY,
+    calibrated: bool = False,
 ) -> Figures:
     """Build all classification figures of one level.
 
     Args:
         targets: Class numbers, shape ``(n,)``, in ``0..K-1``.
         scores: Shape ``(n, K)``: probabilities, or shares of tiles.
+        patients: Patient numbers, shape ``(n,)``, in ``0..P-1``, every one of them in use.
+        classes: Names of the ``K`` classes, in the order of the columns.
+        positive: Of two classes the positive one; AUC, PR-AUC and sensitivity are then given for
+            it alone.
+        specificity: At which the sensitivity is taken, in (0, 1).
+        calibrated: Whether the scores are meant as probabilities.
+
+    Returns:
+        The figures of :func:`headline_figures`; ``pr_auc`` (the positive class's, else the mean
+        over the classes that occur), ``pr_auc/<class>`` and ``sensitivity/<class>``, which need a
+        unit of the class and one of another; with ``calibrated`` also ``brier`` and ``ece``.
+
+    Raises:
+        ValueError: If shapes or numbers do not fit, or a score is not finite.
+    """
+    parts = [
+        headline_figures(targets, scores, patients, classes, positive=positive),
+        _ranking_figures(targets, scores, patients, classes, positive, specificity),
+    ]
+    if calibrated:
+        parts.append(calibration_figures(targets, scores, patients, parts[0].n_patients))
+    return join_figures(*parts)
+
+
+def headline_figures(
+    targets: AnyInts,
+    scores: AnyFloats,
+    patients: AnyInts,
+    classes: Sequence[str],
+    *,
+    positive: str | None = None,
+) -> Figures:
+    """Build the figures in which a network is compared with a baseline: quick ones.
+
+    Args:
+        targets: Class numbers, shape ``(n,)``, in ``0..K-1``.
+        scores: Shape ``(n, K)``, finite; the largest of a row is the prediction.
         patients: Patient numbers, shape ``(n,)``, in ``0..P-1``, every one of them in use.
         classes: Names of the ``K`` classes, in the order of the columns.
         positive: Of two classes the positive one; the AUC is then given for it alone.
@@ -131,7 +175,7 @@ def level_figures(
     confusion = grouped_confusion(
         targets, predicted_classes(scores), patients, len(classes), n_patients
     )
-    ranked = [classes.index(positive)] if positive is not None else list(range(len(classes)))
+    ranked = ranked_classes(classes, positive)
     areas = [auc_of_counts(targets == k, scores[:, k], patients, n_patients) for k in ranked]
     cells = confusion.reshape(n_patients, -1)
 
@@ -149,12 +193,9 @@ def level_figures(
             ]
         )
 
-    groups = _groups(confusion, classes)
-    # Classes that occur nowhere are in no resample either: nothing can wait for them.
-    occurring = [k for k in range(len(classes)) if groups[_only(classes, k)].any()]
-    all_classes = tuple(_only(classes, k) for k in occurring)
-    versus = [(_only(classes, k), _rest(classes, k)) for k in ranked]
-    one_class = all_classes if len(occurring) > 1 else versus[0]
+    groups = class_groups(targets, patients, classes, n_patients)
+    mean, *versus = _rank_needs(groups, classes, positive)
+    all_classes = tuple(_only(classes, k) for k in _occurring(groups, classes))
     return Figures(
         names=(
             "auc",
@@ -167,7 +208,7 @@ def level_figures(
         of_counts=of_counts,
         n_patients=n_patients,
         needs=(
-            versus[0] if positive is not None else one_class,
+            mean,
             *versus,
             all_classes,
             (),
@@ -176,6 +217,69 @@ def level_figures(
         ),
         groups=groups,
     )
+
+
+def _ranking_figures(
+    targets: AnyInts,
+    scores: AnyFloats,
+    patients: AnyInts,
+    classes: Sequence[str],
+    positive: str | None,
+    specificity: float,
+) -> Figures:
+    n_patients = int(patients.max()) + 1 if len(patients) else 0
+    numbers = ranked_classes(classes, positive)
+    rankings = [rank(targets == k, scores[:, k], patients, n_patients) for k in numbers]
+
+    def measure(tp: Floats, fp: Floats) -> Floats:
+        return np.column_stack([average_precision(tp, fp), sensitivity_at(tp, fp, specificity)])
+
+    def of_counts(counts: Floats) -> Floats:
+        values = np.stack([ranked.each(counts, measure) for ranked in rankings])
+        areas, sensitivities = values[..., 0].T, values[..., 1].T
+        return np.column_stack([mean_of_defined(areas), areas, sensitivities])
+
+    groups = class_groups(targets, patients, classes, n_patients)
+    mean, *versus = _rank_needs(groups, classes, positive)
+    return Figures(
+        names=(
+            "pr_auc",
+            *(f"pr_auc/{classes[k]}" for k in numbers),
+            *(f"sensitivity/{classes[k]}" for k in numbers),
+        ),
+        of_counts=of_counts,
+        n_patients=n_patients,
+        needs=(mean, *versus, *versus),
+        groups=groups,
+    )
+
+
+def ranked_classes(classes: Sequence[str], positive: str | None) -> list[int]:
+    """Return the numbers of the classes that are set against the others: one, or all."""
+    return [classes.index(positive)] if positive is not None else list(range(len(classes)))
+
+
+def sides_of(classes: Sequence[str], k: int) -> tuple[str, str]:
+    """Return the names of the two groups that a ranking for class ``k`` needs."""
+    return _only(classes, k), _rest(classes, k)
+
+
+def _rank_needs(
+    groups: Mapping[str, Bools], classes: Sequence[str], positive: str | None
+) -> list[tuple[str, ...]]:
+    """Return the groups that the mean over the rankings needs, then those of every ranking."""
+    versus: list[tuple[str, ...]] = [
+        sides_of(classes, k) for k in ranked_classes(classes, positive)
+    ]
+    # Classes that occur nowhere are in no resample either: nothing can wait for them.
+    occurring = _occurring(groups, classes)
+    if positive is not None or len(occurring) < 2:
+        return [versus[0], *versus]
+    return [tuple(_only(classes, k) for k in occurring), *versus]
+
+
+def _occurring(groups: Mapping[str, Bools], classes: Sequence[str]) -> list[int]:
+    return [k for k in range(len(classes)) if groups[_only(classes, k)].any()]
 
 
 def _only(classes: Sequence[str], k: int) -> str:
@@ -188,10 +292,22 @@ def _rest(classes: Sequence[str], k: int) -> str:
     return f"classes other than {classes[k]}"
 
 
-def _groups(confusion: Floats, classes: Sequence[str]) -> dict[str, Bools]:
-    """Return which patients hold a unit of every class, and of any other class."""
-    units = confusion.sum(axis=2)
-    groups = {
-        _rest(classes, k): np.delete(units, k, axis=1).any(axis=1) for k in range(len(classes))
-    }
-    return groups | {_only(classes, k): units[:, k] > 0 for k in range(len(classes))}
+def class_groups(
+    targets: AnyInts, patients: AnyInts, classes: Sequence[str], n_patients: int
+) -> dict[str, Bools]:
+    """Return which patients hold a unit of every class, and of any other class.
+
+    Args:
+        targets: Class numbers, shape ``(n,)``.
+        patients: Patient numbers, shape ``(n,)``, in ``0..P-1``.
+        classes: Names of the ``K`` classes.
+        n_patients: Number of patients, ``P``.
+
+    Returns:
+        Name of a group -> shape ``(P,)``, bool.
+    """
+    held = np.zeros((n_patients, len(classes)), dtype=np.bool_)
+    held[patients, targets] = True
+    rest = [np.delete(held, k, axis=1).max(axis=1, initial=False) for k in range(len(classes))]
+    groups: dict[str, Bools] = {_rest(classes, k): members for k, members in enumerate(rest)}
+    return groups | {_only(classes, k): held[:, k] for k in range(len(classes))}

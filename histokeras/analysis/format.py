@@ -1,14 +1,17 @@
 """Metrics as a short table for the terminal."""
 
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from histokeras.analysis.verdict import signed
 
 _AGGREGATIONS = {
     "probability": "probability",
     "mean_probability": "mean probability",
     "share_of_tiles": "share of tiles",
 }
-
+_WIDTH = 100
 
 _OPTIMISTIC = {
     "train": "the head was fitted to these: not a measure of what it can do",
@@ -43,20 +46,73 @@ def _level_block(
     for label, *path in _rows(next(iter(aggregations.values()))):
         cells = [_cell(_at(values, path)) for values in aggregations.values()]
         rows.append((label, *cells, f"{figures['n']}"))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        for row in rows
-    ]
     resamples = f"{metrics['n_resamples']:,} resamples of {figures['resampled_by']}s"
     ending = f"  [..]: {100 * (1 - metrics['alpha']):g} % intervals, {resamples}"
     notes = [_OPTIMISTIC.get(split, ""), figures["note"], *_estimate_notes(figures)]
     return [
         _header(split, level, figures),
-        *(line.rstrip() for line in lines),
+        *_aligned(rows),
+        *_calibration(figures),
+        *_folds(figures),
         ending + _redrawn(figures),
         *(f"  note: {note}" for note in dict.fromkeys(notes) if note),
+        *_baselines(figures),
     ]
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [f"  {'  '.join(map(str.ljust, row, widths))}".rstrip() for row in rows]
+
+
+def _calibration(figures: Mapping[str, Any]) -> list[str]:
+    found = figures.get("calibration")
+    if not found:
+        return []
+    changes = [
+        f"{title} {_value(found['before'][name])} -> {_value(found['after'][name])}"
+        for name, title in (("brier", "Brier"), ("ece", "ECE"))
+    ]
+    return [f"  temperature scaling: {', '.join(changes)}"]
+
+
+def _folds(figures: Mapping[str, Any]) -> list[str]:
+    """Return the figures of each fold alone, in their order."""
+    folds = figures.get("folds")
+    if not folds:
+        return []
+    shown = (("auc", "AUC"), ("balanced_accuracy", "balanced accuracy"))
+    values = (f"{title} {' '.join(_short(fold[name]) for fold in folds)}" for name, title in shown)
+    return [f"  folds: {'; '.join(values)}"]
+
+
+def _baselines(figures: Mapping[str, Any]) -> list[str]:
+    """Return a line a baseline, then the verdict in words."""
+    baselines = figures.get("baselines")
+    if not baselines:
+        return []
+    rows = [("without the network", "AUC", "network minus this")]
+    for block in baselines.values():
+        difference = block["difference"]["auc"]
+        rows.append(
+            (
+                block["title"],
+                _cell(block["auc"]),
+                "-" if difference["value"] is None else signed(difference),
+            )
+        )
+    verdict = textwrap.wrap(
+        figures["verdict"]["text"], _WIDTH, initial_indent="  ", subsequent_indent="  "
+    )
+    return [*_aligned(rows), *verdict]
+
+
+def _value(estimate: Mapping[str, Any]) -> str:
+    return "-" if estimate["value"] is None else f"{estimate['value']:.3f}"
+
+
+def _short(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def _header(split: str, level: str, figures: Mapping[str, Any]) -> str:
@@ -86,18 +142,28 @@ def _rows(values: Mapping[str, Any]) -> list[tuple[str, ...]]:
         ("accuracy", "accuracy"),
         ("F1 macro", "f1_macro"),
     ]
-    return rows + [(f"F1 {name}", "f1_per_class", name) for name in values["f1_per_class"]]
+    rows += [(f"F1 {name}", "f1_per_class", name) for name in values["f1_per_class"]]
+    rows.append((f"PR-AUC {values['auc_of']}", "pr_auc"))
+    if values["auc_of"] != "macro":
+        at = f"sensitivity at specificity {values['specificity']:g}"
+        rows.append((at, "sensitivity_at_specificity", values["auc_of"]))
+    if "brier" in values:
+        rows += [("Brier score", "brier"), ("ECE", "ece")]
+    return rows
 
 
-def _at(values: Mapping[str, Any], path: list[str]) -> Mapping[str, Any]:
+def _at(values: Mapping[str, Any], path: list[str]) -> Mapping[str, Any] | None:
+    """Return the estimate at the end of a path; None where an aggregation has none."""
     found: Any = values
     for key in path:
+        if key not in found:
+            return None
         found = found[key]
     return dict(found)
 
 
-def _cell(estimate: Mapping[str, Any]) -> str:
-    if estimate["value"] is None:
+def _cell(estimate: Mapping[str, Any] | None) -> str:
+    if estimate is None or estimate["value"] is None:
         return "-"
     if estimate["low"] is None:
         return f"{estimate['value']:.3f} [no interval]"
@@ -105,11 +171,12 @@ def _cell(estimate: Mapping[str, Any]) -> str:
 
 
 def _estimates(figures: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [
+    found = [
         _at(values, path)
         for values in figures["aggregations"].values()
         for _, *path in _rows(values)
     ]
+    return [estimate for estimate in found if estimate is not None]
 
 
 def _estimate_notes(figures: Mapping[str, Any]) -> list[str]:

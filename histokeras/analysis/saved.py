@@ -20,9 +20,9 @@ from histokeras.cohort.split_table import CLEAN
 from histokeras.errors import LeakageError, TableError
 from histokeras.files import safe_name
 from histokeras.runs.record import read_record
-from histokeras.types import LABEL, PATIENT_ID, PROB, SLIDE_ID, SPLIT, TILE
+from histokeras.types import FOLD, LABEL, PATIENT_ID, PROB, SLIDE_ID, SPLIT, TILE
 
-_KEYS = (SLIDE_ID, PATIENT_ID, LABEL, SPLIT)
+_KEYS = (SLIDE_ID, PATIENT_ID, LABEL, SPLIT, FOLD)
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Saved:
     def tables(self) -> Iterator[pd.DataFrame]:
         """Yield the tile table of each slide, with its ids, label and split."""
         if self.slides is None:
-            yield from map(_read, prediction_files(self.folder))
+            yield from map(self._table, prediction_files(self.folder))
             return
         for row in self.slides.to_dict("records"):
             path = self.folder / "predictions" / f"{safe_name(row[SLIDE_ID])}.csv"
@@ -61,7 +61,26 @@ class Saved:
                     code="PREDICTIONS_MISSING",
                     hint="Predict anew.",
                 )
-            yield _read(path).assign(**{str(key): value for key, value in row.items()})
+            yield self._table(path).assign(**{str(key): value for key, value in row.items()})
+
+    def _table(self, path: Path) -> pd.DataFrame:
+        """Return the tiles of a file with what they are compared with, as far as it is there."""
+        table = _read(path)
+        beside = self.folder / "reference" / path.name
+        if not beside.is_file():
+            return table
+        other = pd.read_csv(beside, dtype=str, keep_default_na=False)
+        keys = [name for name in (TILE, "minx", "miny") if name in other]
+        scores = [name for name in other.columns if name not in keys]
+        other = other.astype(dict.fromkeys(scores, "float32"))
+        joined = table.merge(other, on=keys, how="left", validate="1:1")
+        if joined[scores].isna().any(axis=None):
+            raise TableError(
+                f"reference/{path.name} and predictions/{path.name} hold different tiles.",
+                code="PREDICTIONS_MISSING",
+                hint="Predict anew.",
+            )
+        return joined
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -193,7 +212,9 @@ def _unseen(folder: Path, joined: Joined) -> Joined:
     ), "reason": "in the training data of the run"})  # fmt: skip
     units = joined.units[~known].reset_index(drop=True)
     funnel = {**joined.funnel, "used": units[PATIENT_ID].nunique()}
-    dropped = pd.concat([table for table in (joined.dropped, lost) if len(table)])
+    # pandas warns of empty tables in a concat.
+    parts = [table for table in (joined.dropped, lost) if len(table)]
+    dropped = pd.concat(parts, ignore_index=True) if parts else joined.dropped
     return dataclasses.replace(joined, units=units, funnel=funnel, dropped=dropped)
 
 

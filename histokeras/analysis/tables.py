@@ -6,7 +6,7 @@ import numpy as np
 
 from histokeras.analysis.collect import Predictions
 from histokeras.files import write_csv
-from histokeras.types import PROB
+from histokeras.types import FOLD, PROB
 
 
 def write_tables(folder: Path, predictions: Predictions) -> None:
@@ -19,4 +19,6 @@ def write_tables(folder: Path, predictions: Predictions) -> None:
     for name, table in (("slides", predictions.slides), ("patients", predictions.patients)):
         scores = table[[f"{PROB}{label}" for label in predictions.classes]].to_numpy()
         predicted = np.asarray(predictions.classes, object)[scores.argmax(axis=1)]
-        write_csv(folder / f"{name}.csv", table.assign(predicted=predicted))
+        # Without cross-validation there are no folds to tell.
+        known = table if (table[FOLD] != "").any() else table.drop(columns=FOLD)
+        write_csv(folder / f"{name}.csv", known.assign(predicted=predicted))

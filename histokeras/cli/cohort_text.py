@@ -1,6 +1,6 @@
 """What commands say about a label table on stderr: level, funnel, and every row left out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import click
 import pandas as pd
@@ -42,6 +42,37 @@ def say_strata(strata: Mapping[str, pd.DataFrame]) -> None:
             for side, row in counts.iterrows()
         ]
         click.echo(f"{column}: {'; '.join(sides)}", err=True)
+
+
+def say_duplicates(table: pd.DataFrame, note: str) -> None:
+    """Warn of slides and tiles that occur under two patients or on two sides of the split."""
+    if note:
+        click.echo(f"Near-duplicates: {note}", err=True)
+    if table.empty:
+        return
+    counts = table["kind"].value_counts()
+    words = [f"{counts[kind]} pair(s) of {kind}s" for kind in ("slide", "tile") if kind in counts]
+    across = " and ".join(
+        what for what in ("patients", "sides") if table["across"].str.contains(what).any()
+    ).replace("sides", "sides of the split")
+    click.secho(
+        f"Warning: {' and '.join(words)} look the same across {across}: the figures may be too "
+        "good; see duplicates.csv",
+        fg="red",
+        err=True,
+    )
+    _say_lines(
+        [
+            f"{row['how']}: {_place(row, 'a')} and {_place(row, 'b')}"
+            for row in table.head(_MOST_WORDS).to_dict("records")
+        ]
+    )
+
+
+def _place(row: Mapping[Hashable, object], end: str) -> str:
+    name = row[f"tile_{end}"] or row[f"slide_{end}"]
+    patient = f" of {row[f'patient_{end}']}" if row[f"patient_{end}"] else ""
+    return f"{name}{patient} ({row[f'split_{end}']})"
 
 
 def _listed(texts: Sequence[str]) -> str:

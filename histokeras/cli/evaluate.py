@@ -24,13 +24,14 @@ from histokeras.cli import options
     help="Which side of a run's split; predictions with --labels are taken whole.",
 )
 @options.bootstrap
+@options.specificity
 @options.seed
 @click.option(
     "-o",
     "--output",
     "output",
     type=options.any_path,
-    help="Also write metrics.json and tables there.",
+    help="Also write report.html, metrics.json and tables there.",
 )
 @options.as_json
 @options.config
@@ -43,6 +44,7 @@ def evaluate(
     patients_unknown: bool,
     side: str,
     n_resamples: int,
+    specificity: float,
     seed: int,
     output: Path | None,
     as_json: bool,
@@ -56,52 +58,42 @@ def evaluate(
     """
     import json
 
-    from histokeras.analysis.collect import collect_predictions
+    from histokeras.analysis.evaluation import evaluate_saved, write_evaluation
     from histokeras.analysis.format import format_metrics
-    from histokeras.analysis.saved import figures, open_saved, relabelled
-    from histokeras.analysis.tables import write_tables
+    from histokeras.analysis.saved import open_saved
     from histokeras.analysis.units import EvaluationConfig
     from histokeras.cli import cohort_text
     from histokeras.errors import ConfigError
-    from histokeras.files import prepare_folder, write_json
-    from histokeras.runs.record import RunRecord, require_own_folder
+    from histokeras.report.page import write_report
     from histokeras.slides.inventory import slide_patients
 
-    if output is not None:
-        require_own_folder(output, ("evaluate",), ("metrics.json", "slides.csv", "patients.csv"))
     saved = open_saved(folder)
-    level, note = saved.level, saved.note
     if labels is not None and not saved.is_run and side != "test":
         raise ConfigError("`--side` is for runs: predictions of new slides have no sides.")
-    if labels is not None:
-        predictions, cohort, joined = relabelled(
-            saved,
-            labels,
-            target=target,
-            slide_patients=slide_patients(slide_table),
-            patients_unknown=patients_unknown,
-        )
-        cohort_text.say_cohort(cohort)
-        cohort_text.say_joined(joined.funnel, joined.dropped)
-        level, note = cohort.level, joined.note
-    elif not level:
-        raise ConfigError("these predictions carry no labels.", hint="Give --labels TABLE.")
-    else:
-        predictions = collect_predictions(
-            saved.tables(), classes=saved.classes, keep_tiles=level == "tile"
-        )
     config = EvaluationConfig(
-        n_resamples=n_resamples, seed=seed, splits=(side,), patient_safe=not note
+        n_resamples=n_resamples, seed=seed, splits=(side,), specificity=specificity
     )
-    metrics = figures(
-        predictions, level, positive=positive or saved.positive, note=note, config=config
+    evaluation = evaluate_saved(
+        saved,
+        labels,
+        output,
+        target=target,
+        positive=positive,
+        slide_patients=slide_patients(slide_table),
+        patients_unknown=patients_unknown,
+        config=config,
     )
+    if evaluation.cohort is not None and evaluation.joined is not None:
+        cohort_text.say_cohort(evaluation.cohort)
+        cohort_text.say_joined(evaluation.joined.funnel, evaluation.joined.dropped)
     if output is not None:
-        prepare_folder(output)
         context = click.get_current_context()
-        record = RunRecord("evaluate", options.recorded(context.params))
-        record.write(output, status="running")
-        write_json(output / "metrics.json", metrics)
-        write_tables(output, predictions)
-        record.write(output, status="done")
+        write_evaluation(
+            output,
+            evaluation,
+            config=options.recorded(context.params),
+            command_line=options.command_line(),
+        )
+        click.echo(f"Look at {write_report(output)}", err=True)
+    metrics = evaluation.metrics
     click.echo(json.dumps(metrics, indent=2) if as_json else format_metrics(metrics))

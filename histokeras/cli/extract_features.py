@@ -80,6 +80,7 @@ def extract_features(**arguments: Any) -> None:
         gpus=arguments["gpus"],
         batch_size=arguments["batch_size"],
         workers=arguments["workers"],
+        command_line=options.command_line(),
     )
     if arguments["as_json"]:
         document = {"output": str(job.output), "slides": plan.outcomes, "failures": plan.failures}

@@ -73,6 +73,7 @@ from histokeras.models.catalog import DEFAULT_HEAD, HEAD_NAMES, HEAD_RATES
     help="Stop after this many epochs without a lower validation loss.",
 )
 @options.bootstrap
+@options.specificity
 @options.memory_gb
 @options.seed
 @options.overwrite
@@ -81,9 +82,10 @@ from histokeras.models.catalog import DEFAULT_HEAD, HEAD_NAMES, HEAD_RATES
 def fit_head(**arguments: Any) -> None:
     """Train a top-up head on FEATURES and evaluate it on patients it has not seen.
 
-    Writes head/, history.csv, predictions/, slides.csv, patients.csv, metrics.json, split.csv,
-    dropped.csv and run.json. Labels may stand at the tile, slide or patient; figures are given at
-    that level and above, with 95 % intervals by resampling patients.
+    Writes report.html to look at, metrics.json, head/, history.csv, predictions/, slides.csv,
+    patients.csv, split.csv, dropped.csv, duplicates.csv and run.json. Labels may stand at the tile,
+    slide or patient; figures are given at that level and above, with 95 % intervals by resampling
+    patients, and beside what colour and texture alone reach.
 
     \b
     Examples:
@@ -96,7 +98,9 @@ def fit_head(**arguments: Any) -> None:
     from histokeras.cli import cohort_text
 
     quiet.import_tensorflow()
-    from histokeras.training.fit_job import prepare_study, run_fit
+    from histokeras.report.page import write_report
+    from histokeras.training.fit_job import prepare_study
+    from histokeras.training.fit_run import run_fit
 
     job, output = _job(arguments), Path(arguments["output"])
     study = prepare_study(job)
@@ -113,14 +117,26 @@ def fit_head(**arguments: Any) -> None:
             err=True,
         )
     config = options.recorded(arguments, "overwrite")
-    metrics = run_fit(job, study, output, config=config, overwrite=arguments["overwrite"])
-    if metrics is None:
+    result = run_fit(
+        job,
+        study,
+        output,
+        config=config,
+        command_line=options.command_line(),
+        overwrite=arguments["overwrite"],
+    )
+    if result is None:
         click.echo(f"{output} holds this very run, finished: nothing to do.", err=True)
-        metrics = json.loads((output / "metrics.json").read_text(encoding="utf-8"))
+    else:
+        cohort_text.say_duplicates(result.duplicates.table, result.duplicates.note)
+    if result is not None or not (output / "report.html").is_file():
+        write_report(output)
+    metrics = json.loads((output / "metrics.json").read_text(encoding="utf-8"))
     if arguments["as_json"]:
         click.echo(json.dumps(metrics, indent=2))
         return
     click.echo(format_metrics(metrics), err=True)
+    click.echo(f"Look at {output / 'report.html'}", err=True)
     click.echo(str(output))
 
 
@@ -143,7 +159,7 @@ def _job(arguments: dict[str, Any]) -> Any:
     )
     stratify = tuple(name.strip() for name in arguments["stratify"].split(",") if name.strip())
     same = ["features", "labels", "target", "positive", "slide_table", "split", "folds"]
-    same += ["patients_unknown", "memory_gb", "n_resamples"]
+    same += ["patients_unknown", "memory_gb", "n_resamples", "specificity"]
     return FitJob(
         **{name: arguments[name] for name in same},
         shares=parse_shares(arguments["shares"]) if arguments["shares"] else SHARES,

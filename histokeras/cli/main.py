@@ -21,6 +21,7 @@ COMMANDS = {
     "fit-head": "Train a top-up head on features; evaluate it on its test patients.",
     "predict": "Predict slides or features with a trained run.",
     "evaluate": "Figures with intervals, of a run or of predictions.",
+    "report": "One page of a run to look at; or several runs in one table.",
     "verify": "Check every feature file of a folder.",
     "init": "Write example tables and a config that run.",
     "demo": "Run the whole job on slides made on the spot.",

@@ -1,10 +1,12 @@
 """Options that several commands share, each defined once."""
 
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from histokeras.models.catalog import BACKBONES, DEFAULT_BACKBONE
 
@@ -129,6 +131,13 @@ bootstrap = click.option(
     show_default=True,
     help="Resamples of patients behind each interval.",
 )
+specificity = click.option(
+    "--specificity",
+    type=click.FloatRange(min=0, max=1, min_open=True, max_open=True),
+    default=0.9,
+    show_default=True,
+    help="Specificity at which the sensitivity is given.",
+)
 memory_gb = click.option(
     "--memory-gb",
     type=click.FloatRange(min=0, min_open=True),
@@ -161,3 +170,30 @@ def together(*decorators: Callable[[F], F]) -> Callable[[F], F]:
         return function
 
     return apply
+
+
+def command_line() -> str:
+    """Return the command as it could be typed again, every path cut to its last part."""
+    # Loads pandas, for which ``--help`` need not wait.
+    from histokeras.runs.record import without_folders
+
+    ctx = click.get_current_context()
+    words = ["histokeras", str(ctx.command.name)]
+    for parameter in ctx.command.params:
+        name = str(parameter.name)
+        if name not in ctx.params or ctx.get_parameter_source(name) is ParameterSource.DEFAULT:
+            continue
+        if name in ("as_json", "overwrite"):
+            continue
+        words += _typed(parameter, without_folders(recorded({name: ctx.params[name]})[name]))
+    return shlex.join(words)
+
+
+def _typed(parameter: click.Parameter, value: Any) -> list[str]:
+    values = [str(item) for item in value] if isinstance(value, (list, tuple)) else [str(value)]
+    if isinstance(parameter, click.Argument):
+        return values
+    option = max(parameter.opts, key=lambda text: text.startswith("--"))
+    if isinstance(parameter, click.Option) and parameter.is_flag:
+        return [option] if value else []
+    return [word for item in values for word in (option, item)]

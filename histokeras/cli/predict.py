@@ -69,6 +69,7 @@ def predict(**arguments: Any) -> None:
         memory_gb=arguments["memory_gb"],
         config=options.recorded(arguments, "overwrite"),
         run_folder=arguments["run"],
+        command_line=options.command_line(),
         plan=plan,
     )
     if not len(predictions.patients):

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import pandas as pd
 from histokeras.data.stream import SourceEnd, Tiles, stream_tiles
 from histokeras.errors import OutputError
 from histokeras.features.engine import Engine
+from histokeras.features.extras import NotedTiles, open_noted
 from histokeras.features.plan import Plan, empty_path, feature_path, manifest_path
 from histokeras.features.settings import fingerprint
-from histokeras.features.sources import OpenTiles, Source, bad_tiles
+from histokeras.features.sources import Source, bad_tiles
 from histokeras.features.store import FeatureSet, arrays_sha256, write_features
 from histokeras.files import write_csv, write_json
 from histokeras.runs.progress import Progress
@@ -106,7 +108,7 @@ def extract(
     """
     size_px = int(settings["tile_size_px"])
     collector = _Collector(engine, size_px)
-    openers = [source.open for source in sources]
+    openers = [partial(open_noted, source) for source in sources]
     for part in stream_tiles(openers, size_px=size_px, batch_size=batch_size, workers=workers):
         if isinstance(part, SourceEnd):
             yield _result(sources[part.source], part, collector, settings)
@@ -121,13 +123,14 @@ def _result(
 ) -> Extracted:
     if end.error is not None:
         return Extracted(source, None, None, None, end.error, "")
-    opened: OpenTiles = end.opened
+    noted: NotedTiles = end.opened
+    opened = noted.tiles
     try:
         manifest = opened.manifest(collector.background)
         vectors = collector.finish().astype(settings["dtype"], copy=False)
         print_ = fingerprint(settings, opened.identity)
         empty = opened.empty(manifest)
-        features = None if empty else _features(source, opened, manifest, vectors, settings, print_)
+        features = None if empty else _features(source, noted, manifest, vectors, settings, print_)
     except Exception as error:
         return Extracted(source, None, None, None, error, "")
     return Extracted(source, features, manifest, empty, None, print_)
@@ -135,7 +138,7 @@ def _result(
 
 def _features(
     source: Source,
-    opened: OpenTiles,
+    noted: NotedTiles,
     manifest: pd.DataFrame,
     vectors: Any,
     settings: dict[str, Any],
@@ -151,13 +154,13 @@ def _features(
     provenance = {
         SLIDE_ID: source.slide_id,
         "settings": settings,
-        "slide": dict(opened.facts),
+        "slide": dict(noted.tiles.facts),
         "fingerprint": print_,
         "n_tiles": len(kept),
         "rejected": {str(reason): int(n) for reason, n in rejected.items()},
     }
-    attributes = opened.coords_attributes()
-    features = FeatureSet(vectors, tiles, settings["backbone"], provenance, attributes)
+    attributes, extras = noted.tiles.coords_attributes(), noted.extras(manifest)
+    features = FeatureSet(vectors, tiles, settings["backbone"], provenance, attributes, extras)
     provenance["arrays_sha256"] = arrays_sha256(features)
     return features
 

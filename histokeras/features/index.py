@@ -11,7 +11,12 @@ import pandas as pd
 from histokeras.errors import FeatureError, TableError
 from histokeras.features.plan import manifest_path
 from histokeras.features.settings import require_same_settings
-from histokeras.features.store import count_tiles, feature_files, read_features
+from histokeras.features.store import (
+    count_tiles,
+    feature_files,
+    read_features,
+    read_floor_names,
+)
 from histokeras.files import sha256_file, sha256_text
 from histokeras.runs.record import read_outcomes
 from histokeras.types import LABEL, PATIENT_ID, SLIDE_ID, TILE
@@ -32,6 +37,8 @@ class FeatureIndex:
         digest: SHA-256 over the names and digests of all files.
         failed: Slides that the last ``extract-features`` could not do. An old file of such a
             slide is left out.
+        floor_names: What the numbers of the floor vectors are; empty if a file has none, or the
+            files have different ones.
     """
 
     paths: tuple[Path, ...]
@@ -42,6 +49,12 @@ class FeatureIndex:
     tiles: pd.DataFrame | None
     digest: str
     failed: tuple[str, ...]
+    floor_names: tuple[str, ...] = ()
+
+    @property
+    def has_floor(self) -> bool:
+        """Whether all tiles have a colour-and-texture vector and a hash of their pixels."""
+        return bool(self.floor_names)
 
     def units(self) -> pd.DataFrame:
         """Return what labels are joined to: one row a slide, or a tile for ready-made tiles."""
@@ -86,6 +99,7 @@ def index_features(folder: Path, *, only: Collection[str] | None = None) -> Feat
     outcomes = read_outcomes(folder) if folder.is_dir() else {}
     failed = tuple(sorted(name for name, outcome in outcomes.items() if outcome == "failed"))
     widths: dict[int, str] = {}
+    floors: set[tuple[str, ...]] = set()
     for path in feature_files(folder):
         n, width = count_tiles(path)
         if not n:
@@ -103,6 +117,7 @@ def index_features(folder: Path, *, only: Collection[str] | None = None) -> Feat
             hint="Extract all slides into one folder with the same options.",
         )
         widths[width] = path.name
+        floors.add(read_floor_names(path))
         paths.append(path)
         names.append(name)
         counts.append(n)
@@ -116,7 +131,7 @@ def index_features(folder: Path, *, only: Collection[str] | None = None) -> Feat
         tuple(paths), tuple(names), tuple(counts), _one_width(widths), settings,
         _all_or_none(tables, len(paths)),
         sha256_text("\n".join(f"{name} {sha}" for name, sha in zip(names, digests, strict=True))),
-        failed,
+        failed, floors.pop() if len(floors) == 1 else (),
     )  # fmt: skip
 
 

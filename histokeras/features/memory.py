@@ -56,7 +56,8 @@ def extract_features(
         gpus: ``all``, ``cpu`` or numbers such as ``0,1``.
 
     Returns:
-        The features, or a list of them: vectors float32 ``(n_tiles, n_features)`` and their tiles.
+        The features, or a list of them: vectors float32 ``(n_tiles, n_features)``, their tiles, and
+        in ``extras`` colour and texture, hashes and pictures of the same tiles.
 
     Raises:
         MissingError: If the weights are not here.

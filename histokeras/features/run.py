@@ -22,6 +22,7 @@ def run_job(
     batch_size: int = 64,
     workers: int | None = None,
     quiet: bool = False,
+    command_line: str = "",
 ) -> Plan:
     """Extract what is to do, and write the record.
 
@@ -33,6 +34,7 @@ def run_job(
         batch_size: Tiles read ahead together.
         workers: Reading threads; None for the number of cores, at most 8.
         quiet: Whether to keep progress to oneself.
+        command_line: What was typed, for run.json.
 
     Returns:
         The plan, its outcomes and failures complete.
@@ -43,7 +45,7 @@ def run_job(
     plan = prepared.plan
     prepare(plan)
     record = RunRecord("extract-features", config, facts={"settings": plan.settings})
-    record.slides = plan.outcomes
+    record.slides, record.command_line = plan.outcomes, command_line
     record.write(job.output, status="running")
     status = "interrupted"
     try:

@@ -12,6 +12,7 @@ import pandas as pd
 from PIL import Image
 
 from histokeras.errors import SlideError
+from histokeras.features.extras import overview_jpeg
 from histokeras.files import sha256_file
 from histokeras.slides.reader import open_slide
 from histokeras.slides.slide import Slide
@@ -55,6 +56,9 @@ class OpenTiles(Protocol):
 
     def coords_attributes(self) -> dict[str, Any]:
         """Return the attributes that TRIDENT and CLAM expect on ``coords``."""
+
+    def overview(self, manifest: pd.DataFrame) -> bytes | None:
+        """Return a JPEG of the slide with its kept tiles, None if no picture is in memory."""
 
 
 class Source(Protocol):
@@ -214,6 +218,12 @@ class SlideTiles:
             "downsampled_level_dim": np.array([int(width / downsample), int(height / downsample)]),
         }
 
+    def overview(self, manifest: pd.DataFrame) -> bytes | None:
+        """Return a JPEG of the slide with its kept tiles, None if no picture is in memory."""
+        if self.plan.thumbnail is None:
+            return None
+        return overview_jpeg(self.plan.thumbnail, self.slide.dimensions, manifest)
+
 
 @dataclass(frozen=True, kw_only=True)
 class TileSetSource:
@@ -311,6 +321,10 @@ class TileSetTiles:
         """Return the attributes that TRIDENT and CLAM expect on ``coords``."""
         size = self.source.spec.size_px
         return {"patch_size": size, "name": self.source.slide_id, "savetodir": "", "overlap": 0}
+
+    def overview(self, manifest: pd.DataFrame) -> bytes | None:
+        """Return nothing: no slide is known."""
+        return None
 
 
 def bad_tiles(slide_id: str, manifest: pd.DataFrame) -> list[dict[str, str]]:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 import h5py
 import numpy as np
@@ -16,13 +16,20 @@ import numpy.typing as npt
 import pandas as pd
 
 from histokeras.errors import FeatureError
+from histokeras.features.extras import TileExtras
+from histokeras.features.extras_file import (
+    floor_names,
+    read_extras_open,
+    update_digest,
+    write_extras,
+)
+from histokeras.features.h5 import matrix, open_h5, plain_dataset
 from histokeras.files import canonical_json, original_name, write_bytes
 from histokeras.types import SLIDE_ID, TILE
 
 SCHEMA = 1
+FEATURES: Final = "features"
 _CHUNK_ROWS = 256
-_MAX_TILES = 5_000_000
-_MAX_FEATURES = 16_384
 
 
 @dataclass(frozen=True, repr=False)
@@ -36,6 +43,8 @@ class FeatureSet:
         backbone: Name of the network that made them.
         provenance: How they were made, as it stands in the feature file; empty for foreign files.
         coords_attributes: Attributes of ``coords`` for TRIDENT and CLAM.
+        extras: Colour and texture, hashes and pictures of the same tiles; None in files that lack
+            them: foreign ones, older ones, and those read without vectors.
     """
 
     vectors: npt.NDArray[Any]
@@ -43,12 +52,18 @@ class FeatureSet:
     backbone: str
     provenance: Mapping[str, Any] = field(default_factory=dict)
     coords_attributes: Mapping[str, Any] = field(default_factory=dict)
+    extras: TileExtras | None = None
 
     def __post_init__(self) -> None:
         if len(self.vectors) != len(self.tiles):
             raise ValueError(
                 f"{len(self.vectors)} vectors but {len(self.tiles)} tiles. "
                 "Row i of both must describe the same tile."
+            )
+        if self.extras is not None and len(self.extras) != len(self.tiles):
+            raise ValueError(
+                f"`extras` must describe the same {len(self.tiles)} tiles. "
+                f"Received: {len(self.extras)}"
             )
 
     def __len__(self) -> int:
@@ -74,13 +89,15 @@ class FeatureSet:
 
 
 def arrays_sha256(features: FeatureSet) -> str:
-    """Return the SHA-256 over vectors, coordinates and tile names: the digest of the file."""
+    """Return the SHA-256 over vectors, coordinates, names and extras: the digest of the file."""
     digest = hashlib.sha256()
     for array in (features.vectors, _coords(features)):
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     for name in features.tiles.get(TILE, pd.Series(dtype=str)):
         digest.update(str(name).encode() + b"\n")
+    if features.extras is not None:
+        update_digest(digest, features.extras)
     return digest.hexdigest()
 
 
@@ -102,38 +119,53 @@ def write_features(path: Path, features: FeatureSet) -> str:
         FeatureError: If a vector is not finite (code FEATURES_NOT_FINITE).
         OutputError: If it cannot be written.
     """
+    require_finite(features)
+    digest = arrays_sha256(features)
+    # Built in memory: HDF5 written straight to a disk that fills up crashes the process, or leaves
+    # a file that opens and holds wrong rows.
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        _write_open(file, features)
+        file.attrs["sha256"] = digest
+    write_bytes(path, buffer.getbuffer())
+    return digest
+
+
+def require_finite(features: FeatureSet) -> None:
+    """Raise FEATURES_NOT_FINITE if a vector or a number of the floor is not finite."""
+    if features.extras is not None and not np.isfinite(features.extras.floor).all():
+        raise FeatureError(
+            "colour and texture of a tile are not finite.", code="FEATURES_NOT_FINITE"
+        )
     if not np.isfinite(features.vectors).all():
         raise FeatureError(
             "the network returned values that are not finite.",
             code="FEATURES_NOT_FINITE",
             hint="Check the weights; with --mixed-precision try without it.",
         )
-    digest = arrays_sha256(features)
-    # Built in memory: HDF5 written straight to a disk that fills up crashes the process, or leaves
-    # a file that opens and holds wrong rows.
-    buffer = io.BytesIO()
-    with h5py.File(buffer, "w") as file:
-        rows = min(_CHUNK_ROWS, max(1, len(features)))
-        vectors = features.vectors
-        dataset = file.create_dataset(
-            "features",
-            data=vectors,
-            chunks=(rows, vectors.shape[1]),
-            maxshape=(None, vectors.shape[1]),
-        )
-        dataset.attrs["name"] = features.slide_id
-        dataset.attrs["encoder"] = features.backbone
-        dataset.attrs["savetodir"] = ""
-        coords = file.create_dataset("coords", data=_coords(features))
-        for name, value in features.coords_attributes.items():
-            coords.attrs[name] = value
-        if TILE in features.tiles:
-            text = h5py.string_dtype("utf-8")
-            file.create_dataset(TILE, data=features.tiles[TILE].to_numpy(object), dtype=text)
-        file.attrs["histokeras"] = canonical_json({"schema": SCHEMA, **features.provenance})
-        file.attrs["sha256"] = digest
-    write_bytes(path, buffer.getbuffer())
-    return digest
+
+
+def _write_open(file: h5py.File, features: FeatureSet) -> None:
+    rows = min(_CHUNK_ROWS, max(1, len(features)))
+    vectors = features.vectors
+    dataset = file.create_dataset(
+        "features",
+        data=vectors,
+        chunks=(rows, vectors.shape[1]),
+        maxshape=(None, vectors.shape[1]),
+    )
+    dataset.attrs["name"] = features.slide_id
+    dataset.attrs["encoder"] = features.backbone
+    dataset.attrs["savetodir"] = ""
+    coords = file.create_dataset("coords", data=_coords(features))
+    for name, value in features.coords_attributes.items():
+        coords.attrs[name] = value
+    if TILE in features.tiles:
+        text = h5py.string_dtype("utf-8")
+        file.create_dataset(TILE, data=features.tiles[TILE].to_numpy(object), dtype=text)
+    file.attrs["histokeras"] = canonical_json({"schema": SCHEMA, **features.provenance})
+    if features.extras is not None:
+        write_extras(file, features.extras)
 
 
 def feature_files(folder: Path) -> list[Path]:
@@ -159,48 +191,9 @@ def feature_files(folder: Path) -> list[Path]:
     return files
 
 
-def _open(path: Path) -> h5py.File:
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        if isinstance(error, FileNotFoundError):
-            raise FeatureError(f"no feature file {path}.", code="FEATURES_MISSING") from error
-        raise FeatureError(f"{path.name} does not open: {error}", code="VERIFY_FAILED") from error
-
-
-def _plain_dataset(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
-    """Return a dataset that lies in this very file; links and virtual data could read others."""
-    link = file.get(name, getlink=True)
-    if link is None:
-        raise FeatureError(f"{path.name} has no `{name}`.", code="VERIFY_FAILED")
-    if not isinstance(link, h5py.HardLink):
-        raise FeatureError(f"`{name}` in {path.name} is a link to elsewhere.", code="H5_UNSAFE")
-    dataset = file[name]
-    if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
-        raise FeatureError(f"`{name}` in {path.name} is stored elsewhere.", code="H5_UNSAFE")
-    return dataset
-
-
-def _vectors(file: h5py.File, path: Path) -> h5py.Dataset:
-    dataset = _plain_dataset(file, "features", path)
-    if dataset.ndim != 2 or dataset.dtype not in (np.float32, np.float16):
-        raise FeatureError(
-            f"`features` in {path.name} must be 2-dimensional float32 or float16. "
-            f"Received: shape={dataset.shape}, dtype={dataset.dtype}",
-            code="VERIFY_FAILED",
-        )
-    n, width = dataset.shape
-    if n > _MAX_TILES or width > _MAX_FEATURES or n * width * 2 > 200 * path.stat().st_size:
-        raise FeatureError(
-            f"`features` in {path.name} declares {n} x {width} values, more than the file holds.",
-            code="H5_UNSAFE",
-        )
-    return dataset
-
-
 def read_provenance(path: Path) -> dict[str, Any]:
     """Return the provenance of a feature file without its arrays; empty for foreign files."""
-    with _open(path) as file:
+    with open_h5(path) as file:
         return _provenance(file, path)
 
 
@@ -221,16 +214,63 @@ def _provenance(file: h5py.File, path: Path) -> dict[str, Any]:
 
 def count_tiles(path: Path) -> tuple[int, int]:
     """Return the number of tiles and of features of a file without reading its arrays."""
-    with _open(path) as file:
-        n, width = _vectors(file, path).shape
+    with open_h5(path) as file:
+        n, width = matrix(file, FEATURES, path).shape
         return int(n), int(width)
 
 
-def read_rows(path: Path, start: int, stop: int) -> npt.NDArray[Any]:
-    """Return the vectors of rows ``start`` to ``stop`` as they are stored."""
-    with _open(path) as file:
-        rows: npt.NDArray[Any] = _vectors(file, path)[start:stop]
+def read_rows(
+    path: Path, start: int, stop: int, *, name: Literal["features", "floor"] = FEATURES
+) -> npt.NDArray[Any]:
+    """Return the vectors of rows ``start`` to ``stop`` as they are stored.
+
+    Args:
+        path: The ``.h5`` file.
+        start: First row.
+        stop: Row after the last one.
+        name: Whether features or the numbers of the floor are wanted.
+
+    Raises:
+        FeatureError: If the file lacks them or cannot be read.
+    """
+    with open_h5(path) as file:
+        rows: npt.NDArray[Any] = matrix(file, name, path)[start:stop]
         return rows
+
+
+def read_extras(path: Path) -> TileExtras | None:
+    """Return colour and texture, hashes and pictures of a file's tiles without its vectors.
+
+    They are not compared with the file's checksum, which :func:`read_features` does.
+
+    Args:
+        path: The ``.h5`` file.
+
+    Returns:
+        The extras, None if the file has none: a foreign or an older one.
+
+    Raises:
+        FeatureError: If the file is damaged (VERIFY_FAILED) or reaches outside itself (H5_UNSAFE).
+    """
+    with open_h5(path) as file:
+        try:
+            n_tiles = len(matrix(file, FEATURES, path))
+            return read_extras_open(file, path, n_tiles) if _provenance(file, path) else None
+        except OSError as error:
+            raise _unreadable(path, error) from error
+
+
+def read_floor_names(path: Path) -> tuple[str, ...]:
+    """Return what the columns of a file's ``floor`` are; empty if it has none."""
+    with open_h5(path) as file:
+        try:
+            return floor_names(file, path) if _provenance(file, path) else ()
+        except OSError as error:
+            raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> FeatureError:
+    return FeatureError(f"{path.name} cannot be read: {error}", code="VERIFY_FAILED")
 
 
 def read_features(path: Path, *, verify: bool = True, vectors: bool = True) -> FeatureSet:
@@ -239,8 +279,8 @@ def read_features(path: Path, *, verify: bool = True, vectors: bool = True) -> F
     Args:
         path: The ``.h5`` file.
         verify: Whether to recompute the digest of our own files (foreign files carry none).
-        vectors: Whether to read the vectors; without them ``vectors`` has no columns, and nothing
-            can be verified.
+        vectors: Whether to read vectors and extras; without them ``vectors`` has no columns,
+            ``extras`` is None, and nothing can be verified.
 
     Returns:
         The features. Of foreign files the provenance is empty and the backbone ``unknown`` unless
@@ -249,13 +289,11 @@ def read_features(path: Path, *, verify: bool = True, vectors: bool = True) -> F
     Raises:
         FeatureError: If the file is damaged (VERIFY_FAILED) or reaches outside itself (H5_UNSAFE).
     """
-    with _open(path) as file:
+    with open_h5(path) as file:
         try:
             features = _read_open(file, path, vectors=vectors)
         except OSError as error:
-            raise FeatureError(
-                f"{path.name} cannot be read: {error}", code="VERIFY_FAILED"
-            ) from error
+            raise _unreadable(path, error) from error
         stored = file.attrs.get("sha256")
     if verify and vectors and features.provenance and stored != arrays_sha256(features):
         raise FeatureError(
@@ -267,14 +305,14 @@ def read_features(path: Path, *, verify: bool = True, vectors: bool = True) -> F
 
 
 def _read_open(file: h5py.File, path: Path, *, vectors: bool) -> FeatureSet:
-    dataset = _vectors(file, path)
+    dataset = matrix(file, FEATURES, path)
     n = dataset.shape[0]
     values = dataset[()] if vectors else np.empty((n, 0), np.float32)
     provenance = _provenance(file, path)
     slide_id = provenance.get(SLIDE_ID) or original_name(path.stem)
     coords, attributes = np.full((n, 2), -1, np.int64), {}
     if "coords" in file:
-        stored = _plain_dataset(file, "coords", path)
+        stored = plain_dataset(file, "coords", path)
         if stored.shape != (n, 2):
             raise FeatureError(
                 f"{path.name} has {n} vectors but `coords` of shape {stored.shape}.",
@@ -284,8 +322,9 @@ def _read_open(file: h5py.File, path: Path, *, vectors: bool) -> FeatureSet:
         attributes = dict(stored.attrs)
     tiles = pd.DataFrame({SLIDE_ID: slide_id, "x": coords[:, 0], "y": coords[:, 1]})
     if TILE in file:
-        tiles[TILE] = [name.decode() for name in _plain_dataset(file, TILE, path)[()]]
+        tiles[TILE] = [name.decode() for name in plain_dataset(file, TILE, path)[()]]
     backbone = provenance.get("settings", {}).get("backbone") or str(
         dataset.attrs.get("encoder", "unknown")
     )
-    return FeatureSet(values, tiles, backbone, provenance, attributes)
+    extras = read_extras_open(file, path, n) if vectors and provenance else None
+    return FeatureSet(values, tiles, backbone, provenance, attributes, extras)

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from histokeras.errors import FeatureError
 from histokeras.features.plan import feature_path, manifest_path
-from histokeras.features.store import FeatureSet, feature_files, read_features
+from histokeras.features.store import FeatureSet, feature_files, read_features, require_finite
 from histokeras.runs.record import read_outcomes
 
 
@@ -63,8 +62,7 @@ def _check(folder: Path, path: Path) -> Checked:
 
 
 def _require_whole(folder: Path, features: FeatureSet, path: Path) -> None:
-    if not np.isfinite(features.vectors).all():
-        raise FeatureError("vectors are not finite.", code="FEATURES_NOT_FINITE")
+    require_finite(features)
     if not features.provenance:
         return
     if features.provenance["n_tiles"] != len(features):

@@ -48,12 +48,14 @@ class RunRecord:
         config: Its resolved options; paths are cut to their last part.
         facts: What else belongs to the record: device, weights, funnel, digests, ...
         slides: Outcome of every slide: ``slide``, ``outcome`` (done, skipped, empty, failed), ...
+        command_line: The command as it was typed, paths cut to their last part; "" from Python.
     """
 
     command: str
     config: Mapping[str, Any]
     facts: dict[str, Any] = field(default_factory=dict)
     slides: list[dict[str, Any]] = field(default_factory=list)
+    command_line: str = ""
     started: str = field(default_factory=_now)
 
     def write(self, folder: Path, *, status: str) -> None:
@@ -68,6 +70,7 @@ class RunRecord:
             folder / "run.json",
             {
                 "command": self.command,
+                "command_line": self.command_line,
                 "status": status,
                 "started": self.started,
                 "ended": None if status == "running" else _now(),

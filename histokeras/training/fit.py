@@ -1,6 +1,8 @@
 """``hk.fit_head``: features and a cohort in, trained head with its figures out."""
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +16,11 @@ from histokeras.cohort.split import SHARES, Split, write_split
 from histokeras.errors import ConfigError, TableError
 from histokeras.features.settings import require_same_settings
 from histokeras.features.store import FeatureSet, write_features
-from histokeras.files import prepare_folder, safe_name, write_csv
+from histokeras.files import copy_folder, prepare_folder, safe_name, write_csv
 from histokeras.models.catalog import DEFAULT_HEAD, HEAD_RATES
-from histokeras.training.fit_job import FitJob, FitResult, Study, fit_study, prepare_study
+from histokeras.training.fit_job import FitJob, Study, prepare_study
+from histokeras.training.fit_run import run_fit
+from histokeras.training.fit_study import FitResult
 from histokeras.training.head import FittedHead, HeadConfig
 from histokeras.training.loop import FitConfig
 from histokeras.training.vectors import MemoryVectors
@@ -36,6 +40,7 @@ class FittedRun:
         funnel: Patients left after each step from the table to the figures.
         dropped: What was left out, with the reason.
         settings: How the features were made.
+        folder: The run folder; it goes when this object goes, unless :meth:`save` keeps it.
     """
 
     heads: Sequence[FittedHead]
@@ -46,6 +51,22 @@ class FittedRun:
     funnel: dict[str, int]
     dropped: pd.DataFrame
     settings: dict[str, Any]
+    folder: Path
+
+    def save(self, folder: str | Path) -> Path:
+        """Keep the run as ``histokeras fit-head -o`` would have written it.
+
+        Args:
+            folder: A new or empty folder; `histokeras predict`, `report` and `evaluate` take it.
+
+        Raises:
+            ConfigError: If it holds anything.
+            OutputError: If it cannot be written.
+        """
+        place = Path(folder)
+        if place.exists() and (not place.is_dir() or any(place.iterdir())):
+            raise ConfigError(f"{place} is not an empty folder.", hint="Choose a new one.")
+        return copy_folder(self.folder, place)
 
     @property
     def history(self) -> pd.DataFrame:
@@ -130,6 +151,7 @@ def fit_head(
     rate = learning_rate or HEAD_RATES[head]
     fit = FitConfig(epochs=epochs, learning_rate=rate, seed=seed)
     config = HeadConfig(head=head, fit=fit)
+    folder = Path(tempfile.mkdtemp(prefix="histokeras-run-"))
     with tempfile.TemporaryDirectory() as name:
         # One way from features to figures, for files and for memory.
         work = Path(name)
@@ -144,11 +166,19 @@ def fit_head(
             head=config,
             patients_unknown=patients_unknown,
         )
-        study = prepare_study(job)
-        return _fitted(study, fit_study(study, job))
+        try:
+            study = prepare_study(job)
+            result = run_fit(job, study, folder, config={"target": target, **config.as_dict()})
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+    assert result is not None
+    run = _fitted(study, result, folder)
+    weakref.finalize(run, shutil.rmtree, folder, ignore_errors=True)
+    return run
 
 
-def _fitted(study: Study, result: FitResult) -> FittedRun:
+def _fitted(study: Study, result: FitResult, folder: Path) -> FittedRun:
     return FittedRun(
         [fold.fitted for fold in result.folds],
         study.cohort.classes,
@@ -158,6 +188,7 @@ def _fitted(study: Study, result: FitResult) -> FittedRun:
         study.joined.funnel,
         study.dropped,
         study.index.settings,
+        folder,
     )
 
 

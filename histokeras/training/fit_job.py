@@ -1,54 +1,32 @@
-"""``fit-head`` as a whole: labels, patients and split to features; heads, predictions, figures."""
+"""What ``fit-head`` is asked for, and its inputs joined: labels, patients, split, features."""
 
 import dataclasses
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from histokeras.analysis.bootstrap import N_RESAMPLES
-from histokeras.analysis.collect import Predictions
 from histokeras.analysis.evaluate import require_positive
-from histokeras.analysis.saved import figures
-from histokeras.analysis.tables import write_tables
-from histokeras.analysis.units import EvaluationConfig
+from histokeras.analysis.figures import SPECIFICITY
+from histokeras.cohort.categories import category_values
 from histokeras.cohort.join import Joined, join_labels
 from histokeras.cohort.labels import Cohort, read_cohort
 from histokeras.cohort.split import SHARES, split_patients, split_units
-from histokeras.cohort.split_file import read_split, split_text
+from histokeras.cohort.split_file import read_split
 from histokeras.cohort.split_table import Split, apply_split
-from histokeras.errors import ConfigError, FeatureError
+from histokeras.errors import ConfigError
 from histokeras.features.index import FeatureIndex, index_features
-from histokeras.files import (
-    canonical_json,
-    prepare_folder,
-    remove,
-    sha256_text,
-    write_csv,
-    write_json,
-    write_text,
-)
-from histokeras.models.model_file import write_head
-from histokeras.runs.record import (
-    RunRecord,
-    read_outcomes,
-    read_record,
-    require_own_folder,
-    write_failures,
-)
+from histokeras.files import sha256_text
+from histokeras.runs.record import read_outcomes
 from histokeras.slides.inventory import slide_patients
-from histokeras.training.head import FittedHead, HeadConfig, Labelled, fit_classifier
-from histokeras.training.results import Predicted, write_predictions
-from histokeras.training.rows import TileRows, tile_rows
-from histokeras.training.vectors import open_vectors
-from histokeras.types import LABEL, PATIENT_ID, SLIDE_ID, SPLIT, SPLITS
+from histokeras.training.head import HeadConfig
+from histokeras.types import LABEL, PATIENT_ID
 
-_OUTPUTS = ("head", "folds", "predictions", "history.csv", "metrics.json", "slides.csv",
-            "patients.csv", "split.csv", "dropped.csv")  # fmt: skip
+CATEGORY = "category_"
+"""Prefix of the columns of units that hold tumour type and site."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +47,7 @@ class FitJob:
         head: Which head, how trained.
         memory_gb: Features beyond this are streamed.
         n_resamples: Resamples behind each interval.
+        specificity: At which sensitivity is given.
     """
 
     features: Path
@@ -84,6 +63,7 @@ class FitJob:
     head: HeadConfig = field(default_factory=HeadConfig)
     memory_gb: float = 4.0
     n_resamples: int = N_RESAMPLES
+    specificity: float = SPECIFICITY
 
 
 @dataclass(frozen=True)
@@ -93,7 +73,8 @@ class Study:
     Attributes:
         index: The feature files.
         cohort: The labels.
-        joined: Slides or tiles with patient and label.
+        joined: Slides or tiles with patient and label, and ``category_<name>`` where the table
+            tells tumour type or site.
         split: Who is on which side.
         dropped: Every row, slide or tile that is not used, with the reason.
         inputs: Digests of features, labels and split, and the settings: what decides the result.
@@ -105,29 +86,6 @@ class Study:
     split: Split
     dropped: pd.DataFrame
     inputs: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Fold:
-    """One fitted head and its history; ``number`` is None without cross-validation."""
-
-    number: int | None
-    fitted: FittedHead
-
-
-@dataclass(frozen=True)
-class FitResult:
-    """What a fit gave.
-
-    Attributes:
-        folds: One head, or one a fold.
-        predictions: Slides and patients, of the test folds with cross-validation.
-        metrics: What stands in metrics.json.
-    """
-
-    folds: Sequence[Fold]
-    predictions: Predictions
-    metrics: dict[str, Any]
 
 
 def prepare_study(job: FitJob) -> Study:
@@ -154,6 +112,9 @@ def prepare_study(job: FitJob) -> Study:
         slides=_slides_without_features(job.features, index),
         patients_unknown=job.patients_unknown,
     )
+    found = category_values(cohort, joined.units)
+    columns = {f"{CATEGORY}{name}": values for name, values in found.items()}
+    joined = dataclasses.replace(joined, units=joined.units.assign(**columns))
     split = _split(job, cohort, joined)
     placed, outside = apply_split(joined.units, split, 0 if split.folds else None)
     joined.funnel["used"] = placed[PATIENT_ID].nunique()
@@ -168,6 +129,7 @@ def prepare_study(job: FitJob) -> Study:
         "head options": job.head.as_dict(),
         "positive": job.positive,
         "n_resamples": job.n_resamples,
+        "specificity": job.specificity,
     }
     failed = pd.DataFrame(
         {"kind": "slide", "id": list(index.failed), "reason": "failed in extract-features"}
@@ -208,178 +170,3 @@ def _split(job: FitJob, cohort: Cohort, joined: Joined) -> Split:
             cohort, stratify=tuple(job.stratify), patients_unknown=job.patients_unknown, **how
         )
     return split_units(joined, target=job.target, **how)
-
-
-def fit_study(study: Study, job: FitJob, folder: Path | None = None) -> FitResult:
-    """Fit the head, or one a fold, predict every tile and compute the figures.
-
-    Args:
-        study: From :func:`prepare_study`.
-        job: What to learn.
-        folder: Where to write heads and predictions; None to write nothing.
-    """
-    classes = study.cohort.classes
-    positive = require_positive(classes, job.positive)
-    note = study.joined.note or study.split.note
-    folds: list[Fold] = []
-    parts: list[tuple[TileRows, np.ndarray[Any, Any]]] = []
-    for number in range(study.split.folds) if study.split.folds else [None]:
-        placed, _ = apply_split(study.joined.units, study.split, number)
-        rows = tile_rows(study.index, placed, {name: i for i, name in enumerate(classes)})
-        fitted = _fit_fold(study, job, rows, number)
-        scored = rows if number is None else rows.on_side("test")
-        vectors = open_vectors(
-            scored.parts(study.index), study.index.n_features, memory_gb=job.memory_gb
-        )
-        parts.append((scored, fitted.predict_proba(vectors)))
-        folds.append(Fold(number, fitted))
-        if folder is not None:
-            _write_fold(folder, study, job, folds[-1], positive, note)
-    predicted = _pooled(parts, classes, patient_safe=not note)
-    predictions = predicted.collect(keep_tiles=study.cohort.level == "tile")
-    present = set(predicted.rows.units[SPLIT].iloc[np.unique(predicted.rows.unit)])
-    config = EvaluationConfig(
-        n_resamples=job.n_resamples,
-        seed=job.head.fit.seed,
-        splits=tuple(side for side in reversed(SPLITS[1:]) if side in present),
-        patient_safe=not note,
-    )
-    metrics = figures(predictions, study.cohort.level, positive=positive, note=note, config=config)
-    if folder is not None:
-        write_predictions(folder, study.index, predicted)
-    return FitResult(folds, predictions, metrics)
-
-
-def _fit_fold(study: Study, job: FitJob, rows: TileRows, number: int | None) -> FittedHead:
-    sides = {}
-    for side in ("train", "val"):
-        part = rows.on_side(side)
-        vectors = open_vectors(
-            part.parts(study.index), study.index.n_features, memory_gb=job.memory_gb
-        )
-        sides[side] = Labelled(vectors, part.target)
-    fit = dataclasses.replace(job.head.fit, seed=job.head.fit.seed + (number or 0))
-    config = dataclasses.replace(job.head, fit=fit)
-    return fit_classifier(sides["train"], sides["val"], study.cohort.classes, config)
-
-
-def _pooled(
-    parts: Sequence[tuple[TileRows, Any]], classes: Sequence[str], *, patient_safe: bool
-) -> Predicted:
-    """Pool the test predictions of all folds, each tile once, in the order of the files."""
-    units = [rows.units for rows, _ in parts]
-    offsets = np.cumsum([0, *(len(table) for table in units)])
-    file, row, unit, target = (
-        np.concatenate([getattr(rows, name) for rows, _ in parts])
-        for name in ("file", "row", "unit", "target")
-    )
-    unit = unit + np.repeat(offsets[:-1], [len(rows) for rows, _ in parts])
-    order = np.lexsort((row, file))
-    pooled = TileRows(
-        file[order], row[order], unit[order], target[order], pd.concat(units, ignore_index=True)
-    )
-    probabilities = np.concatenate([values for _, values in parts])[order]
-    return Predicted(pooled, probabilities, classes, patient_safe)
-
-
-def _write_fold(
-    folder: Path, study: Study, job: FitJob, fold: Fold, positive: str | None, note: str
-) -> None:
-    place = folder if fold.number is None else folder / "folds" / str(fold.number)
-    prepare_folder(place)
-    write_csv(place / "history.csv", fold.fitted.history)
-    card = {
-        "head": job.head.head,
-        "n_features": study.index.n_features,
-        "classes": list(fold.fitted.classes),
-        "positive": positive,
-        "target": job.target,
-        "level": study.cohort.level,
-        "note": note,
-        "features": study.index.settings,
-        "training": job.head.as_dict(),
-        "split_sha256": study.split.digest,
-        "fold": fold.number,
-        "n_folds": study.split.folds,
-    }
-    write_head(place / "head", fold.fitted.model, card)
-
-
-def run_fit(
-    job: FitJob, study: Study, folder: Path, *, config: dict[str, Any], overwrite: bool = False
-) -> dict[str, Any] | None:
-    """Fit a study into a run folder.
-
-    Args:
-        job: What to learn.
-        study: From :func:`prepare_study`.
-        folder: The run folder.
-        config: The resolved options, for run.json.
-        overwrite: Whether another run may be replaced.
-
-    Returns:
-        The figures; None if this very run stands there already, finished.
-
-    Raises:
-        FeatureError: If another run stands there (CONFIG_MISMATCH).
-        ConfigError: If something else stands there.
-        OutputError: If it cannot be written.
-    """
-    require_own_folder(folder, ("fit-head",), _OUTPUTS)
-    if not overwrite and _is_done(folder, study.inputs):
-        return None
-    prepare_folder(folder)
-    # Nothing of an earlier run may be taken for a part of this one.
-    remove(folder, _OUTPUTS)
-    record = RunRecord("fit-head", config)
-    record.facts = {
-        "inputs": study.inputs,
-        "note": study.joined.note or study.split.note,
-        "features": {"settings": study.index.settings, "sha256": study.index.digest},
-        "labels": {"level": study.cohort.level, "classes": list(study.cohort.classes)},
-        "split": {"signed": study.split.signed, "sha256": study.split.digest, **study.split.meta},
-        "funnel": study.joined.funnel,
-        "n_dropped": len(study.dropped),
-    }
-    record.slides = _slides(study)
-    record.write(folder, status="running")
-    write_csv(folder / "dropped.csv", study.dropped)
-    write_failures(folder, [])
-    write_text(folder / "split.csv", split_text(study.split))
-    status = "interrupted"
-    try:
-        result = fit_study(study, job, folder)
-        write_tables(folder, result.predictions)
-        write_json(folder / "metrics.json", result.metrics)
-        status = "done"
-    finally:
-        record.write(folder, status=status)
-    return result.metrics
-
-
-def _slides(study: Study) -> list[dict[str, Any]]:
-    """Return the outcome of each slide; ready-made tiles have none, see dropped.csv."""
-    if study.index.tiles is not None:
-        return []
-    placed, _ = apply_split(study.joined.units, study.split, 0 if study.split.folds else None)
-    used = set(placed[SLIDE_ID])
-    return [
-        {"slide": name, "outcome": "used" if name in used else "dropped", "tiles": n}
-        for name, n in zip(study.index.names, study.index.n_tiles, strict=True)
-    ]
-
-
-def _is_done(folder: Path, inputs: Mapping[str, Any]) -> bool:
-    known = read_record(folder)
-    if not known:
-        return False
-    # As JSON has them: tuples are lists there.
-    before, now = known.get("inputs") or {}, json.loads(canonical_json(inputs))
-    if before != now:
-        keys = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
-        raise FeatureError(
-            f"{folder} holds another run: other {', '.join(keys)}.",
-            code="CONFIG_MISMATCH",
-            hint="Choose a new output folder, or give --overwrite.",
-        )
-    return bool(known.get("status") == "done") and (folder / "metrics.json").is_file()

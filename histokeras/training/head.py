@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from histokeras.analysis.calibration import fit_temperature, temperature_scaled
 from histokeras.analysis.metrics import (
     balanced_accuracy,
     confusion_matrix,
@@ -55,10 +56,14 @@ class HeadConfig:
 
 @dataclass(frozen=True)
 class Labelled:
-    """Vectors and the number of the class of each, int32 ``(n,)``."""
+    """Vectors, the number of the class of each, int32 ``(n,)``, and what each counts.
+
+    ``weights``, float32 ``(n,)``, are used for the temperature alone: 1 for each if None.
+    """
 
     vectors: Vectors
     targets: npt.NDArray[np.int32]
+    weights: npt.NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -69,15 +74,27 @@ class FittedHead:
         model: ``(n, n_features) -> (n, n_classes)`` probabilities.
         classes: The class of each output, sorted.
         history: One row an epoch.
+        temperature: Divides the logarithms of the probabilities; fitted on val. 1 changes nothing.
+        temperature_note: Why it was left at 1; "" if it was fitted.
     """
 
     model: keras.Model
     classes: tuple[str, ...]
     history: pd.DataFrame
+    temperature: float = 1.0
+    temperature_note: str = ""
 
     def predict_proba(self, vectors: Vectors) -> npt.NDArray[np.float32]:
-        """Return the probabilities of vectors, float32 ``(n, n_classes)``, in their order."""
+        """Return the calibrated probabilities of vectors, float32 ``(n, n_classes)``."""
+        return self.calibrated(self.predict_raw(vectors))
+
+    def predict_raw(self, vectors: Vectors) -> npt.NDArray[np.float32]:
+        """Return the network's own probabilities, before temperature scaling."""
         return predict_probabilities(self.model, vectors)
+
+    def calibrated(self, raw: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return what temperature scaling makes of the network's own probabilities."""
+        return temperature_scaled(raw, self.temperature)
 
 
 def fit_classifier(
@@ -92,7 +109,7 @@ def fit_classifier(
         config: The defaults if None.
 
     Returns:
-        The head with the weights of its best epoch.
+        The head with the weights of its best epoch, its temperature fitted on ``val``.
 
     Raises:
         TableError: If a class has no training tile, or there is no validation tile.
@@ -127,7 +144,9 @@ def fit_classifier(
 
     steps = math.ceil(len(train.targets) / config.fit.batch_size)
     history = fit(model, batches, (steps, train.vectors.n_features), validate, config.fit)
-    return FittedHead(model, tuple(classes), history)
+    raw = predict_probabilities(model, val.vectors)
+    found = fit_temperature(val.targets, raw, weights=val.weights)
+    return FittedHead(model, tuple(classes), history, found.value, found.note)
 
 
 def _validation_figures(

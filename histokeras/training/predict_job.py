@@ -1,5 +1,6 @@
 """``predict`` as a whole: a run's own features of new slides, its head or heads, tables."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from histokeras.analysis.baselines import RAW, baselines_from_json
+from histokeras.analysis.calibration import temperature_scaled
 from histokeras.analysis.collect import Predictions
 from histokeras.analysis.tables import write_tables
 from histokeras.cohort.patients import PatientFinder
@@ -21,13 +24,16 @@ from histokeras.models.model_file import read_card, read_head
 from histokeras.runs.record import RunRecord, read_record, require_own_folder, write_failures
 from histokeras.tiles.grid import TileSpec
 from histokeras.training.head import predict_probabilities
+from histokeras.training.pictures import write_pictures
+from histokeras.training.references import baseline_probabilities
 from histokeras.training.results import Predicted, write_predictions
-from histokeras.training.rows import tile_rows
-from histokeras.training.vectors import open_vectors
-from histokeras.types import LABEL, PATIENT_ID, SLIDE_ID, SPLIT, TILE, Mpp
+from histokeras.training.rows import TileRows, tile_rows
+from histokeras.training.vectors import Vectors, open_vectors
+from histokeras.types import LABEL, PATIENT_ID, PROB, SLIDE_ID, SPLIT, TILE, Mpp
 
 _TILE = "tile_"
-_OUTPUTS = ("predictions", "slides.csv", "patients.csv", "split.csv")
+_OUTPUTS = ("predictions", "reference", "slides.csv", "patients.csv", "split.csv", "pictures",
+            "pictures.csv")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -177,6 +183,7 @@ def write_predicted(
     memory_gb: float,
     config: Mapping[str, Any],
     run_folder: Path,
+    command_line: str = "",
     plan: Plan | None = None,
 ) -> Predictions:
     """Predict a folder of features and write tables and record.
@@ -190,6 +197,7 @@ def write_predicted(
         config: The resolved options, for run.json.
         run_folder: The run's folder; its split is copied, so that `evaluate` knows whom the run
             was trained on.
+        command_line: What was typed, for run.json.
         plan: The extraction, if slides were extracted: only its slides are predicted.
 
     Returns:
@@ -203,11 +211,12 @@ def write_predicted(
     predicted, predictions = predict_index(
         run, index, slide_patients=slide_patients, memory_gb=memory_gb
     )
-    record = RunRecord("predict", config)
+    record = RunRecord("predict", config, command_line=command_line)
     record.facts = {
         "classes": list(run.classes),
         "positive": run.card.get("positive"),
         "heads": list(run.digests),
+        "head": run.card.get("training", {}),
         "features": {"settings": index.settings, "sha256": index.digest},
     }
     record.slides = [
@@ -222,6 +231,7 @@ def write_predicted(
     remove(output, _OUTPUTS)
     write_predictions(output, index, predicted)
     write_tables(output, predictions)
+    write_pictures(output, index, predicted)
     write_bytes(output / "split.csv", (run_folder / "split.csv").read_bytes())
     write_failures(output, failures)
     record.write(output, status="done with failures" if failures else "done")
@@ -265,11 +275,25 @@ def predict_index(
     units = units.assign(**{LABEL: "", SPLIT: ""})
     rows = tile_rows(index, units, {})
     vectors = open_vectors(rows.parts(index), index.n_features, memory_gb=memory_gb)
-    heads = [read_head(folder)[0] for folder in run.folders]
-    mean = _mean([predict_probabilities(head, vectors) for head in heads])
+    parts = [_of_head(folder, vectors, index, rows) for folder in run.folders]
     keras.backend.clear_session()
-    predicted = Predicted(rows, mean, run.classes)
+    names = [name for name in parts[0] if all(name in part for part in parts)]
+    means = {name: _mean([part[name] for part in parts]) for name in names}
+    predicted = Predicted(rows, means.pop(PROB), run.classes, means)
     return predicted, predicted.collect(keep_tiles=False)
+
+
+def _of_head(folder: Path, vectors: Vectors, index: FeatureIndex, rows: TileRows) -> dict[str, Any]:
+    """Return the probabilities of one head, calibrated and raw, and those of its baselines."""
+    model, card = read_head(folder)
+    raw = predict_probabilities(model, vectors)
+    found = {PROB: temperature_scaled(raw, float(card.get("temperature", 1.0))), RAW: raw}
+    path = folder / "baselines.json"
+    if path.is_file():
+        baselines = baselines_from_json(json.loads(path.read_text(encoding="utf-8")))
+        # Tumour types and sites of the training cohort say nothing of another one.
+        found |= baseline_probabilities(baselines, index, rows, {})
+    return found
 
 
 def _mean(parts: Sequence[Any]) -> Any:

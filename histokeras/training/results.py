@@ -1,7 +1,7 @@
 """Write what a head predicted: tile, slide and patient tables, and the figures."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ from histokeras.features.index import FeatureIndex
 from histokeras.features.store import read_features
 from histokeras.files import prepare_folder, safe_name, write_csv
 from histokeras.training.rows import TileRows
-from histokeras.types import LABEL, PATIENT_ID, PROB, SLIDE_ID, SPLIT, TILE
+from histokeras.types import FOLD, LABEL, PATIENT_ID, PROB, SLIDE_ID, SPLIT, TILE
 
+_KEYS = (SLIDE_ID, TILE, PATIENT_ID, LABEL, SPLIT, FOLD)
 TILE_COLUMNS = ("minx", "miny", "width", "height")
 """WSInfer's names: level-0 pixels."""
 
@@ -28,29 +29,34 @@ class Predicted:
         rows: Whose they are.
         probabilities: float32 ``(n, n_classes)``.
         classes: The class of each column.
+        others: Name -> what else the tiles got, float32 ``(n, n_classes)``: ``raw``, baselines.
         patient_safe: Whether patients are known; if not, ``patient_id`` stays empty in tables.
     """
 
     rows: TileRows
     probabilities: npt.NDArray[np.float32]
     classes: Sequence[str]
+    others: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
     patient_safe: bool = True
 
     def tables(self) -> Iterator[tuple[int, pd.DataFrame]]:
         """Yield each feature file's number and its tiles with their probabilities."""
         for file, part in self.rows.of_files():
             units = self.rows.units.iloc[self.rows.unit[part]]
-            names = [name for name in (SLIDE_ID, TILE, PATIENT_ID, LABEL, SPLIT) if name in units]
+            names = [name for name in _KEYS if name in units]
             table = units[names].reset_index(drop=True)
             if not self.patient_safe:
                 table[PATIENT_ID] = ""
             yield file, table.assign(**self._columns(part))
 
     def _columns(self, part: slice) -> dict[str, Any]:
-        return {
+        columns = {
             f"{PROB}{name}": self.probabilities[part, number]
             for number, name in enumerate(self.classes)
         }
+        for other, values in self.others.items():
+            columns |= {f"{other}_{c}": values[part, k] for k, c in enumerate(self.classes)}
+        return columns
 
     def collect(self, *, keep_tiles: bool) -> Predictions:
         """Aggregate the tiles to slides and patients."""
@@ -59,7 +65,10 @@ class Predicted:
 
 
 def write_predictions(folder: Path, index: FeatureIndex, predicted: Predicted) -> None:
-    """Write ``predictions/<slide_id>.csv``, one row a tile.
+    """Write ``predictions/<slide_id>.csv``, one row a tile, and beside it ``reference/``.
+
+    ``reference/<slide_id>.csv`` holds for the same tiles what the predictions are compared with:
+    ``raw_<class>``, the probabilities before temperature scaling, and ``<baseline>_<class>``.
 
     Args:
         folder: The run folder.
@@ -70,15 +79,21 @@ def write_predictions(folder: Path, index: FeatureIndex, predicted: Predicted) -
         OutputError: If they cannot be written.
     """
     prepare_folder(folder / "predictions")
+    prepare_folder(folder / "reference")
+    scores = [f"{PROB}{name}" for name in predicted.classes]
+    others = [f"{name}_{label}" for name in predicted.others for label in predicted.classes]
     for file, table in predicted.tables():
-        scores = table.filter(regex=f"^{PROB}")
+        name = f"{safe_name(index.names[file])}.csv"
         if TILE in table:
-            known = [name for name in (TILE, SLIDE_ID, PATIENT_ID, LABEL, SPLIT) if name in table]
-            written = pd.concat([table[known], scores], axis=1)
+            known = [key for key in (TILE, *_KEYS) if key in table]
+            ids = table[list(dict.fromkeys(known))]
+            key = ids[[TILE]]
         else:
-            rows = predicted.rows.row[predicted.rows.file == file]
-            written = pd.concat([_geometry(index.paths[file], rows), scores], axis=1)
-        write_csv(folder / "predictions" / f"{safe_name(index.names[file])}.csv", written)
+            ids = _geometry(index.paths[file], predicted.rows.row[predicted.rows.file == file])
+            key = ids[list(TILE_COLUMNS[:2])]
+        write_csv(folder / "predictions" / name, pd.concat([ids, table[scores]], axis=1))
+        if others:
+            write_csv(folder / "reference" / name, pd.concat([key, table[others]], axis=1))
 
 
 def _geometry(path: Path, rows: npt.NDArray[np.int64]) -> pd.DataFrame:

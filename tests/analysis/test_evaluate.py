@@ -100,6 +100,11 @@ def test_tile_figures_resample_patients() -> None:
 
     assert once["resampled_by"] == "patient"
     assert (once["n"], copied["n"]) == (200, 400)
+    # Doubled tiles double the counts, and nothing else.
+    single, double = (
+        level["aggregations"]["probability"].pop("confusion") for level in (once, copied)
+    )
+    assert (2 * np.array(single["counts"]) == double["counts"]).all()
     assert once["aggregations"] == copied["aggregations"]
 
 
@@ -151,6 +156,13 @@ def test_metrics_are_json_with_stable_keys() -> None:
         "accuracy",
         "f1_macro",
         "f1_per_class",
+        "pr_auc",
+        "pr_auc_per_class",
+        "sensitivity_at_specificity",
+        "specificity",
+        "brier",
+        "ece",
+        "confusion",
     }
 
 

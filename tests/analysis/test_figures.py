@@ -4,7 +4,12 @@ from sklearn import metrics as sk
 
 from histokeras.analysis import figures
 from histokeras.analysis.bootstrap import draw_counts, patient_bootstrap
-from histokeras.analysis.figures import auc_of_counts, level_figures, pair_wins
+from histokeras.analysis.figures import (
+    auc_of_counts,
+    headline_figures,
+    level_figures,
+    pair_wins,
+)
 
 
 def cohort(
@@ -74,6 +79,12 @@ def test_figures_of_a_resample_equal_scikit_learn_on_repeated_rows() -> None:
         assert [found[f"f1/{c}"] for c in "abc"] == pytest.approx(f1.tolist())
         assert [found[f"auc/{c}"] for c in "abc"] == pytest.approx(areas)
         assert found["auc"] == pytest.approx(np.mean(areas))
+        precisions = [sk.average_precision_score(truth == k, scores[rows, k]) for k in range(3)]
+        assert [found[f"pr_auc/{c}"] for c in "abc"] == pytest.approx(precisions)
+        assert found["pr_auc"] == pytest.approx(np.mean(precisions))
+        for k, name in enumerate("abc"):
+            fpr, tpr, _ = sk.roc_curve(truth == k, scores[rows, k], drop_intermediate=False)
+            assert found[f"sensitivity/{name}"] == pytest.approx(tpr[fpr <= 0.1 + 1e-9].max())
 
 
 def test_named_positive_class_gets_the_only_auc() -> None:
@@ -82,7 +93,8 @@ def test_named_positive_class_gets_the_only_auc() -> None:
     built = level_figures(targets, scores, patients, ("no", "yes"), positive="yes")
     values = dict(zip(built.names, built.of_counts(np.ones((1, 12)))[0], strict=True))
 
-    assert "auc/no" not in values
+    assert not {"auc/no", "pr_auc/no", "sensitivity/no"} & set(values)
+    assert values["pr_auc"] == values["pr_auc/yes"]
     assert values["auc"] == values["auc/yes"]
     assert values["auc"] == pytest.approx(sk.roc_auc_score(targets, scores[:, 1]))
 
@@ -95,7 +107,7 @@ def test_perfect_classifier_has_auc_one_with_certainty() -> None:
         level_figures(targets, scores, np.arange(20), ("no", "yes"), positive="yes")
     )
 
-    for name in ("auc", "accuracy", "balanced_accuracy", "f1_macro", "f1/yes"):
+    for name in ("auc", "accuracy", "f1_macro", "f1/yes", "pr_auc", "sensitivity/yes"):
         assert (found[name].value, found[name].low, found[name].high) == (1, 1, 1)
 
 
@@ -141,8 +153,10 @@ def test_absent_class_leaves_the_other_figures_defined() -> None:
 
     found = patient_bootstrap(level_figures(targets, scores, patients, ("a", "b", "c")))
 
-    assert found["auc/c"].value is None
-    assert found["auc/c"].note == "no patient in class c: no interval"
+    for name in ("auc/c", "pr_auc/c", "sensitivity/c"):
+        assert found[name].value is None
+        assert found[name].note == "no patient in class c: no interval"
+    assert found["pr_auc"].low is not None
     assert found["f1/c"].value is None
     assert found["auc"].value == pytest.approx(
         (found["auc/a"].value + found["auc/b"].value) / 2  # type: ignore[operator]
@@ -159,5 +173,48 @@ def test_single_class_has_no_auc() -> None:
     )
 
     assert (found["auc"].value, found["auc"].low) == (None, None)
+    assert (found["pr_auc"].value, found["sensitivity/b"].value) == (None, None)
     assert found["auc"].note == "no patient in class b: no interval"
     assert (found["accuracy"].value, found["accuracy"].low) == (1, 1)
+
+
+def test_probabilities_alone_get_calibration_figures() -> None:
+    targets, scores, patients = cohort(0, n_classes=2)
+    scores = scores / scores.sum(axis=1, keepdims=True)
+
+    plain, calibrated = (
+        level_figures(targets, scores, patients, ("a", "b"), calibrated=wanted)
+        for wanted in (False, True)
+    )
+    found = dict(zip(calibrated.names, calibrated.of_counts(np.ones((1, 12)))[0], strict=True))
+
+    assert calibrated.names == (*plain.names, "brier", "ece")
+    assert calibrated.needs[-2:] == ((), ())
+    assert found["brier"] == pytest.approx(sk.brier_score_loss(targets, scores[:, 1]))
+
+
+def test_a_lower_specificity_gives_more_sensitivity() -> None:
+    targets, scores, patients = cohort(1, n_classes=2)
+
+    found = [
+        dict(zip(built.names, built.of_counts(np.ones((1, 12)))[0], strict=True))["sensitivity/b"]
+        for built in (
+            level_figures(targets, scores, patients, ("a", "b"), specificity=share)
+            for share in (0.5, 0.9)
+        )
+    ]
+
+    assert found[0] > found[1] > 0
+
+
+def test_headline_figures_are_the_first_of_all() -> None:
+    targets, scores, patients = cohort(2)
+    counts = draw_counts(np.random.default_rng(0), 5, 12)
+
+    headline = headline_figures(targets, scores, patients, ("a", "b", "c"))
+    whole = level_figures(targets, scores, patients, ("a", "b", "c"))
+
+    width = len(headline.names)
+    assert whole.names[:width] == headline.names
+    assert whole.needs[:width] == headline.needs
+    np.testing.assert_array_equal(whole.of_counts(counts)[:, :width], headline.of_counts(counts))

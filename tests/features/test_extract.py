@@ -1,3 +1,5 @@
+import dataclasses
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -6,16 +8,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from histokeras.errors import ConfigError, FeatureError, OutputError, SlideError, TableError
+from histokeras.features.extract import extract
+from histokeras.features.extras import pixel_hash
 from histokeras.features.index import index_features
 from histokeras.features.plan import feature_path, plan_extraction
 from histokeras.features.settings import FeatureSettings
-from histokeras.features.store import read_features
+from histokeras.features.sources import CutSource
+from histokeras.features.store import arrays_sha256, read_features, write_features
 from histokeras.features.verify import verify_folder
 from histokeras.slides.reader import open_slide
 from histokeras.tiles.cut import cut_tiles
 from histokeras.tiles.grid import TileSpec
+from histokeras.tiles.texture import stain_texture
 from tests.features.conftest import SPEC, FakeEngine, colour_vectors, settings_of, sources_of
 
 
@@ -54,6 +61,77 @@ def test_reading_batch_and_order_of_slides_change_no_bit(
     assert digests(tmp_path / "a") == digests(tmp_path / "b")
     for path in (tmp_path / "a/features").iterdir():
         assert path.read_bytes() == (tmp_path / "b/features" / path.name).read_bytes()
+
+
+def test_the_number_of_reading_threads_changes_no_bit(
+    made_slides: list[Path], tmp_path: Path
+) -> None:
+    settings = settings_of().as_dict()
+    written = []
+    for workers, batch_size in ((1, 64), (5, 3)):
+        found = extract(
+            sources_of(made_slides), settings, FakeEngine(), workers=workers, batch_size=batch_size
+        )
+        for result in found:
+            assert result.features is not None
+            write_features(tmp_path / "s.h5", result.features)
+            written.append((tmp_path / "s.h5").read_bytes())
+
+    assert written[:3] == written[3:]
+
+
+def test_each_kept_tile_has_its_floor_hash_and_picture(
+    made_slides: list[Path], tmp_path: Path, run_plan: Callable
+) -> None:
+    run_plan(made_slides[:1], tmp_path)
+
+    extras = read_features(feature_path(tmp_path, "slide0")).extras
+
+    with open_slide(made_slides[0]) as slide:
+        tiles = cut_tiles(slide, SPEC)
+        images = [tiles.image(i) for i in range(len(tiles))]
+        in_memory = next(iter(extract([CutSource(tiles)], settings_of().as_dict(), FakeEngine())))
+        assert tiles.plan.thumbnail is not None
+    assert extras is not None
+    np.testing.assert_array_equal(extras.floor, [stain_texture(image) for image in images])
+    assert extras.pixel_hash.tolist() == [pixel_hash(image) for image in images]
+    assert list(extras.pictures) == list(range(len(images)))
+    assert {Image.open(io.BytesIO(data)).size for data in extras.pictures.values()} == {(96, 96)}
+    assert extras.overview is not None
+    assert max(Image.open(io.BytesIO(extras.overview)).size) <= 480
+    assert in_memory.features is not None
+    assert in_memory.features.extras is not None
+    assert arrays_sha256(in_memory.features) == digests(tmp_path)["slide0"]
+
+
+def test_the_same_tile_of_two_slides_has_one_hash(
+    made_slides: list[Path], tmp_path: Path, run_plan: Callable
+) -> None:
+    slides = [Path(shutil.copy(made_slides[0], tmp_path / f"{name}.tiff")) for name in "ab"]
+    run_plan([*slides, made_slides[1]], tmp_path / "out")
+
+    found = [read_features(path).extras for path in sorted((tmp_path / "out/features").iterdir())]
+    first, second, other = (extras.pixel_hash.tolist() for extras in found if extras is not None)
+
+    assert first == second
+    assert not set(first) & set(other)
+
+
+def test_older_files_without_extras_count_as_done(
+    made_slides: list[Path], tmp_path: Path, run_plan: Callable
+) -> None:
+    run_plan(made_slides[:1], tmp_path)
+    path = feature_path(tmp_path, "slide0")
+    old = dataclasses.replace(read_features(path), extras=None)
+    old.provenance["arrays_sha256"] = arrays_sha256(old)
+    write_features(path, old)
+    before = path.read_bytes()
+
+    plan = run_plan(made_slides[:1], tmp_path)
+
+    assert [row["outcome"] for row in plan.outcomes] == ["skipped"]
+    assert path.read_bytes() == before
+    assert [item.status for item in verify_folder(tmp_path)] == ["ok"]
 
 
 def test_a_second_run_does_no_work(

@@ -54,6 +54,23 @@ def test_ready_made_tiles_keep_names_and_labels(tile_folder: Path, tmp_path: Pat
     np.testing.assert_allclose(features.vectors[2], colour_vectors(image)[0], rtol=1e-5)
 
 
+def test_ready_made_tiles_have_extras_but_no_overview(tile_folder: Path, tmp_path: Path) -> None:
+    Image.open(tile_folder / "NOR/1.png").save(tile_folder / "TUM/copy.png")
+    (tile_folder / "NOR/0.png").write_bytes(b"no image")
+    extract_tiles(tile_folder, tmp_path / "out")
+
+    nor, tum = (read_features(tmp_path / f"out/features/{name}.h5").extras for name in
+                ("NOR", "TUM"))  # fmt: skip
+
+    assert nor is not None
+    assert tum is not None
+    assert nor.overview is tum.overview is None
+    assert (list(nor.pictures), list(tum.pictures)) == ([0, 1], [0, 1, 2, 3])
+    assert nor.pixel_hash[0] == tum.pixel_hash[3]
+    np.testing.assert_array_equal(nor.floor[0], tum.floor[3])
+    assert len({*nor.pixel_hash.tolist(), *tum.pixel_hash.tolist()}) == 5
+
+
 def test_tiles_of_two_sizes_are_refused_or_resampled_on_demand(
     tile_folder: Path, tmp_path: Path
 ) -> None:

@@ -4,14 +4,36 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from histokeras.features.extras import TileExtras, pixel_hash, tile_jpeg
 from histokeras.features.store import FeatureSet, write_features
+from histokeras.tiles.texture import FLOOR_NAMES
 
 SETTINGS = {"backbone": "resnet50", "weights": "random:0", "weights_sha256": "random:0",
             "tile_size_px": 224, "tile_mpp": 0.5, "ready_made": False, "precision": "float32",
             "compute_batch": 16, "dtype": "float32"}  # fmt: skip
 
 
-def write_cohort(folder: Path, n_patients: int = 24, *, shift: float = 4.0, seed: int = 0) -> Path:
+def made_extras(rng: np.random.Generator, n: int, label: int) -> TileExtras:
+    """Colour that tells the label a little, and pictures of every second tile."""
+    floor = np.abs(rng.normal(size=(n, len(FLOOR_NAMES)))).astype(np.float32)
+    floor[:, 0] += label
+    images = rng.integers(0, 255, (n, 16, 16, 3), np.uint8)
+    return TileExtras(
+        floor,
+        np.array([pixel_hash(image) for image in images], np.uint64),
+        {row: tile_jpeg(images[row]) for row in range(0, n, 2)},
+        tile_jpeg(images[0]),
+    )
+
+
+def write_cohort(
+    folder: Path,
+    n_patients: int = 24,
+    *,
+    shift: float = 4.0,
+    seed: int = 0,
+    with_extras: bool = True,
+) -> Path:
     """Feature files of patients with one or two slides, and labels.csv beside them."""
     rng = np.random.default_rng(seed)
     (folder / "features").mkdir(parents=True)
@@ -27,7 +49,8 @@ def write_cohort(folder: Path, n_patients: int = 24, *, shift: float = 4.0, seed
             table = pd.DataFrame({"slide_id": slide_id, "x": np.arange(n) * 224, "y": 448})
             provenance = {"slide_id": slide_id, "settings": SETTINGS, "n_tiles": n}
             attributes = {"patch_size": 224, "patch_size_level0": 224}
-            features = FeatureSet(vectors, table, "resnet50", provenance, attributes)
+            extras = made_extras(rng, n, number % 2) if with_extras else None
+            features = FeatureSet(vectors, table, "resnet50", provenance, attributes, extras)
             write_features(folder / "features" / f"{slide_id}.h5", features)
     pd.DataFrame(rows).to_csv(folder / "labels.csv", index=False)
     slides = [path.stem for path in sorted((folder / "features").iterdir())]

@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from histokeras.analysis.calibration import temperature_scaled
 from histokeras.errors import ConfigError, TableError
 from histokeras.models.catalog import HEAD_NAMES, HEAD_RATES
 from histokeras.training.head import HeadConfig, Labelled, fit_classifier
@@ -81,9 +82,25 @@ def test_the_kept_weights_are_those_of_the_best_epoch() -> None:
 
     fitted = fit_classifier(train, val, ("a", "b"), HeadConfig(fit=QUICK, class_weight="none"))
 
-    p = fitted.predict_proba(val.vectors)
+    p = fitted.predict_raw(val.vectors)
     loss = -np.log(p[np.arange(60), val.targets]).mean()
     assert loss == pytest.approx(fitted.history["val_loss"].min(), rel=1e-4)
+
+
+def test_temperature_is_fitted_on_val_and_keeps_the_ranking() -> None:
+    train, val, test = blobs(40, 0), blobs(200, 1), blobs(400, 2)
+
+    # Far too many epochs for 40 rows: the head is over-confident.
+    config = HeadConfig(fit=FitConfig(epochs=200, learning_rate=0.1, patience=200))
+    fitted = fit_classifier(train, val, ("a", "b"), config)
+    raw, calibrated = fitted.predict_raw(test.vectors), fitted.predict_proba(test.vectors)
+
+    assert fitted.temperature != 1
+    assert fitted.temperature_note == ""
+    np.testing.assert_array_equal(raw.argmax(axis=1), calibrated.argmax(axis=1))
+    np.testing.assert_array_equal(np.argsort(raw[:, 1], kind="stable"),
+                                  np.argsort(calibrated[:, 1], kind="stable"))  # fmt: skip
+    np.testing.assert_allclose(calibrated, temperature_scaled(raw, fitted.temperature))
 
 
 def test_shuffled_labels_give_no_skill() -> None:

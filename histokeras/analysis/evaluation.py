@@ -1,0 +1,177 @@
+"""Evaluate predictions on disk, of a run or an external cohort; write what a report needs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from histokeras.analysis.collect import Predictions, collect_predictions
+from histokeras.analysis.evaluate import curves_of_levels
+from histokeras.analysis.saved import Saved, figures, relabelled
+from histokeras.analysis.tables import write_tables
+from histokeras.analysis.units import EvaluationConfig
+from histokeras.cohort.join import Joined
+from histokeras.cohort.labels import Cohort
+from histokeras.errors import ConfigError
+from histokeras.files import prepare_folder, remove, write_bytes, write_csv, write_json
+from histokeras.runs.record import RunRecord, read_record, require_own_folder
+from histokeras.types import LABEL, SLIDE_ID, TILE
+
+OUTPUTS = ("metrics.json", "curves.json", "slides.csv", "patients.csv", "dropped.csv", "pictures",
+           "pictures.csv", "report", "report.html")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures of saved predictions, and what they were computed from.
+
+    Attributes:
+        saved: The predictions on disk.
+        predictions: Slides, patients and, for tile labels, tiles.
+        metrics: What stands in metrics.json.
+        curves: What stands in curves.json.
+        cohort: The labels of an external table; None if the run's own were taken.
+        joined: What was joined to them.
+    """
+
+    saved: Saved
+    predictions: Predictions
+    metrics: dict[str, Any]
+    curves: dict[str, Any]
+    cohort: Cohort | None = None
+    joined: Joined | None = None
+
+
+def evaluate_saved(
+    saved: Saved,
+    labels: Path | None,
+    output: Path | None,
+    *,
+    target: str = LABEL,
+    positive: str | None = None,
+    slide_patients: Mapping[str, str] | None = None,
+    patients_unknown: bool = False,
+    config: EvaluationConfig | None = None,
+) -> Evaluation:
+    """Compute the figures of predictions on disk.
+
+    Args:
+        saved: Of :func:`~histokeras.analysis.saved.open_saved`.
+        labels: A label table; None for the labels that a run was fitted with.
+        output: Where :func:`write_evaluation` will write, so that a folder that is not ours is
+            refused before the work; None for nowhere.
+        target: Column of the label table.
+        positive: Of two classes the positive one; what the run named if None.
+        slide_patients: slide_id to patient_id.
+        patients_unknown: Accept slides or tiles without patients.
+        config: Resamples, seed, side; the defaults if None.
+
+    Raises:
+        ConfigError: If there are no labels, or the output folder holds something else.
+        TableError: If the labels do not fit.
+        LeakageError: If all that is labelled was in the training data.
+    """
+    if output is not None:
+        require_own_folder(output, ("evaluate",), OUTPUTS)
+    cohort: Cohort | None = None
+    joined: Joined | None = None
+    level, note = saved.level, saved.note
+    if labels is not None:
+        predictions, cohort, joined = relabelled(
+            saved,
+            labels,
+            target=target,
+            slide_patients=slide_patients,
+            patients_unknown=patients_unknown,
+        )
+        level, note = cohort.level, joined.note
+    elif not level:
+        raise ConfigError("these predictions carry no labels.", hint="Give --labels TABLE.")
+    else:
+        predictions = collect_predictions(
+            saved.tables(), classes=saved.classes, keep_tiles=level == "tile"
+        )
+    config = replace(config or EvaluationConfig(), patient_safe=not note)
+    metrics = figures(
+        predictions, level, positive=positive or saved.positive, note=note, config=config
+    )
+    split = next(iter(metrics["splits"]))
+    curves = curves_of_levels(predictions, metrics, split, config=config)
+    return Evaluation(saved, predictions, metrics, curves, cohort, joined)
+
+
+def write_evaluation(
+    folder: Path, evaluation: Evaluation, *, config: Mapping[str, Any], command_line: str = ""
+) -> None:
+    """Write figures, curves, tables, pictures and the record: all that a report needs.
+
+    Args:
+        folder: The output folder.
+        evaluation: Of :func:`evaluate_saved`.
+        config: The resolved options, for run.json.
+        command_line: What was typed, for run.json.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    prepare_folder(folder)
+    remove(folder, OUTPUTS)
+    record = RunRecord("evaluate", config, command_line=command_line)
+    record.facts = _facts(evaluation)
+    record.write(folder, status="running")
+    write_tables(folder, evaluation.predictions)
+    if evaluation.joined is not None:
+        write_csv(folder / "dropped.csv", evaluation.joined.dropped)
+    _copy_pictures(folder, evaluation)
+    write_json(folder / "curves.json", evaluation.curves)
+    write_json(folder / "metrics.json", evaluation.metrics)
+    record.write(folder, status="done")
+
+
+def _facts(evaluation: Evaluation) -> dict[str, Any]:
+    known = read_record(evaluation.saved.folder)
+    taken = ("features", "head", "heads", "split", "funnel", "temperature")
+    facts: dict[str, Any] = {key: known[key] for key in taken if key in known}
+    facts["note"] = evaluation.metrics["note"]
+    facts["external"] = evaluation.cohort is not None and not evaluation.saved.is_run
+    facts["predictions"] = {
+        "command": known.get("command", ""),
+        "command_line": known.get("command_line", ""),
+    }
+    facts["labels"] = {
+        "level": evaluation.metrics["label_level"],
+        "classes": evaluation.metrics["classes"],
+    }
+    if evaluation.joined is not None:
+        facts["funnel"] = evaluation.joined.funnel
+        facts["n_dropped"] = len(evaluation.joined.dropped)
+    return facts
+
+
+def _copy_pictures(folder: Path, evaluation: Evaluation) -> None:
+    """Take over the pictures of the tiles that were evaluated, each with its label."""
+    path = evaluation.saved.folder / "pictures.csv"
+    if not path.is_file():
+        return
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if evaluation.joined is not None:
+        units = evaluation.joined.units
+        key = TILE if TILE in units else SLIDE_ID
+        labels = dict(zip(units[key].astype(str), units[LABEL].astype(str), strict=True))
+        table = table[table[key].isin(labels)]
+        table[LABEL] = table[key].map(labels)
+        tiles = table["why"] != "overview"
+        right = table["predicted"] == table[LABEL]
+        table["prob"] = table["prob"].astype(str)
+        shown = table[tiles].assign(why=right[tiles].map({True: "right", False: "wrong"}))
+        table = pd.concat([table, shown.sort_values("prob", ascending=False)])
+    if table.empty:
+        return
+    prepare_folder(folder / "pictures")
+    for name in sorted(set(table["file"])):
+        # The table may have been changed by hand: only a name within pictures/ counts.
+        place = Path("pictures") / Path(name).name
+        write_bytes(folder / place, (evaluation.saved.folder / place).read_bytes())
+    write_csv(folder / "pictures.csv", table)

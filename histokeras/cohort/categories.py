@@ -1,0 +1,61 @@
+"""Facts of a label table that may tell the label without any picture: tumour type and site."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from histokeras.cohort.ids import patient_from_slide
+from histokeras.cohort.labels import Cohort
+from histokeras.types import LABEL, PATIENT_ID
+
+SITE, TUMOUR_TYPE = "site", "tumour_type"
+_NAMES = {
+    TUMOUR_TYPE: ("tumour_type", "tumor_type", "cancer_type", "project_id"),
+    SITE: ("site", "center", "centre", "hospital", "institution", "tissue_source_site"),
+}
+"""Names under which tables hold them, compared without case, blanks and dashes."""
+
+
+def category_values(cohort: Cohort, units: pd.DataFrame) -> dict[str, list[str]]:
+    """Return tumour type and site of each unit, as far as they are known and vary.
+
+    The site of a TCGA patient without such a column is the second field of the barcode.
+
+    Args:
+        cohort: The labels with the other columns of their table.
+        units: Slides or tiles with patient and label.
+
+    Returns:
+        ``tumour_type`` and ``site`` -> one text a unit, "" where unknown. A column is left out if
+        it is the target, has one value only, or about as many values as there are patients.
+    """
+    found = {}
+    for name, names in _NAMES.items():
+        column = _column(cohort, names)
+        values = _barcode_sites(units) if column is None and name == SITE else []
+        if column is not None:
+            known = cohort.table.set_index(cohort.key)[column].astype(str)
+            values = [str(value) for value in units[cohort.key].map(known).fillna("")]
+        if _varies(values, units):
+            found[name] = values
+    return found
+
+
+def _column(cohort: Cohort, names: Sequence[str]) -> str | None:
+    for column in cohort.table.columns:
+        plain = str(column).strip().casefold().replace(" ", "_").replace("-", "_")
+        if plain in names and column not in (LABEL, cohort.target):
+            return str(column)
+    return None
+
+
+def _barcode_sites(units: pd.DataFrame) -> list[str]:
+    patients = [patient_from_slide(str(name)) or "" for name in units[PATIENT_ID]]
+    return [patient.split("-")[1] if patient else "" for patient in patients]
+
+
+def _varies(values: Sequence[str], units: pd.DataFrame) -> bool:
+    """Whether values group patients: an id of each patient would not be a category."""
+    different = set(values) - {""}
+    n_patients = max(units[PATIENT_ID].nunique(), 1)
+    return 2 <= len(different) <= n_patients / 2

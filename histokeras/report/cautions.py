@@ -1,0 +1,209 @@
+"""What a reader must be warned of, each with what it means and what to do."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from histokeras.report.run_files import RunFiles
+from histokeras.report.text import at, is_number, listed, number, plural
+
+SMALL_CLASS = 10
+"""Below this number of test patients of a class its figures are hardly worth their decimals."""
+_FAILED = "failed in extract-features"
+_SEED_NOISE = 0.005
+
+
+@dataclass(frozen=True)
+class Caution:
+    """One warning.
+
+    Attributes:
+        code: Short name of the case.
+        title: What is the matter, one line.
+        meaning: What it means for the figures.
+        action: What to do.
+    """
+
+    code: str
+    title: str
+    meaning: str
+    action: str
+
+
+def cautions(run: RunFiles) -> list[Caution]:
+    """Return the warnings of a run, the gravest first; none for a run without fault."""
+    return [caution for check in _CHECKS for caution in check(run)]
+
+
+def _unfinished(run: RunFiles) -> Iterator[Caution]:
+    status = run.record.get("status", "done")
+    if status in ("running", "interrupted"):
+        yield Caution(
+            "unfinished",
+            f"The run did not end (status: {status})",
+            "Figures and files may be of different runs, or missing.",
+            "Run the same command again to finish it, then write this page anew.",
+        )
+
+
+def _patients(run: RunFiles) -> Iterator[Caution]:
+    if note := run.note():
+        yield Caution(
+            "not-patient-safe",
+            f"The figures are not patient-safe: {note}",
+            "Tissue of one patient may lie on both sides of the split. Tiles of one patient look "
+            "alike, so the figures are too good and the intervals too narrow: they do not tell how "
+            "the network does on new patients.",
+            "Add patient ids (column patient_id, or --slide-table), split by patient and fit anew. "
+            "Do not publish these figures as performance on new patients.",
+        )
+
+
+def _unsigned(run: RunFiles) -> Iterator[Caution]:
+    # The patients of an external cohort were not split: `all` of them were tested.
+    if run.split != "all" and at(run.record, "split", "signed") is False:
+        yield Caution(
+            "unsigned-split",
+            "The split is unsigned",
+            "histokeras did not make the split file, or it was changed since. That no patient lies "
+            "on two sides was checked; how the sides were chosen is unknown.",
+            "Make the split with `histokeras split`, or state in the paper how it was made.",
+        )
+
+
+def _duplicates(run: RunFiles) -> Iterator[Caution]:
+    table, known = run.tables["duplicates"], at(run.record, "duplicates") or {}
+    across = table.get("across")
+    for word, code, what, meaning in (
+        ("sides", "duplicates-sides", "on two sides of the split",
+         "The network was tested on pictures that it had seen in training (or near copies): the "
+         "figures are too good."),
+        ("patients", "duplicates-patients", "under two patients",
+         "Two patient ids may be one patient, or a slide was filed twice: patients are then not "
+         "independent, and the split by patient may leak."),
+    ):  # fmt: skip
+        counted = 0 if across is None else int(across.str.contains(word).sum())
+        count = max(counted, int(known.get(f"across_{word}") or 0))
+        if count:
+            yield Caution(
+                code,
+                f"{plural(count, 'pair')} of near-identical tiles or slides {what}",
+                meaning,
+                "Look at the pairs in duplicates.csv. Merge the patients or remove the copies, "
+                "then fit anew.",
+            )
+
+
+def _floor(run: RunFiles) -> Iterator[Caution]:
+    if not run.main:
+        return
+    beaten, text = at(run.main, "verdict", "beaten"), at(run.main, "verdict", "text") or ""
+    if beaten is False:
+        yield Caution(
+            "floor-not-beaten",
+            "The network did not beat the simple floor",
+            f"{text} A regression on plain colour and texture may do as well: the network may have "
+            "learned stain, scanner or laboratory rather than morphology.".strip(),
+            "Check whether labels go with site or staining, test on another site, or try another "
+            "backbone. Do not claim that the network reads morphology.",
+        )
+    elif beaten is None:
+        yield Caution(
+            "no-floor",
+            "It is not known whether the network beats the simple floor",
+            f"{text} Plain colour and texture might do as well as the network.".strip(),
+            "Add patients, so that the two can be set against each other."
+            if at(run.main, "baselines", "floor")
+            else "Extract the features anew with this version, which stores colour and texture "
+            "beside them, and fit again.",
+        )
+
+
+def _weights(run: RunFiles) -> Iterator[Caution]:
+    weights = str(at(run.record, "features", "settings", "weights") or "")
+    if weights.startswith("random"):
+        yield Caution(
+            "random-weights",
+            f"The backbone has random weights ({weights})",
+            "The network was never trained on pictures. Such features serve for trials of the "
+            "pipeline; their figures say little about what is possible.",
+            "Extract the features anew with --weights imagenet or a weights file.",
+        )
+
+
+def _classes(run: RunFiles) -> Iterator[Caution]:
+    patients = at(run.main, "n_patients_per_class")
+    counts = patients or at(run.main, "n_per_class") or {}
+    word = "patient" if patients else run.level
+    absent = [name for name, count in counts.items() if count == 0]
+    small = [f"{name} ({count})" for name, count in counts.items() if 0 < count < SMALL_CLASS]
+    where = "in the cohort" if run.split == "all" else f"on the {run.split} side"
+    if absent:
+        yield Caution(
+            "missing-class",
+            f"No {word} of {listed(absent)} {where}",
+            "Nothing can be said about a class that does not occur; means over the classes leave "
+            "it out.",
+            "Add such patients, or split anew so that every side holds every class.",
+        )
+    if small:
+        yield Caution(
+            "small-class",
+            f"Fewer than {SMALL_CLASS} {word}s {where}: {listed(small)}",
+            "A single patient more or less changes the figures visibly, and intervals of so few "
+            "are too narrow as a rule.",
+            "Read the interval, not the figure. Add patients, or use cross-validation (--cv) so "
+            "that every patient is tested once.",
+        )
+
+
+def _failed(run: RunFiles) -> Iterator[Caution]:
+    dropped, failures = run.tables["dropped"], run.tables["failures"]
+    names = set(dropped.loc[dropped["reason"] == _FAILED, "id"]) if "reason" in dropped else set()
+    names |= set(failures["slide"]) if "slide" in failures else set()
+    slides = run.record.get("slides") or []
+    names |= {str(row.get("slide")) for row in slides if row.get("outcome") == "failed"}
+    if names:
+        yield Caution(
+            "failed-slides",
+            f"{plural(len(names), 'slide')} failed: {listed(sorted(names))}",
+            "They are not in the figures. If they failed for a reason that goes with the label "
+            "(one scanner, one site), the figures are biased.",
+            "See failures.csv of the feature folder, repair the files, and extract and fit again.",
+        )
+
+
+def _calibration(run: RunFiles) -> Iterator[Caution]:
+    states = at(run.main, "calibration") or {}
+    notes = [f"Temperature scaling: {note}." for note in run.temperature_notes]
+    before, after = (at(states, name, "ece", "value") for name in ("before", "after"))
+    if is_number(before) and is_number(after) and after > before + _SEED_NOISE:
+        notes.append(
+            f"The calibration error (ECE) on the {run.split} side rose from {number(before)} to "
+            f"{number(after)} by temperature scaling."
+        )
+    if text := " ".join(notes):
+        yield Caution(
+            "calibration",
+            "The probabilities are not well calibrated",
+            f"{text} A probability of 0.9 may not mean that nine in ten are right.",
+            "Use the ranking and the chosen class, not the probability itself; more validation "
+            "patients make the temperature steadier.",
+        )
+
+
+def _not_evaluated(run: RunFiles) -> Iterator[Caution]:
+    if not run.levels:
+        found = at(run.metrics, "splits", run.split) or {}
+        reasons = [f"{level}: {values.get('reason')}" for level, values in found.items()]
+        yield Caution(
+            "not-evaluated",
+            "No level could be evaluated",
+            "; ".join(reasons) or "metrics.json holds no figures.",
+            "Check the labels and the split.",
+        )
+
+
+_CHECKS: tuple[Callable[[RunFiles], Iterator[Caution]], ...] = (
+    _unfinished, _not_evaluated, _patients, _duplicates, _floor, _weights, _unsigned, _classes,
+    _failed, _calibration,
+)  # fmt: skip

@@ -1,0 +1,169 @@
+"""``write_comparison``: several runs in one table, and whether they may be compared at all."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from histokeras.errors import ConfigError
+from histokeras.report.cautions import Caution, cautions
+from histokeras.report.html import render, require_own_page, write_page
+from histokeras.report.more_plots import forest_plot
+from histokeras.report.run_files import RunFiles, read_run
+from histokeras.report.tables import Cell, Table
+from histokeras.report.text import DASH, at, interval, listed, plural
+
+
+def write_comparison(runs: Sequence[str | Path], path: str | Path) -> Path:
+    """Write one page that compares runs.
+
+    Args:
+        runs: Two or more run folders.
+        path: The page.
+
+    Returns:
+        The page.
+
+    Raises:
+        FeatureError: If one is no finished run (RUN_MISSING, RUN_UNFINISHED).
+        TableError: If a table of one cannot be read.
+        ConfigError: If there are fewer than two runs, or ``path`` is of other origin.
+        OutputError: If it cannot be written.
+    """
+    if len(runs) < 2:
+        raise ConfigError(f"a comparison needs at least 2 runs. Received: {len(runs)}.")
+    found = [read_run(Path(folder)) for folder in runs]
+    page = Path(path)
+    require_own_page(page)
+    names = _names(found)
+    pairs = list(zip(names, found, strict=True))
+    forest = forest_plot([(name, run.figures.get("auc") or {}) for name, run in pairs])
+    html = render(
+        "comparison.html.j2",
+        title="Comparison of runs",
+        subtitle=f"{len(found)} runs",
+        cautions=_differences(pairs),
+        table=_table(pairs),
+        warnings=_warnings(pairs),
+        forest=forest,
+    )
+    write_page(page, html, [] if forest is None else [forest])
+    return page
+
+
+def _names(runs: Sequence[RunFiles]) -> list[str]:
+    """Return a name a run; where folders have the same name, with their number."""
+    names = [run.name for run in runs]
+    return [
+        name if names.count(name) == 1 else f"{name} ({i})" for i, name in enumerate(names, start=1)
+    ]
+
+
+def _table(pairs: Sequence[tuple[str, RunFiles]]) -> Table:
+    columns: dict[str, Callable[[RunFiles], Cell]] = {
+        "AUC": lambda run: _figure(run.figures.get("auc")),
+        "Balanced accuracy": lambda run: _figure(run.figures.get("balanced_accuracy")),
+        "Accuracy": lambda run: _figure(run.figures.get("accuracy")),
+        "AUC of the floor": lambda run: _figure(_floor(run, "auc")),
+        "Network minus floor": lambda run: _figure(_floor(run, "difference", "auc"), signed=True),
+        "Brier score": lambda run: _figure(run.figures.get("brier")),
+        "ECE": lambda run: _figure(run.figures.get("ece")),
+        "Tested": _tested,
+        "Labels at": lambda run: Cell(str(run.metrics.get("label_level") or DASH)),
+        "Backbone, weights": lambda run: Cell(_setting(run, "backbone"), _setting(run, "weights")),
+        "Head": lambda run: Cell(_head(run)),
+        "Note": lambda run: Cell(run.note() or DASH),
+    }
+    rows: list[list[str | Cell]] = [
+        [name, *(of(run) for of in columns.values())] for name, run in pairs
+    ]
+    note = "Square brackets hold intervals. AUC: of the positive class, else the mean of classes."
+    return Table("One row a run", ("Run", *columns), rows, [note])
+
+
+def _figure(estimate: Any, *, signed: bool = False) -> Cell:
+    """Return a figure above its interval: so wide a table has no room for both in a line."""
+    text, bracket, ends = interval(estimate, signed=signed).partition(" [")
+    return Cell(text, bracket.strip() + ends)
+
+
+def _floor(run: RunFiles, *keys: str) -> Any:
+    return at(run.main, "baselines", "floor", *keys)
+
+
+def _setting(run: RunFiles, key: str) -> str:
+    found = at(run.record, "features", "settings", key) or at(run.record, "config", key)
+    return str(found or DASH)
+
+
+def _head(run: RunFiles) -> str:
+    found = run.head.get("head") or at(run.record, "config", "head")
+    return str(found or DASH)
+
+
+def _tested(run: RunFiles) -> Cell:
+    if not run.level:
+        return Cell(DASH)
+    patients = run.main.get("n_patients") if run.level != "patient" else None
+    below = f"of {plural(int(patients), 'patient')}" if patients else ""
+    return Cell(plural(int(run.main.get("n") or 0), run.level), below)
+
+
+def _differences(pairs: Sequence[tuple[str, RunFiles]]) -> list[Caution]:
+    """Return why the figures of these runs cannot be set against each other."""
+    checks: tuple[tuple[str, str, Callable[[RunFiles], Any], str], ...] = (
+        ("classes", "The runs have different classes", lambda run: listed(sorted(run.classes)),
+         "They answer different questions."),
+        ("levels", "The figures stand at different levels", lambda run: run.level or "none",
+         "A figure of tiles and one of patients mean different things."),
+        ("labels", "The labels differ", lambda run: _digest(at(run.record, "inputs", "labels")),
+         "The same patients may bear other labels, or there are other patients."),
+        ("splits", "The test sets differ", _test_set,
+         "The runs were tested on other patients: a difference may be one of patients, not of "
+         "networks."),
+        ("sides", "Different parts were evaluated", lambda run: run.split,
+         "A test side and a whole cohort hold other patients."),
+    )  # fmt: skip
+    found = []
+    for code, title, of, meaning in checks:
+        groups: dict[str, list[str]] = {}
+        for name, run in pairs:
+            groups.setdefault(str(of(run)), []).append(name)
+        known = {value: names for value, names in groups.items() if value not in ("", "None")}
+        if len(known) > 1:
+            said = "; ".join(f"{listed(names)}: {value}" for value, names in known.items())
+            action = (
+                "Do not compare the figures of these runs. Fit them on the same labels and the "
+                "same split file (fit-head --split)."
+            )
+            found.append(Caution(code, title, f"{meaning} {said}.", action))
+        elif known and len(groups) > 1:
+            unknown = listed(
+                [n for value, names in groups.items() if value not in known for n in names]
+            )
+            found.append(
+                Caution(
+                    f"{code}-unknown",
+                    f"It is not known whether {title[0].lower()}{title[1:]}",
+                    f"Not recorded for {unknown}. {meaning}",
+                    "Check that the same patients were tested before you compare.",
+                )
+            )
+    return found
+
+
+def _digest(value: Any) -> str:
+    return str(value)[:12] if value else ""
+
+
+def _test_set(run: RunFiles) -> str:
+    return _digest(at(run.record, "split", "sha256"))
+
+
+def _warnings(pairs: Sequence[tuple[str, RunFiles]]) -> Table:
+    rows = [
+        [name, "; ".join(caution.title for caution in cautions(run)) or "No warnings."]
+        for name, run in pairs
+    ]
+    return Table(
+        "Warnings of each run; its own page explains them", ("Run", "Warnings"), rows, css="words"
+    )

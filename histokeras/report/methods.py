@@ -1,0 +1,197 @@
+"""A methods paragraph that is true for this run; what is unknown is left out."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from histokeras.report.run_files import RunFiles
+from histokeras.report.text import at, is_number, listed, number, value_text
+
+_HEADS = {
+    "linear": "a linear softmax head (multinomial logistic regression)",
+    "mlp": "a head with one hidden layer of 256 units (ReLU, dropout 0.5) and a softmax",
+    "write-up": "a head of 2,048 units (batch normalisation, tanh, dropout 0.5) and a softmax",
+}
+_BACKBONES = {
+    "inceptionv3": "InceptionV3",
+    "resnet50": "ResNet50",
+    "efficientnetb0": "EfficientNetB0",
+    "mobilenetv2": "MobileNetV2",
+    "xception": "Xception",
+}
+_VERSIONS = {
+    "histokeras": "histokeras",
+    "tensorflow": "TensorFlow",
+    "keras": "Keras",
+    "scikit-learn": "scikit-learn",
+    "openslide-bin": "OpenSlide",
+    "python": "Python",
+}
+
+
+def methods(run: RunFiles) -> str:
+    """Return the paragraph, plain text, from what run.json and metrics.json say."""
+    settings = at(run.record, "features", "settings") or {}
+    parts = (
+        _cohort(run),
+        _tiles(settings),
+        _features(settings),
+        _split(run),
+        _head(run),
+        _temperature(run.record.get("temperature")),
+        _evaluation(run),
+        _baselines(run),
+        _software(run.record.get("versions") or {}),
+    )
+    return " ".join(part for part in parts if part)
+
+
+def _cohort(run: RunFiles) -> str:
+    funnel = list((run.record.get("funnel") or {}).items())
+    classes = f" ({listed(run.classes)})" if run.classes else ""
+    level = run.metrics.get("label_level")
+    labels = f"Labels{classes} stood at the {level} level." if level else ""
+    if len(funnel) < 2:
+        return labels
+    first, used = funnel[0], funnel[-1]
+    return f"Of {first[1]:,} {first[0]}, {used[1]:,} were used. {labels}".strip()
+
+
+def _tiles(settings: Mapping[str, Any]) -> str:
+    size, mpp = settings.get("tile_size_px"), settings.get("tile_mpp")
+    if not size:
+        return ""
+    if settings.get("ready_made"):
+        resampled = ", resampled where of another size" if settings.get("resize") else ""
+        return f"Ready-made tiles of {size} x {size} pixels were used{resampled}."
+    if mpp is None or not is_number(mpp):
+        return f"Slides were cut into tiles of {size} x {size} pixels."
+    text = (
+        f"Slides were cut into tiles of {size} x {size} pixels at {mpp:g} µm per pixel "
+        f"({size * mpp:.0f} µm side)"
+    )
+    if settings.get("tile_overlap_px"):
+        text += f", neighbours overlapping by {settings['tile_overlap_px']} pixels"
+    if settings.get("tile_tissue") == "geojson":
+        text += ", inside drawn regions"
+    limit = settings.get("tile_max_background")
+    if limit is not None and is_number(limit) and settings.get("tile_tissue") != "none":
+        text += f"; tiles with more than {100 * float(limit):g} % background were left out"
+    return text + "."
+
+
+def _features(settings: Mapping[str, Any]) -> str:
+    backbone = settings.get("backbone")
+    if not backbone:
+        return ""
+    weights, sha = str(settings.get("weights", "")), str(settings.get("weights_sha256", ""))[:12]
+    words = {"imagenet": "with ImageNet weights", "file": "with weights from a file"}.get(weights)
+    if weights.startswith("random"):
+        words = f"with random, untrained weights ({weights})"
+    described = f" {words}" if words else ""
+    digest = f" (SHA-256 {sha}…)" if sha and words and "random" not in words else ""
+    precision = settings.get("precision")
+    return (
+        f"Each tile was turned into a feature vector by {_BACKBONES.get(backbone, backbone)}"
+        f"{described}{digest}, frozen and without its classifier"
+        + (f", computed in {precision}" if precision else "")
+        + "."
+    )
+
+
+def _split(run: RunFiles) -> str:
+    split = run.record.get("split") or {}
+    if run.split == "all":
+        return "All of the cohort was tested: it was not split."
+    unit = {"patient_id": "patients", "slide_id": "slides", "tile": "tiles"}.get(
+        split.get("unit", "")
+    )
+    if split.get("signed") is False:
+        return "The split was taken from a file of other origin; no patient lay on two sides of it."
+    if not unit:
+        return ""
+    balanced = listed(
+        [str(name) for name in (split.get("target"), *split.get("stratify", [])) if name]
+    )
+    so = (f", stratified by {balanced}" if balanced else "") + (
+        f" (seed {split['seed']})" if split.get("seed") is not None else ""
+    )
+    if split.get("folds"):
+        return (
+            f"{unit.capitalize()} were divided into {split['folds']} folds{so}; each fold was the "
+            "test side once, with another one for validation and the rest for training, and the "
+            "test predictions of all folds were pooled."
+        )
+    shares = split.get("shares")
+    sizes = f" ({', '.join(f'{share:g}' for share in shares)} %)" if shares else ""
+    return (
+        f"{unit.capitalize()} were split at random into training, validation and test{sizes}{so}."
+    )
+
+
+def _head(run: RunFiles) -> str:
+    options = run.head
+    head = options.get("head") or at(run.record, "config", "head")
+    if run.record.get("command") != "fit-head" or not head:
+        return ""
+    text = f"On the standardised features, {_HEADS.get(head, f'the head {head}')} was trained"
+    if is_number(options.get("learning_rate")):
+        text += f" with Adam (learning rate {options['learning_rate']:g}"
+        text += f", batches of {options['batch_size']})" if options.get("batch_size") else ")"
+    text += " on the cross-entropy"
+    if options.get("class_weight") == "balanced":
+        text += ", each class weighing the same"
+    if options.get("epochs"):
+        text += f", for at most {options['epochs']} epochs"
+    if options.get("patience"):
+        text += (
+            "; training stopped when the validation loss had not fallen for "
+            f"{options['patience']} epochs, and the weights of the best epoch were kept"
+        )
+    return text + "."
+
+
+def _temperature(value: Any) -> str:
+    values = [item for item in (value if isinstance(value, list) else [value]) if is_number(item)]
+    # Exactly 1 is a head that was left as it was.
+    if all(value == 1 for value in values):
+        return ""
+    which = "T" if len(values) == 1 else "T of the folds"
+    return (
+        "Probabilities were calibrated by temperature scaling fitted on the validation side only "
+        f"({which} = {', '.join(number(item) for item in values)})."
+    )
+
+
+def _evaluation(run: RunFiles) -> str:
+    if not run.main:
+        return ""
+    text = ""
+    if run.level != "tile" and "mean_probability" in (run.main.get("aggregations") or {}):
+        text = f"The probabilities of all tiles of a {run.level} were averaged. "
+    resamples, unit = run.metrics.get("n_resamples"), run.main.get("resampled_by")
+    if resamples and unit:
+        level = 100 * (1 - run.metrics.get("alpha", 0.05))
+        text += (
+            f"Intervals are {level:g} % percentile intervals from {resamples:,} bootstrap "
+            f"resamples of {unit}s."
+        )
+    return text.strip()
+
+
+def _baselines(run: RunFiles) -> str:
+    titles = [
+        str(at(item, "title") or name) for name, item in (run.main.get("baselines") or {}).items()
+    ]
+    if not titles:
+        return ""
+    return (
+        f"For comparison, the following baselines were evaluated on the same split: "
+        f"{listed([title.rstrip('.') for title in titles])}; differences were resampled in pairs."
+    )
+
+
+def _software(versions: Mapping[str, Any]) -> str:
+    names = [
+        f"{text} {value_text(versions[key])}" for key, text in _VERSIONS.items() if key in versions
+    ]
+    return f"Software: {', '.join(names)}." if names else ""

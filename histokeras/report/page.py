@@ -1,0 +1,183 @@
+"""``write_report``: the page of one run."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+
+from histokeras.errors import ConfigError
+from histokeras.report import tables
+from histokeras.report.cautions import cautions
+from histokeras.report.html import (
+    MAX_BYTES,
+    data_folder,
+    render,
+    require_own_page,
+    write_page,
+)
+from histokeras.report.methods import methods
+from histokeras.report.more_plots import history_plots, scores_plot
+from histokeras.report.pictures import Pictures, left_out_text, read_pictures
+from histokeras.report.plots import Plot, calibration_plot, curve_plot
+from histokeras.report.run_files import RunFiles, read_run
+from histokeras.report.text import at
+from histokeras.report.words import verdict
+
+_MARGIN_BYTES = 200_000
+_FILES = {
+    "run.json": "what was done, with which settings, versions and inputs",
+    "metrics.json": "all figures with intervals",
+    "curves.json": "points of the ROC, precision-recall and calibration curves",
+    "patients.csv": "one row a patient: side, label, probabilities, predicted class",
+    "slides.csv": "one row a slide: side, label, probabilities, predicted class",
+    "predictions": "one table a slide: the probabilities of every tile",
+    "split.csv": "which patient is on which side",
+    "dropped.csv": "what was left out, and why",
+    "failures.csv": "slides that failed, and what to do",
+    "duplicates.csv": "near-identical tiles or slides",
+    "history.csv": "training curves",
+    "folds": "head and training curves of each fold",
+    "head": "the trained head, for `histokeras predict`",
+    "pictures": "the pictures of this page",
+    "pictures.csv": "what each picture shows",
+}
+
+
+def write_report(run: str | Path | object, path: str | Path | None = None) -> Path:
+    """Write the page of a run, and the data of its plots beside it.
+
+    The page needs no script and asks for nothing: pictures and plots stand inside it.
+
+    Args:
+        run: The run folder, or an object whose ``folder`` is it.
+        path: The page; ``report.html`` in the run folder if None. Plot data go to ``report/``
+            beside it (``<stem>_files/`` if the page is not called report.html).
+
+    Returns:
+        The page, below 5 MB.
+
+    Raises:
+        FeatureError: If there is no finished run (RUN_MISSING, RUN_UNFINISHED).
+        TableError: If a table of it cannot be read.
+        ConfigError: If ``path`` is of other origin, or ``run`` has no folder.
+        OutputError: If it cannot be written.
+    """
+    files = read_run(_folder(run))
+    page = Path(path) if path is not None else files.folder / "report.html"
+    require_own_page(page)
+    content, plots = _content(files)
+    content["files"] = _files(files, page)
+    html = render("run.html.j2", **content, **_galleries(Pictures()))
+    room = MAX_BYTES - _MARGIN_BYTES - len(html.encode("utf-8"))
+    pictures = read_pictures(files, max(room, 0))
+    if pictures.galleries or pictures.left_out:
+        html = render("run.html.j2", **content, **_galleries(pictures))
+    write_page(page, html, plots)
+    return page
+
+
+def _folder(run: str | Path | object) -> Path:
+    folder = run if isinstance(run, (str, Path)) else getattr(run, "folder", None)
+    if folder is None:
+        raise ConfigError(
+            "a report needs a run folder. Received: a run that was kept in memory.",
+            hint="Name the folder that `histokeras fit-head -o` wrote.",
+        )
+    return Path(folder)
+
+
+def _galleries(pictures: Pictures) -> dict[str, Any]:
+    kinds = ("overview", "sample", "wrong", "right")
+    return {
+        "galleries": {kind: pictures.of(kind) for kind in kinds},
+        "left_out": left_out_text(pictures),
+    }
+
+
+def _content(run: RunFiles) -> tuple[dict[str, Any], list[Plot]]:
+    record = run.record
+    found = {
+        "roc": curve_plot(run, "roc"),
+        "pr": curve_plot(run, "pr"),
+        "calibration": calibration_plot(run),
+        "scores": scores_plot(run),
+    }
+    confusion, history = tables.confusion_table(run), history_plots(run)
+    plots = [plot for plot in (*found.values(), *history) if plot is not None]
+    if confusion is not None:
+        plots.append(_confusion_data(run, confusion.caption))
+    config = at(record, "config")
+    content = {
+        "title": run.name,
+        "subtitle": _subtitle(run),
+        "verdict": verdict(run),
+        "cautions": cautions(run),
+        "funnel": [tables.funnel_table(run), tables.sides_table(run), tables.dropped_table(run)],
+        "figures": [*tables.figure_tables(run), tables.other_sides_table(run)],
+        "not_evaluated": tables.not_evaluated(run),
+        "baselines": tables.baseline_table(run),
+        "folds": tables.fold_table(run),
+        "plots": found,
+        "history": history,
+        "confusion": confusion,
+        "calibration": tables.calibration_table(run),
+        "methods": methods(run),
+        "command": _commands(record),
+        "settings": [
+            tables.settings_table("Options of the command", config),
+            tables.settings_table("How the features were made", _settings(record)),
+            tables.settings_table("Split", record.get("split")),
+            tables.settings_table("Versions", record.get("versions")),
+            tables.settings_table("Hardware", record.get("hardware")),
+        ],
+    }
+    return content, plots
+
+
+def _settings(record: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    found: Mapping[str, Any] | None = at(record, "features", "settings")
+    return found
+
+
+def _commands(record: Mapping[str, Any]) -> str:
+    """Return what was typed for features, head and evaluation, as far as known, a line each."""
+    lines = [
+        at(record, "features", "command_line"),
+        at(record, "predictions", "command_line"),
+        record.get("command_line"),
+    ]
+    return "\n".join(dict.fromkeys(str(line) for line in lines if line))
+
+
+def _subtitle(run: RunFiles) -> str:
+    date = str(run.record.get("started") or "")[:16].replace("T", " ")
+    what = {"fit-head": "Trained head", "evaluate": "Evaluation"}.get(
+        str(run.record.get("command")), ""
+    )
+    backbone = at(run.record, "features", "settings", "backbone")
+    parts = (what, str(backbone or ""), f"{date} UTC" if date else "")
+    return " · ".join(part for part in parts if part)
+
+
+def _confusion_data(run: RunFiles, caption: str) -> Plot:
+    content = {"classes": run.classes, **run.figures["confusion"]}
+    rows = [
+        {"true": true, "predicted": predicted, "count": count, "row_share": share}
+        for true, counts, shares in zip(
+            run.classes, content["counts"], content["row_shares"], strict=False
+        )
+        for predicted, count, share in zip(run.classes, counts, shares, strict=False)
+    ]
+    return Plot("confusion", "Confusion", Markup(""), caption, (), pd.DataFrame(rows), content)
+
+
+def _files(run: RunFiles, page: Path) -> tables.Table:
+    rows = [
+        [f"{name}/" if (run.folder / name).is_dir() else name, text]
+        for name, text in _FILES.items()
+        if (run.folder / name).exists()
+    ]
+    rows.append([f"{data_folder(page).name}/", "data of every plot of this page, CSV and JSON"])
+    return tables.Table("Files of the run", ("File", "Holds"), rows, css="settings")

@@ -1,0 +1,232 @@
+"""A run folder in memory: what ``fit-head`` or ``evaluate -o`` wrote, as far as it is there."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from histokeras.errors import FeatureError, TableError
+from histokeras.files import safe_name
+from histokeras.report.text import at, clean
+from histokeras.runs.record import read_record
+from histokeras.types import LABEL, LEVELS, SLIDE_ID, SPLIT
+
+_TABLES = ("patients", "slides", "dropped", "failures", "duplicates", "pictures")
+_SPLITS = ("test", "all", "val", "train")
+_MAIN = ("mean_probability", "probability")
+_MOST_TILES = 200_000
+
+
+@dataclass(frozen=True, eq=False)
+class RunFiles:
+    """What a run folder holds; texts without control characters.
+
+    Attributes:
+        folder: The run folder.
+        record: run.json.
+        metrics: metrics.json.
+        curves: curves.json; {} if there is none.
+        tables: Name (patients, slides, dropped, failures, duplicates, pictures) -> table, all text;
+            an empty table for a file that is not there.
+        histories: Training curves, one a fold, numbers; empty if there are none.
+        temperature_notes: Why heads were left without temperature scaling, each reason once.
+    """
+
+    folder: Path
+    record: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    curves: Mapping[str, Any]
+    tables: Mapping[str, pd.DataFrame]
+    histories: Sequence[pd.DataFrame]
+    temperature_notes: Sequence[str] = ()
+
+    @property
+    def name(self) -> str:
+        """Name of the folder."""
+        return str(clean(self.folder.resolve().name))
+
+    @property
+    def classes(self) -> list[str]:
+        """Classes in the order of all matrices."""
+        return [str(name) for name in self.metrics.get("classes") or []]
+
+    @property
+    def positive(self) -> str | None:
+        """The positive one of two classes, if named."""
+        return self.metrics.get("positive")
+
+    @property
+    def split(self) -> str:
+        """The part whose figures count: test, or all of an external cohort."""
+        splits = at(self.metrics, "splits") or {}
+        return next((name for name in _SPLITS if name in splits), next(iter(splits), ""))
+
+    @property
+    def levels(self) -> dict[str, Mapping[str, Any]]:
+        """Evaluated levels of that part, patients first."""
+        found = at(self.metrics, "splits", self.split) or {}
+        return {level: found[level] for level in reversed(LEVELS) if at(found, level, "evaluated")}
+
+    @property
+    def level(self) -> str:
+        """The level that the verdict speaks of: patients, else slides, else tiles; "" for none."""
+        return next(iter(self.levels), "")
+
+    @property
+    def main(self) -> Mapping[str, Any]:
+        """The figures of that level; {} if none was evaluated."""
+        return self.levels.get(self.level, {})
+
+    @property
+    def figures(self) -> Mapping[str, Any]:
+        """The main aggregation of that level: AUC and all else."""
+        return main_aggregation(self.main)
+
+    @property
+    def head(self) -> Mapping[str, Any]:
+        """How the head was trained: its kind, rate, patience; {} if unknown."""
+        options = self.record.get("head") or at(self.record, "inputs", "head options")
+        return options if isinstance(options, Mapping) else {}
+
+    def note(self) -> str:
+        """Return why the figures are not patient-safe, "" if they are."""
+        for source in (self.metrics, self.record):
+            if source.get("note"):
+                return str(source["note"])
+        return "not patient-safe" if self.metrics.get("patient_safe") is False else ""
+
+    def scores(self) -> pd.DataFrame:
+        """Return label and ``prob_<class>`` of every unit of the main level, as far as known.
+
+        Returns:
+            Columns ``label`` (str) and ``prob_<class>`` (float64); empty if the files do not tell.
+        """
+        names = [f"prob_{name}" for name in self.classes]
+        table = self._predictions() if self.level == "tile" else self.tables[f"{self.level}s"]
+        if not len(table) or not {LABEL, *names} <= set(table.columns):
+            return pd.DataFrame(columns=[LABEL, *names])
+        if SPLIT in table and self.split != "all":
+            table = table[table[SPLIT] == self.split]
+        table = table[table[LABEL].isin(self.classes)]
+        numbers = table[names].apply(pd.to_numeric, errors="coerce")
+        scores: pd.DataFrame = pd.concat([table[LABEL], numbers], axis=1)
+        return scores.dropna().reset_index(drop=True)
+
+    def _predictions(self) -> pd.DataFrame:
+        """Read the tiles of all slides, each with its label and side, up to a limit."""
+        slides, parts, n_rows = self.tables["slides"], [], 0
+        facts = slides.set_index(slides[SLIDE_ID].map(safe_name)) if SLIDE_ID in slides else slides
+        for path in sorted(self.folder.glob("predictions/[!.]*.csv")):
+            table = _read_table(path)
+            for name in (LABEL, SPLIT):
+                if name not in table and name in facts and path.stem in facts.index:
+                    table[name] = str(facts.loc[path.stem, name])
+            parts.append(table)
+            n_rows += len(table)
+            if n_rows > _MOST_TILES:
+                break
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def main_aggregation(level: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the figures of a level's mean probabilities, else of what comes first; {} if none."""
+    aggregations: Mapping[str, Any] = at(level, "aggregations") or {}
+    name = next((key for key in _MAIN if key in aggregations), next(iter(aggregations), ""))
+    return aggregations.get(name) or {}
+
+
+def read_run(folder: Path) -> RunFiles:
+    """Read a run folder; all but run.json and metrics.json may be missing.
+
+    Args:
+        folder: What ``fit-head -o`` or ``evaluate -o`` was given.
+
+    Raises:
+        FeatureError: If it is no run folder (RUN_MISSING), the run did not end (RUN_UNFINISHED), or
+            a file of it is damaged (RECORD_DAMAGED).
+        TableError: If a table of it cannot be read.
+    """
+    record = clean(read_record(folder))
+    if not record and not (folder / "metrics.json").is_file():
+        raise FeatureError(
+            f"{folder} is no run folder: it holds no run.json.",
+            code="RUN_MISSING",
+            hint="Name a folder that `histokeras fit-head` or `histokeras evaluate -o` wrote.",
+        )
+    if not (folder / "metrics.json").is_file():
+        raise FeatureError(
+            f"{folder} holds no metrics.json: the run did not end "
+            f"(status {record.get('status', 'unknown')!r}).",
+            code="RUN_UNFINISHED",
+            hint="Run the same command again to finish it.",
+        )
+    return RunFiles(
+        folder,
+        record,
+        clean(_read_json(folder / "metrics.json")),
+        clean(_read_json(folder / "curves.json")),
+        {name: _read_table(folder / f"{name}.csv") for name in _TABLES},
+        _read_histories(folder),
+        _temperature_notes(folder),
+    )
+
+
+def _temperature_notes(folder: Path) -> list[str]:
+    cards = [folder / "head" / "model.json", *sorted(folder.glob("folds/*/head/model.json"))]
+    notes = [clean(_read_json(card)).get("temperature_note") for card in cards]
+    return list(dict.fromkeys(str(note) for note in notes if note))
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise FeatureError(
+            f"{path} is damaged: it is no JSON object.",
+            code="RECORD_DAMAGED",
+            hint="Run the command that wrote it again, with --overwrite.",
+        )
+    return content
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    if not path.is_file() or not path.stat().st_size:
+        return pd.DataFrame()
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (ValueError, OSError) as error:
+        raise TableError(
+            f"{path} cannot be read: {error}.",
+            hint="Run the command that wrote it again, with --overwrite.",
+        ) from error
+    table.columns = pd.Index([clean(str(name)) for name in table.columns])
+    return table.map(clean)
+
+
+def _read_histories(folder: Path) -> list[pd.DataFrame]:
+    def number(path: Path) -> int:
+        digits = re.sub(r"\D", "", path.parent.name)
+        return int(digits) if digits else 0
+
+    paths = [folder / "history.csv", *sorted(folder.glob("folds/*/history.csv"), key=number)]
+    tables = [_read_table(path) for path in paths]
+    return [
+        table.assign(best=table["best"].str.lower() == "true") if "best" in table else table
+        for table in map(_as_numbers, tables)
+        if len(table) and "epoch" in table
+    ]
+
+
+def _as_numbers(table: pd.DataFrame) -> pd.DataFrame:
+    numbers = {
+        name: pd.to_numeric(table[name], errors="coerce") for name in table if name != "best"
+    }
+    return table.assign(**{str(name): column for name, column in numbers.items()})

@@ -1,0 +1,128 @@
+"""Fit a study into a run folder: every table, figure and picture, and the record."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from histokeras.analysis.tables import write_tables
+from histokeras.cohort.split_file import split_text
+from histokeras.cohort.split_table import apply_split
+from histokeras.errors import FeatureError
+from histokeras.files import (
+    canonical_json,
+    prepare_folder,
+    remove,
+    write_csv,
+    write_json,
+    write_text,
+)
+from histokeras.runs.record import RunRecord, read_record, require_own_folder, write_failures
+from histokeras.training.fit_job import FitJob, Study
+from histokeras.training.fit_study import FitResult, fit_study
+from histokeras.training.pictures import write_pictures
+from histokeras.types import SLIDE_ID
+
+OUTPUTS = ("head", "folds", "predictions", "reference", "history.csv", "metrics.json",
+           "curves.json", "slides.csv", "patients.csv", "split.csv", "dropped.csv",
+           "duplicates.csv", "pictures", "pictures.csv", "report", "report.html")  # fmt: skip
+"""What a run holds beside run.json and failures.csv."""
+
+
+def run_fit(
+    job: FitJob,
+    study: Study,
+    folder: Path,
+    *,
+    config: dict[str, Any],
+    command_line: str = "",
+    overwrite: bool = False,
+) -> FitResult | None:
+    """Fit a study into a run folder.
+
+    Args:
+        job: What to learn.
+        study: From :func:`prepare_study`.
+        folder: The run folder.
+        config: The resolved options, for run.json.
+        command_line: What was typed, for run.json.
+        overwrite: Whether another run may be replaced.
+
+    Returns:
+        What was fitted; None if this very run stands there already, finished.
+
+    Raises:
+        FeatureError: If another run stands there (CONFIG_MISMATCH).
+        ConfigError: If something else stands there.
+        OutputError: If it cannot be written.
+    """
+    require_own_folder(folder, ("fit-head",), OUTPUTS)
+    if not overwrite and _is_done(folder, study.inputs):
+        return None
+    prepare_folder(folder)
+    # Nothing of an earlier run may be taken for a part of this one.
+    remove(folder, OUTPUTS)
+    record = RunRecord("fit-head", config, command_line=command_line)
+    record.facts = {
+        "inputs": study.inputs,
+        "note": study.joined.note or study.split.note,
+        "features": {
+            "settings": study.index.settings,
+            "sha256": study.index.digest,
+            "command_line": read_record(job.features).get("command_line", "")
+            if job.features.is_dir()
+            else "",
+        },
+        "labels": {"level": study.cohort.level, "classes": list(study.cohort.classes)},
+        "head": job.head.as_dict(),
+        "split": {"signed": study.split.signed, "sha256": study.split.digest, **study.split.meta},
+        "funnel": study.joined.funnel,
+        "n_dropped": len(study.dropped),
+    }
+    record.slides = _slides(study)
+    record.write(folder, status="running")
+    write_csv(folder / "dropped.csv", study.dropped)
+    write_failures(folder, [])
+    write_text(folder / "split.csv", split_text(study.split))
+    status = "interrupted"
+    try:
+        result = fit_study(study, job, folder)
+        record.facts["temperature"] = [fold.fitted.temperature for fold in result.folds]
+        record.facts["duplicates"] = result.duplicates.facts()
+        write_csv(folder / "duplicates.csv", result.duplicates.table)
+        write_tables(folder, result.predictions)
+        write_pictures(folder, study.index, result.predicted)
+        write_json(folder / "curves.json", result.curves)
+        write_json(folder / "metrics.json", result.metrics)
+        status = "done"
+    finally:
+        record.write(folder, status=status)
+    return result
+
+
+def _slides(study: Study) -> list[dict[str, Any]]:
+    """Return the outcome of each slide; ready-made tiles have none, see dropped.csv."""
+    if study.index.tiles is not None:
+        return []
+    placed, _ = apply_split(study.joined.units, study.split, 0 if study.split.folds else None)
+    used = set(placed[SLIDE_ID])
+    return [
+        {"slide": name, "outcome": "used" if name in used else "dropped", "tiles": n}
+        for name, n in zip(study.index.names, study.index.n_tiles, strict=True)
+    ]
+
+
+def _is_done(folder: Path, inputs: Mapping[str, Any]) -> bool:
+    known = read_record(folder)
+    if not known:
+        return False
+    # As JSON has them: tuples are lists there.
+    before, now = known.get("inputs") or {}, json.loads(canonical_json(inputs))
+    if before != now:
+        keys = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
+        raise FeatureError(
+            f"{folder} holds another run: other {', '.join(keys)}.",
+            code="CONFIG_MISMATCH",
+            hint="Choose a new output folder, or give --overwrite.",
+        )
+    return bool(known.get("status") == "done") and (folder / "metrics.json").is_file()

@@ -1,0 +1,195 @@
+"""Fit a study: a head and its baselines a fold, predictions of every tile, figures and curves."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from histokeras.analysis.baselines import RAW, Baselines
+from histokeras.analysis.collect import Predictions
+from histokeras.analysis.evaluate import curves_of_levels, require_positive
+from histokeras.analysis.saved import figures
+from histokeras.analysis.units import EvaluationConfig
+from histokeras.cohort.split_table import apply_split
+from histokeras.files import prepare_folder, write_csv, write_json
+from histokeras.models.model_file import write_head
+from histokeras.training.duplicates import Duplicates, find_duplicates
+from histokeras.training.fit_job import CATEGORY, FitJob, Study
+from histokeras.training.head import FittedHead, Labelled, fit_classifier
+from histokeras.training.references import baseline_probabilities, fit_baselines, label_weights
+from histokeras.training.results import Predicted, write_predictions
+from histokeras.training.rows import TileRows, tile_rows
+from histokeras.training.vectors import open_vectors
+from histokeras.types import FOLD, SPLIT, SPLITS
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One fitted head and its baselines; ``number`` is None without cross-validation."""
+
+    number: int | None
+    fitted: FittedHead
+    baselines: Baselines
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a fit gave.
+
+    Attributes:
+        folds: One head, or one a fold.
+        predicted: Every tile with its probabilities; of the test folds with cross-validation.
+        predictions: The same, aggregated to slides and patients.
+        metrics: What stands in metrics.json.
+        curves: What stands in curves.json.
+        duplicates: Tiles that occur under two patients, or on two sides of the split.
+    """
+
+    folds: Sequence[Fold]
+    predicted: Predicted
+    predictions: Predictions
+    metrics: dict[str, Any]
+    curves: dict[str, Any]
+    duplicates: Duplicates
+
+
+def fit_study(study: Study, job: FitJob, folder: Path | None = None) -> FitResult:
+    """Fit the head, or one a fold, predict every tile and compute the figures.
+
+    Args:
+        study: From :func:`prepare_study`.
+        job: What to learn.
+        folder: Where to write heads and predictions; None to write nothing.
+    """
+    classes = study.cohort.classes
+    positive = require_positive(classes, job.positive)
+    note = study.joined.note or study.split.note
+    folds: list[Fold] = []
+    parts: list[Predicted] = []
+    for number in range(study.split.folds) if study.split.folds else [None]:
+        rows = _rows(study, number)
+        fold = _fit_fold(study, job, rows, number)
+        scored = rows if number is None else rows.on_side("test")
+        parts.append(_predict(study, job, fold, scored, patient_safe=not note))
+        folds.append(fold)
+        if folder is not None:
+            _write_fold(folder, study, job, fold, positive, note)
+    predicted = _pooled(parts)
+    predictions = predicted.collect(keep_tiles=study.cohort.level == "tile")
+    present = set(predicted.rows.units[SPLIT].iloc[np.unique(predicted.rows.unit)])
+    config = EvaluationConfig(
+        n_resamples=job.n_resamples,
+        seed=job.head.fit.seed,
+        splits=tuple(side for side in reversed(SPLITS[1:]) if side in present),
+        patient_safe=not note,
+        specificity=job.specificity,
+    )
+    metrics = figures(predictions, study.cohort.level, positive=positive, note=note, config=config)
+    curves = curves_of_levels(predictions, metrics, config=config)
+    duplicates = find_duplicates(
+        study.index, predicted.rows, patient_safe=not note, seed=job.head.fit.seed
+    )
+    if folder is not None:
+        write_predictions(folder, study.index, predicted)
+    return FitResult(folds, predicted, predictions, metrics, curves, duplicates)
+
+
+def _rows(study: Study, number: int | None) -> TileRows:
+    placed, _ = apply_split(study.joined.units, study.split, number)
+    if number is not None:
+        placed = placed.assign(**{FOLD: str(number)})
+    return tile_rows(study.index, placed, {name: i for i, name in enumerate(study.cohort.classes)})
+
+
+def _categories(rows: TileRows) -> dict[str, list[str]]:
+    return {
+        str(name).removeprefix(CATEGORY): values.tolist()
+        for name, values in rows.units.items()
+        if str(name).startswith(CATEGORY)
+    }
+
+
+def _fit_fold(study: Study, job: FitJob, rows: TileRows, number: int | None) -> Fold:
+    sides = {}
+    for side in ("train", "val"):
+        part = rows.on_side(side)
+        vectors = open_vectors(
+            part.parts(study.index), study.index.n_features, memory_gb=job.memory_gb
+        )
+        weights = label_weights(part, study.cohort.key)
+        sides[side] = Labelled(vectors, part.target, weights)
+    seed = job.head.fit.seed + (number or 0)
+    config = dataclasses.replace(job.head, fit=dataclasses.replace(job.head.fit, seed=seed))
+    classes = study.cohort.classes
+    fitted = fit_classifier(sides["train"], sides["val"], classes, config)
+    baselines = fit_baselines(study.index, rows, classes, _categories(rows), seed=seed)
+    return Fold(number, fitted, baselines)
+
+
+def _predict(
+    study: Study, job: FitJob, fold: Fold, rows: TileRows, *, patient_safe: bool
+) -> Predicted:
+    vectors = open_vectors(rows.parts(study.index), study.index.n_features, memory_gb=job.memory_gb)
+    raw = fold.fitted.predict_raw(vectors)
+    others = {
+        RAW: raw,
+        **baseline_probabilities(fold.baselines, study.index, rows, _categories(rows)),
+    }
+    return Predicted(rows, fold.fitted.calibrated(raw), study.cohort.classes, others, patient_safe)
+
+
+def _pooled(parts: Sequence[Predicted]) -> Predicted:
+    """Pool the test predictions of all folds, each tile once, in the order of the files."""
+    if len(parts) == 1:
+        return parts[0]
+    units = [part.rows.units for part in parts]
+    offsets = np.cumsum([0, *(len(table) for table in units)])
+    file, row, unit, target = (
+        np.concatenate([getattr(part.rows, name) for part in parts])
+        for name in ("file", "row", "unit", "target")
+    )
+    unit = unit + np.repeat(offsets[:-1], [len(part.rows) for part in parts])
+    order = np.lexsort((row, file))
+    pooled = TileRows(
+        file[order], row[order], unit[order], target[order], pd.concat(units, ignore_index=True)
+    )
+    # A baseline that one fold could not fit is none of the whole.
+    names = [name for name in parts[0].others if all(name in part.others for part in parts)]
+    return Predicted(
+        pooled,
+        np.concatenate([part.probabilities for part in parts])[order],
+        parts[0].classes,
+        {name: np.concatenate([part.others[name] for part in parts])[order] for name in names},
+        parts[0].patient_safe,
+    )
+
+
+def _write_fold(
+    folder: Path, study: Study, job: FitJob, fold: Fold, positive: str | None, note: str
+) -> None:
+    place = folder if fold.number is None else folder / "folds" / str(fold.number)
+    prepare_folder(place / "head")
+    write_csv(place / "history.csv", fold.fitted.history)
+    # Before the card, which says that the head is complete.
+    write_json(place / "head" / "baselines.json", fold.baselines.as_json())
+    card = {
+        "head": job.head.head,
+        "n_features": study.index.n_features,
+        "classes": list(fold.fitted.classes),
+        "positive": positive,
+        "target": job.target,
+        "level": study.cohort.level,
+        "note": note,
+        "temperature": fold.fitted.temperature,
+        "temperature_note": fold.fitted.temperature_note,
+        "features": study.index.settings,
+        "training": job.head.as_dict(),
+        "split_sha256": study.split.digest,
+        "fold": fold.number,
+        "n_folds": study.split.folds,
+    }
+    write_head(place / "head", fold.fitted.model, card)

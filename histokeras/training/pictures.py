@@ -1,0 +1,126 @@
+"""Pictures of a run: some tiles of each class, the most confident right and wrong ones, slides."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from histokeras.features.extras import TileExtras
+from histokeras.features.index import FeatureIndex
+from histokeras.features.store import read_extras, read_features
+from histokeras.files import prepare_folder, safe_name, write_bytes, write_csv
+from histokeras.training.results import Predicted
+from histokeras.types import LABEL, PATIENT_ID, PROB, SLIDE_ID, SPLIT, TILE
+
+COLUMNS = ("file", SLIDE_ID, TILE, "x", "y", PATIENT_ID, SPLIT, LABEL, "predicted", "prob", "why")
+_RIGHT, _WRONG, _SAMPLE, _OVERVIEW = "right", "wrong", "sample", "overview"
+_CONFIDENT, _SAMPLES, _UNLABELLED, _OVERVIEWS = 8, 12, 24, 12
+_IMAGE = "_image"
+
+
+def write_pictures(
+    folder: Path, index: FeatureIndex, predicted: Predicted, *, seed: int = 0
+) -> int:
+    """Write ``pictures/`` and ``pictures.csv``: what the report shows of the tissue.
+
+    Of the tiles that feature files hold pictures of (at most 64 a slide), those of the test side:
+    a random sample of each class, and of each class the most confident right and wrong ones. Where
+    there are no labels, a sample and the most confident ones of each predicted class. And a few
+    slides with their tiles.
+
+    Args:
+        folder: The run folder.
+        index: The feature files.
+        predicted: Tiles with probabilities.
+        seed: Of the sample.
+
+    Returns:
+        How many pictures were written; 0 where feature files hold none, and then no file.
+
+    Raises:
+        OutputError: If they cannot be written.
+    """
+    tiles, slides, images = _pictured(index, predicted)
+    if not images:
+        return 0
+    tested = tiles[tiles[SPLIT] == "test"] if (tiles[SPLIT] == "test").any() else tiles
+    on_test = slides[slides[SLIDE_ID].isin(set(tested[SLIDE_ID]))]
+    parts = [*_chosen(tested, seed), on_test.head(_OVERVIEWS)]
+    chosen = pd.concat([part for part in parts if len(part)], ignore_index=True)
+    prepare_folder(folder / "pictures")
+    files: dict[int, str] = {}
+    for image, slide, tile in zip(chosen[_IMAGE], chosen[SLIDE_ID], chosen[TILE], strict=True):
+        if image not in files:
+            name = safe_name(str(slide) or Path(str(tile)).stem)[:60]
+            files[image] = f"pictures/{len(files):04d}_{name}.jpg"
+            write_bytes(folder / files[image], images[image])
+    chosen["file"] = chosen[_IMAGE].map(files)
+    write_csv(folder / "pictures.csv", chosen[list(COLUMNS)])
+    return len(files)
+
+
+def _pictured(
+    index: FeatureIndex, predicted: Predicted
+) -> tuple[pd.DataFrame, pd.DataFrame, list[bytes]]:
+    """Return the tiles and the slides of which there is a picture, and the pictures."""
+    tiles, slides, images = [], [], list[bytes]()
+    rows = predicted.rows
+    for (file, part), (_, table) in zip(rows.of_files(), predicted.tables(), strict=True):
+        extras = read_extras(index.paths[file])
+        if extras is None:
+            continue
+        at = np.flatnonzero(np.isin(rows.row[part], list(extras.pictures)))
+        mine = _described(table.iloc[at].reset_index(drop=True), predicted)
+        mine[_IMAGE] = np.arange(len(images), len(images) + len(at))
+        if TILE not in table:
+            coords = read_features(index.paths[file], vectors=False).tiles
+            mine[["x", "y"]] = coords[["x", "y"]].to_numpy(object)[rows.row[part][at]]
+        tiles.append(mine)
+        images += [extras.pictures[int(row)] for row in rows.row[part][at]]
+        slides.append(_overview(table, extras, predicted, images))
+    if not tiles:
+        empty = pd.DataFrame(columns=[*COLUMNS, _IMAGE])
+        return empty, empty, images
+    return pd.concat(tiles, ignore_index=True), pd.concat(slides, ignore_index=True), images
+
+
+def _described(table: pd.DataFrame, predicted: Predicted) -> pd.DataFrame:
+    scores = table[[f"{PROB}{name}" for name in predicted.classes]].to_numpy()
+    names = np.asarray(predicted.classes, object)
+    described = pd.DataFrame("", index=range(len(table)), columns=list(COLUMNS), dtype=object)
+    for name in (SLIDE_ID, TILE, PATIENT_ID, SPLIT, LABEL):
+        if name in table:
+            described[name] = table[name].to_numpy(object)
+    described["predicted"] = names[scores.argmax(axis=1)]
+    described["prob"] = scores.max(axis=1).astype(np.float64).round(4)
+    return described
+
+
+def _overview(
+    table: pd.DataFrame, extras: TileExtras, predicted: Predicted, images: list[bytes]
+) -> pd.DataFrame:
+    if extras.overview is None:
+        return pd.DataFrame(columns=[*COLUMNS, _IMAGE])
+    row = _described(table.iloc[[0]].reset_index(drop=True), predicted)
+    images.append(extras.overview)
+    return row.assign(why=_OVERVIEW, predicted="", prob="", **{_IMAGE: len(images) - 1})
+
+
+def _chosen(tiles: pd.DataFrame, seed: int) -> list[pd.DataFrame]:
+    """Return the tiles to show, each group with the reason in ``why``."""
+    ordered = tiles.sort_values("prob", ascending=False, kind="stable")
+    shuffled = tiles.sample(frac=1, random_state=seed)
+    labelled = (tiles[LABEL] != "").any()
+    key, n_samples = (LABEL, _SAMPLES) if labelled else ("predicted", _UNLABELLED)
+    parts: list[Any] = []
+    for _, group in shuffled[shuffled[key] != ""].groupby(key, sort=True):
+        parts.append(group.head(n_samples).assign(why=_SAMPLE))
+    for _, group in ordered[ordered[key] != ""].groupby(key, sort=True):
+        if not labelled:
+            parts.append(group.head(_UNLABELLED).assign(why=_SAMPLE))
+            continue
+        right = group["predicted"] == group[LABEL]
+        parts.append(group[right].head(_CONFIDENT).assign(why=_RIGHT))
+        parts.append(group[~right].head(_CONFIDENT).assign(why=_WRONG))
+    return parts

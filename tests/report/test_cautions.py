@@ -1,0 +1,93 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from histokeras.report.cautions import cautions
+from histokeras.report.run_files import read_run
+
+LEVEL = ("splits", "test", "patient")
+ABSENT: dict[str, Any] = {"beaten": None, "text": ""}
+FAULTS: dict[str, tuple[str, tuple[Any, ...], Any]] = {
+    "unfinished": ("run.json", ("status",), "interrupted"),
+    "not-patient-safe": ("metrics.json", ("note",), "tile-level, not patient-safe"),
+    "unsigned-split": ("run.json", ("split", "signed"), False),
+    "duplicates-patients": ("run.json", ("duplicates",), {"n": 1, "across_patients": 1}),
+    "duplicates-sides": ("run.json", ("duplicates",), {"n": 1, "across_sides": 1}),
+    "floor-not-beaten": ("metrics.json", (*LEVEL, "verdict"), {"beaten": False, "text": "No."}),
+    "no-floor": ("metrics.json", (*LEVEL, "verdict"), ABSENT),
+    "random-weights": ("run.json", ("features", "settings", "weights"), "random:0"),
+    "small-class": ("metrics.json", (*LEVEL, "n_patients_per_class"), {"MSI-H": 9, "MSS": 31}),
+    "missing-class": ("metrics.json", (*LEVEL, "n_patients_per_class"), {"MSI-H": 0, "MSS": 40}),
+    "failed-slides": ("run.json", ("slides",), [{"slide": "S1", "outcome": "failed"}]),
+    "calibration": ("metrics.json", (*LEVEL, "calibration", "after", "ece", "value"), 0.2),
+    "not-evaluated": ("metrics.json", ("splits", "test"), {"patient": {"evaluated": False}}),
+}
+
+
+def codes(run: Path) -> list[str]:
+    return [caution.code for caution in cautions(read_run(run))]
+
+
+@pytest.mark.parametrize("code", FAULTS)
+def test_each_fault_is_warned_of_and_nothing_else(
+    code: str, patient_run: Path, change: Callable[..., None]
+) -> None:
+    assert codes(patient_run) == []
+    name, keys, value = FAULTS[code]
+
+    change(patient_run / name, *keys, value=value)
+
+    assert codes(patient_run) == [code]
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "code"),
+    [
+        ("dropped", {"kind": ["slide"], "id": ["S1"], "reason": ["failed in extract-features"]},
+         "failed-slides"),
+        ("failures", {"slide": ["S1"], "stage": ["open"]}, "failed-slides"),
+        ("duplicates", {"kind": ["tile"], "across": ["sides"]}, "duplicates-sides"),
+        ("duplicates", {"kind": ["tile"], "across": ["patients"]}, "duplicates-patients"),
+    ],
+)  # fmt: skip
+def test_tables_tell_faults_too(
+    name: str, table: dict[str, list[str]], code: str, patient_run: Path
+) -> None:
+    pd.DataFrame(table).to_csv(patient_run / f"{name}.csv", index=False)
+
+    assert codes(patient_run) == [code]
+
+
+def test_a_head_that_could_not_be_calibrated_is_warned_of(patient_run: Path) -> None:
+    (patient_run / "head").mkdir()
+    card = '{"temperature_note": "not scaled: no validation row has a label"}'
+    (patient_run / "head" / "model.json").write_text(card)
+
+    (caution,) = cautions(read_run(patient_run))
+
+    assert caution.code == "calibration"
+    assert "no validation row has a label" in caution.meaning
+
+
+def test_a_pair_across_both_is_warned_of_twice_and_counted_once(patient_run: Path) -> None:
+    table = pd.DataFrame({"kind": ["tile"], "across": ["patients and sides"]})
+    table.to_csv(patient_run / "duplicates.csv", index=False)
+
+    found = cautions(read_run(patient_run))
+
+    assert [item.code for item in found] == ["duplicates-sides", "duplicates-patients"]
+    assert found[0].title.startswith("1 pair of")
+
+
+def test_every_warning_says_what_it_means_and_what_to_do(
+    patient_run: Path, change: Callable[..., None]
+) -> None:
+    for name, keys, value in list(FAULTS.values())[:-1]:
+        change(patient_run / name, *keys, value=value)
+
+    for caution in cautions(read_run(patient_run)):
+        assert caution.meaning.endswith(".")
+        assert caution.action.endswith(".")
