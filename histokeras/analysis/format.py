@@ -19,6 +19,9 @@ _OPTIMISTIC = {
 }
 
 
+_ONE_SLIDE = "{split}, slide level: as at patient level, each patient has one slide"
+
+
 def format_metrics(metrics: Mapping[str, Any]) -> str:
     """Return the figures as plain text: patients first, one block a level, one line a figure.
 
@@ -29,11 +32,22 @@ def format_metrics(metrics: Mapping[str, Any]) -> str:
         Lines without a final line feed.
     """
     blocks = [
-        _level_block(metrics, split, level, figures)
+        [_ONE_SLIDE.format(split=split)]
+        if level == "slide" and _same_figures(figures, levels.get("patient", {}))
+        else _level_block(metrics, split, level, figures)
         for split, levels in metrics["splits"].items()
         for level, figures in levels.items()
     ]
     return "\n\n".join("\n".join(block) for block in blocks if block)
+
+
+def _same_figures(slide: Mapping[str, Any], patient: Mapping[str, Any]) -> bool:
+    return bool(
+        slide["evaluated"]
+        and patient.get("evaluated")
+        and slide["n"] == patient["n"]
+        and slide["aggregations"] == patient["aggregations"]
+    )
 
 
 def _level_block(

@@ -67,7 +67,7 @@ def demo(output: Path, seed: int) -> None:
     ]
     for command in commands:
         _call([str(item) for item in command])
-    click.echo(f"Done. Look at {run / 'patients.csv'} and {run / 'metrics.json'}.", err=True)
+    click.echo(f"Done. Open {run / 'report.html'} in a browser.", err=True)
     click.echo(str(output))
 
 

@@ -135,7 +135,9 @@ def fit_head(**arguments: Any) -> None:
     if arguments["as_json"]:
         click.echo(json.dumps(metrics, indent=2))
         return
-    click.echo(format_metrics(metrics), err=True)
+    # Val decided when to stop: its figures stand in metrics.json, and are not the ones to quote.
+    tested = {side: levels for side, levels in metrics["splits"].items() if side == "test"}
+    click.echo(format_metrics({**metrics, "splits": tested}), err=True)
     click.echo(f"Look at {output / 'report.html'}", err=True)
     click.echo(str(output))
 

@@ -15,6 +15,7 @@ from histokeras.errors import ConfigError, HistokerasError
 
 COMMANDS = {
     "slides": "List slides: readable or why not, size, levels, mpp.",
+    "tiles": "Look at ready-made tiles: counts, sizes, colours, duplicates, a page.",
     "tile": "Cut slides into tiles: manifest and picture of each slide.",
     "extract-features": "Extract bottleneck features from slides or ready-made tiles.",
     "split": "Split patients into train, val and test, or into folds.",

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from histokeras.features.sources import OpenTiles, Source
     from histokeras.slides.source import Image
 
-MAX_PICTURES = 64
-"""Tiles of one slide or folder of which a picture is kept."""
+SLIDE_PICTURES, MAX_PICTURES = 64, 512
+"""Tiles of which a picture is kept: of a slide, and of a folder of ready-made tiles, which stands
+for many slides. A picture takes 4 to 5 kB."""
 PICTURE_PX = 128
 OVERVIEW_PX = 480
 _QUALITY = 80
@@ -116,9 +117,9 @@ class NotedTiles:
         picture = key, tile_jpeg(image)
         with self._lock:
             self._pictures[row] = picture
-            if len(self._pictures) > MAX_PICTURES:
+            if len(self._pictures) > self.tiles.n_pictures:
                 del self._pictures[max(self._pictures, key=self._key)]
-            if len(self._pictures) == MAX_PICTURES:
+            if len(self._pictures) == self.tiles.n_pictures:
                 self._limit = max(key for key, _ in self._pictures.values())
 
     def _key(self, row: int) -> bytes:
@@ -152,7 +153,7 @@ def tile_jpeg(image: Image) -> bytes:
     Args:
         image: Shape (height, width, 3), uint8 RGB.
     """
-    return _jpeg(_shrunk(image, PICTURE_PX))
+    return _jpeg(_fitted(image, PICTURE_PX))
 
 
 def overview_jpeg(
@@ -166,11 +167,12 @@ def overview_jpeg(
         manifest: Its finished manifest.
 
     Returns:
-        A JPEG of at most ``OVERVIEW_PX`` a side, without metadata; None if it cannot be drawn,
+        A JPEG, ``OVERVIEW_PX`` on its longer side, without metadata; None if it cannot be drawn,
         for features do not need it.
     """
     try:
-        picture = _shrunk(thumbnail, OVERVIEW_PX)
+        # Enlarged too, so that frames are thin beside the tissue.
+        picture = _fitted(thumbnail, OVERVIEW_PX, enlarge=True)
         _frame(picture, dimensions, manifest[manifest["kept"].astype(bool)])
         return _jpeg(picture)
     except (ArithmeticError, LookupError, MemoryError, OSError, TypeError, ValueError):
@@ -197,12 +199,14 @@ def _frame(picture: PillowImage.Image, dimensions: tuple[int, int], kept: pd.Dat
     picture.paste(PillowImage.fromarray(pixels))
 
 
-def _shrunk(image: Image, side_px: int) -> PillowImage.Image:
-    """Return the image by area average with its longer side ``side_px`` at most."""
+def _fitted(image: Image, side_px: int, *, enlarge: bool = False) -> PillowImage.Image:
+    """Return the image with its longer side ``side_px``, or less if it may not be enlarged."""
     height, width = image.shape[:2]
-    scale = min(1.0, side_px / max(height, width))
+    scale = side_px / max(height, width)
+    scale = scale if enlarge else min(1.0, scale)
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    return PillowImage.fromarray(image).resize(size, PillowImage.Resampling.BOX)
+    way = PillowImage.Resampling.BICUBIC if scale > 1 else PillowImage.Resampling.BOX
+    return PillowImage.fromarray(image).resize(size, way)
 
 
 def _jpeg(picture: PillowImage.Image) -> bytes:

@@ -12,7 +12,7 @@ import pandas as pd
 from PIL import Image
 
 from histokeras.errors import SlideError
-from histokeras.features.extras import overview_jpeg
+from histokeras.features.extras import MAX_PICTURES, SLIDE_PICTURES, overview_jpeg
 from histokeras.files import sha256_file
 from histokeras.slides.reader import open_slide
 from histokeras.slides.slide import Slide
@@ -29,6 +29,10 @@ TILE_FACTS = (TILE, LABEL, PATIENT_ID, SLIDE_ID, "mpp")
 
 class OpenTiles(Protocol):
     """A source whose tiles can be read, and what is known of it."""
+
+    @property
+    def n_pictures(self) -> int:
+        """Of how many tiles a picture is kept."""
 
     @property
     def rows(self) -> npt.NDArray[np.int64]:
@@ -160,6 +164,11 @@ class SlideTiles:
     keep_open: bool = False
 
     @property
+    def n_pictures(self) -> int:
+        """Of how many tiles a picture is kept."""
+        return SLIDE_PICTURES
+
+    @property
     def facts(self) -> Mapping[str, Any]:
         """What the feature file says of its slide; no path, no label, no scanner's text."""
         return {
@@ -266,6 +275,11 @@ class TileSetTiles:
     rows: npt.NDArray[np.int64]
     identity: Mapping[str, Any]
     bad: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def n_pictures(self) -> int:
+        """Of how many tiles a picture is kept."""
+        return MAX_PICTURES
 
     @property
     def facts(self) -> Mapping[str, Any]:

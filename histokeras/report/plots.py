@@ -193,7 +193,8 @@ def calibration_plot(run: RunFiles) -> Plot | None:
         text = (
             f"{run.level.capitalize()} level, {_side(run)}. On the diagonal a confidence of 0.8 is "
             "right in 80 % of the cases; below it the network is too sure of itself. Each mark is "
-            "a bin of equal width; bars are 95 % intervals."
+            f"a bin of equal width, the larger the more {run.level}s it holds; bars are 95 % "
+            "intervals."
         )
         svg = inline_svg(figure, name="calibration", title="Calibration", text=text)
     content = {level: at(values, "calibration") or {} for level, values in run.curves.items()}
@@ -207,15 +208,19 @@ def _draw_bins(axes: Axes, bins: Mapping[str, Any], colour: str, *, filled: bool
     if filled and len(low) == len(x) == len(high):
         barred = known & np.isfinite(low) & np.isfinite(high)
         axes.vlines(x[barred], low[barred], high[barred], color=colour, linewidth=1.2, alpha=0.6)
-    axes.plot(
+    counts = floats(bins.get("n"))
+    share = counts[known] / counts[known].max() if len(counts) == len(x) and known.any() else 0.3
+    # No line from bin to bin: among bins of one or two units it would only show chance.
+    axes.scatter(
         x[known],
         y[known],
-        color=colour,
-        linewidth=1.4,
-        dashes=(None, None) if filled else (4, 3),
+        s=16 + 180 * share,
+        color=colour if filled else "white",
+        edgecolors=colour,
+        linewidths=1.4,
         marker="o" if filled else "s",
-        markersize=6,
-        markerfacecolor=colour if filled else "white",
+        alpha=0.85,
+        zorder=3 if filled else 2,
     )
 
 

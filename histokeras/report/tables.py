@@ -318,12 +318,15 @@ def calibration_table(run: RunFiles) -> Table | None:
     if not rows:
         return None
     temperature = run.record.get("temperature")
-    notes = [f"Temperature: {value_text(temperature)} (above 1: the head was too sure)."]
+    notes = []
+    if temperature is not None:
+        notes.append(f"Temperature: {value_text(temperature)} (above 1: the head was too sure).")
+    notes += [f"Temperature scaling: {note}." for note in run.temperature_notes]
     return Table(
         f"Calibration, {run.level} level (lower is better)",
         ("Probabilities", "Brier score", "Calibration error (ECE)"),
         rows,
-        notes if temperature is not None else (),
+        notes,
     )
 
 

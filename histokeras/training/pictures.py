@@ -16,6 +16,7 @@ from histokeras.types import LABEL, PATIENT_ID, PROB, SLIDE_ID, SPLIT, TILE
 COLUMNS = ("file", SLIDE_ID, TILE, "x", "y", PATIENT_ID, SPLIT, LABEL, "predicted", "prob", "why")
 _RIGHT, _WRONG, _SAMPLE, _OVERVIEW = "right", "wrong", "sample", "overview"
 _CONFIDENT, _SAMPLES, _UNLABELLED, _OVERVIEWS = 8, 12, 24, 12
+_EACH_SLIDE = 2
 _IMAGE = "_image"
 
 
@@ -121,6 +122,13 @@ def _chosen(tiles: pd.DataFrame, seed: int) -> list[pd.DataFrame]:
             parts.append(group.head(_UNLABELLED).assign(why=_SAMPLE))
             continue
         right = group["predicted"] == group[LABEL]
-        parts.append(group[right].head(_CONFIDENT).assign(why=_RIGHT))
-        parts.append(group[~right].head(_CONFIDENT).assign(why=_WRONG))
+        parts.append(_varied(group[right]).head(_CONFIDENT).assign(why=_RIGHT))
+        parts.append(_varied(group[~right]).head(_CONFIDENT).assign(why=_WRONG))
     return parts
+
+
+def _varied(ordered: pd.DataFrame) -> pd.DataFrame:
+    """Move to the end what comes after the first two tiles of a slide: not all from one slide."""
+    source = ordered[SLIDE_ID].where(ordered[SLIDE_ID] != "", ordered[PATIENT_ID])
+    later = ordered.groupby(source).cumcount() >= _EACH_SLIDE
+    return pd.concat([ordered[(~later).to_numpy()], ordered[later.to_numpy()]])

@@ -7,6 +7,7 @@ import pytest
 
 from histokeras.report.cautions import cautions
 from histokeras.report.run_files import read_run
+from histokeras.report.tables import calibration_table
 
 LEVEL = ("splits", "test", "patient")
 ABSENT: dict[str, Any] = {"beaten": None, "text": ""}
@@ -22,7 +23,7 @@ FAULTS: dict[str, tuple[str, tuple[Any, ...], Any]] = {
     "small-class": ("metrics.json", (*LEVEL, "n_patients_per_class"), {"MSI-H": 9, "MSS": 31}),
     "missing-class": ("metrics.json", (*LEVEL, "n_patients_per_class"), {"MSI-H": 0, "MSS": 40}),
     "failed-slides": ("run.json", ("slides",), [{"slide": "S1", "outcome": "failed"}]),
-    "calibration": ("metrics.json", (*LEVEL, "calibration", "after", "ece", "value"), 0.2),
+    "calibration": ("metrics.json", (*LEVEL, "calibration", "after", "ece", "low"), 0.2),
     "not-evaluated": ("metrics.json", ("splits", "test"), {"patient": {"evaluated": False}}),
 }
 
@@ -61,15 +62,16 @@ def test_tables_tell_faults_too(
     assert codes(patient_run) == [code]
 
 
-def test_a_head_that_could_not_be_calibrated_is_warned_of(patient_run: Path) -> None:
+def test_a_head_that_could_not_be_calibrated_says_why(patient_run: Path) -> None:
     (patient_run / "head").mkdir()
     card = '{"temperature_note": "not scaled: no validation row has a label"}'
     (patient_run / "head" / "model.json").write_text(card)
 
-    (caution,) = cautions(read_run(patient_run))
+    table = calibration_table(read_run(patient_run))
 
-    assert caution.code == "calibration"
-    assert "no validation row has a label" in caution.meaning
+    assert table is not None
+    assert any("no validation row has a label" in note for note in table.notes)
+    assert codes(patient_run) == []
 
 
 def test_a_pair_across_both_is_warned_of_twice_and_counted_once(patient_run: Path) -> None:
