@@ -69,12 +69,14 @@ class Baselines:
         linear: ``colour`` and ``floor``; empty where features carry no such vector.
         categories: Name of a column -> value -> probability of each class; the value ``""``
             stands for any that training did not hold.
+        floor_names: What the numbers are that ``linear`` expects.
     """
 
     classes: tuple[str, ...]
     majority: str
     linear: Mapping[str, LinearBaseline] = field(default_factory=dict)
     categories: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
+    floor_names: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return what :func:`baselines_from_json` reads."""
@@ -83,6 +85,7 @@ class Baselines:
             "majority": self.majority,
             "linear": {name: model.as_json() for name, model in self.linear.items()},
             "categories": {name: dict(table) for name, table in self.categories.items()},
+            "floor_names": list(self.floor_names),
         }
 
     def of_majority(self, n: int) -> Floats:
@@ -108,7 +111,13 @@ def baselines_from_json(content: Mapping[str, Any]) -> Baselines:
         )
         for name, model in content["linear"].items()
     }
-    return Baselines(tuple(content["classes"]), content["majority"], linear, content["categories"])
+    return Baselines(
+        tuple(content["classes"]),
+        content["majority"],
+        linear,
+        content["categories"],
+        tuple(content["floor_names"]),
+    )
 
 
 def fit_linear(

@@ -272,6 +272,9 @@ def fit_temperature(
         return Temperature(1.0, "not scaled: no validation row has a label")
     if len(np.unique(targets)) < 2:
         return Temperature(1.0, "not scaled: all validation rows are of one class")
+    if (logits.argmax(axis=1) == targets).all():
+        # The likelihood then grows with every sharpening: there is nothing to find.
+        return Temperature(1.0, "not scaled: on the validation rows the head makes no error")
     of_truth = logits[np.arange(len(targets)), targets]
 
     def loss(log_temperature: float) -> float:
@@ -282,9 +285,8 @@ def fit_temperature(
     low, high = (math.log(end) for end in TEMPERATURES)
     found = float(minimize_scalar(loss, bounds=(low, high), method="bounded").x)
     if found - low < _BORDER:
-        right = (logits.argmax(axis=1) == targets).all()
-        why = "the head makes no error" if right else "all classes are about as probable"
-        return Temperature(1.0, f"not scaled: on the validation rows {why}")
+        note = "not scaled: on the validation rows all classes are about as probable"
+        return Temperature(1.0, note)
     if high - found < _BORDER:
         note = "not scaled: on the validation rows the head is no better than chance"
         return Temperature(1.0, note)

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial import cKDTree
 
 from histokeras.analysis.metrics import AnyFloats, AnyInts, Floats, Ints
 
 MOST_TILES = 30_000
-"""Of more tiles a random part is compared by feature; equal pixels are found among all."""
+"""Up to here each tile is simply compared with each other one."""
 FLOOR_RADIUS = 0.15
 """Root mean square difference of standardised colour-and-texture numbers. Copies that were turned,
 mirrored or saved as JPEG again lie within it; of 716,000 pairs of real lung tiles from different
@@ -21,6 +22,8 @@ COMPONENTS = 64
 LEAST_TILES = 4 * COMPONENTS
 """With fewer tiles, or shorter features than 64, directions cannot be told from chance."""
 _BLOCK = 1024
+_TREE_COMPONENTS = 12
+_MOST_CANDIDATES = 50_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,20 +62,74 @@ def same_pixels(hashes: npt.NDArray[np.uint64], groups: AnyInts) -> Pairs:
     return Pairs(a.astype(np.int64), b.astype(np.int64), np.ones(len(a)))
 
 
-def alike_by_floor(floor: AnyFloats, groups: AnyInts) -> Pairs:
+def alike_by_floor(floor: AnyFloats, groups: AnyInts, *, seed: int = 0) -> tuple[Pairs, int]:
     """Find tiles whose colour-and-texture vectors nearly agree, in different groups.
 
     Args:
         floor: Vectors ``(n, d)``.
         groups: Group of each tile, ``(n,)``.
+        seed: Of the part that is compared where so many tiles lie so close together that
+            comparing all would take hours.
 
     Returns:
-        Each tile with its nearest tile of another group within :data:`FLOOR_RADIUS`; the
-        similarity is 1 minus the root mean square difference.
+        Each tile with its nearest tile of another group within :data:`FLOOR_RADIUS` (the
+        similarity is 1 minus the root mean square difference), and how many tiles were compared:
+        all ``n``, or :data:`MOST_TILES`.
     """
     standard = _standardised(floor) / np.sqrt(floor.shape[1], dtype=np.float32)
-    pairs, distances = _nearest_foreign(standard, groups, FLOOR_RADIUS)
-    return _once(pairs, 1 - distances)
+    rows = np.arange(len(standard))
+    if len(rows) > MOST_TILES:
+        found = _near_by_tree(standard, groups, seed)
+        if found is not None:
+            return _once(*found), len(rows)
+        rows = np.sort(np.random.default_rng(seed).permutation(rows)[:MOST_TILES])
+    pairs, distances = _nearest_foreign(standard[rows], groups[rows], FLOOR_RADIUS)
+    return _once(rows[pairs], 1 - distances), len(rows)
+
+
+def _near_by_tree(
+    vectors: npt.NDArray[np.float32], groups: AnyInts, seed: int
+) -> tuple[npt.NDArray[np.int64], Floats] | None:
+    """Compare all by a k-d tree of their first principal components, which loses no near pair.
+
+    Distances only shrink in a projection: whatever is near in all numbers is near there.
+    """
+    covariance = (vectors.T @ vectors / np.float32(len(vectors))).astype(np.float64)
+    axes = np.linalg.eigh(covariance)[1][:, -_TREE_COMPONENTS:].astype(np.float32)
+    projected = vectors @ axes
+    tree = cKDTree(projected)
+    radius = FLOOR_RADIUS * (1 + 1e-4)
+    some = np.random.default_rng(seed).permutation(len(vectors))[:1000]
+    counts = tree.query_ball_point(projected[some], radius, return_length=True)
+    if counts.mean() * len(vectors) > _MOST_CANDIDATES:
+        return None
+    found, similarity = [np.empty((0, 2), np.int64)], [np.empty(0)]
+    for start in range(0, len(vectors), _BLOCK):
+        near = tree.query_ball_point(projected[start : start + _BLOCK], radius)
+        mine = np.repeat(np.arange(start, start + len(near)), [len(row) for row in near])
+        other = np.fromiter((column for row in near for column in row), np.int64, len(mine))
+        keep = groups[mine] != groups[other]
+        mine, other = mine[keep], other[keep]
+        distances = np.linalg.norm(
+            vectors[mine].astype(np.float64) - vectors[other].astype(np.float64), axis=1
+        )
+        order = np.lexsort((distances, mine))
+        order = order[distances[order] <= FLOOR_RADIUS]
+        _, first = np.unique(mine[order], return_index=True)
+        best = order[first]
+        found.append(np.column_stack([mine[best], other[best]]))
+        similarity.append(1 - distances[best])
+    return np.concatenate(found), np.concatenate(similarity)
+
+
+def sampled_note(compared: int, n_tiles: int) -> str:
+    """Return what a reader must know if not all tiles were compared by feature; "" if they were."""
+    if compared >= n_tiles:
+        return ""
+    return (
+        f"only {compared:,} of {n_tiles:,} tiles, drawn at random, were compared by feature; "
+        "equal pixels were looked for among all"
+    )
 
 
 def alike_by_features(vectors: AnyFloats, groups: AnyInts) -> Pairs:
@@ -100,6 +157,9 @@ def alike_by_features(vectors: AnyFloats, groups: AnyInts) -> Pairs:
     covariance = standard.T @ standard / np.float32(len(standard))
     variances, axes = np.linalg.eigh(covariance.astype(np.float64))
     kept = variances[-COMPONENTS:] > 1e-6 * variances[-1]
+    if kept.sum() < COMPONENTS / 2:
+        # Along a few directions all tiles have near neighbours.
+        return _once(np.empty((0, 2), np.int64), np.empty(0))
     axes = axes[:, -COMPONENTS:][:, kept] / np.sqrt(variances[-COMPONENTS:][kept])
     white = standard @ axes.astype(np.float32)
     norms = np.linalg.norm(white, axis=1, keepdims=True)

@@ -61,8 +61,8 @@ def evaluate_levels(
 
     Returns:
         What stands in metrics.json, plain values only: ``classes positive label_level n_resamples
-        alpha seed`` and ``splits`` -> split -> level -> ``evaluated``, and ``reason`` or counts and
-        ``aggregations`` -> name -> ``auc auc_of auc_per_class balanced_accuracy accuracy f1_macro
+        alpha seed specificity`` and ``splits`` -> split -> level -> ``evaluated``, and ``reason``
+        or counts and ``aggregations`` -> name -> ``auc auc_of auc_per_class balanced_accuracy accuracy f1_macro
         f1_per_class``. Each figure is an :class:`~histokeras.analysis.bootstrap.Estimate`.
 
     Raises:
@@ -88,6 +88,7 @@ def evaluate_levels(
         "n_resamples": config.n_resamples,
         "alpha": config.alpha,
         "seed": config.seed,
+        "specificity": config.specificity,
         "splits": {
             split: {
                 level: _evaluate_level(predictions, split, level, label_level, positive, config)

@@ -17,10 +17,12 @@ from histokeras.cohort.labels import Cohort
 from histokeras.errors import ConfigError
 from histokeras.files import prepare_folder, remove, write_bytes, write_csv, write_json
 from histokeras.runs.record import RunRecord, read_record, require_own_folder
-from histokeras.types import LABEL, SLIDE_ID, TILE
+from histokeras.types import LABEL, SLIDE_ID, SPLIT, TILE
 
-OUTPUTS = ("metrics.json", "curves.json", "slides.csv", "patients.csv", "dropped.csv", "pictures",
+_TAKEN_OVER = ("failures.csv", "dropped.csv", "duplicates.csv")
+OUTPUTS = ("metrics.json", "curves.json", "slides.csv", "patients.csv", *_TAKEN_OVER, "pictures",
            "pictures.csv", "report", "report.html")  # fmt: skip
+_SAMPLES, _CONFIDENT = 12, 8
 
 
 @dataclass(frozen=True)
@@ -122,8 +124,7 @@ def write_evaluation(
     record.facts = _facts(evaluation)
     record.write(folder, status="running")
     write_tables(folder, evaluation.predictions)
-    if evaluation.joined is not None:
-        write_csv(folder / "dropped.csv", evaluation.joined.dropped)
+    _copy_tables(folder, evaluation)
     _copy_pictures(folder, evaluation)
     write_json(folder / "curves.json", evaluation.curves)
     write_json(folder / "metrics.json", evaluation.metrics)
@@ -132,7 +133,7 @@ def write_evaluation(
 
 def _facts(evaluation: Evaluation) -> dict[str, Any]:
     known = read_record(evaluation.saved.folder)
-    taken = ("features", "head", "heads", "split", "funnel", "temperature")
+    taken = ("features", "head", "heads", "split", "funnel", "temperature", "duplicates", "slides")
     facts: dict[str, Any] = {key: known[key] for key in taken if key in known}
     facts["note"] = evaluation.metrics["note"]
     facts["external"] = evaluation.cohort is not None and not evaluation.saved.is_run
@@ -147,31 +148,61 @@ def _facts(evaluation: Evaluation) -> dict[str, Any]:
     if evaluation.joined is not None:
         facts["funnel"] = evaluation.joined.funnel
         facts["n_dropped"] = len(evaluation.joined.dropped)
+    if facts["external"]:
+        facts["duplicates"] = {
+            "n": 0,
+            "note": "these tiles were not compared with those of the training cohort",
+        }
     return facts
 
 
+def _copy_tables(folder: Path, evaluation: Evaluation) -> None:
+    """Take over what failed, what was left out and what occurs twice: it counts here as well."""
+    for name in _TAKEN_OVER:
+        path = evaluation.saved.folder / name
+        if path.is_file() and not path.is_symlink():
+            write_bytes(folder / name, path.read_bytes())
+    if evaluation.joined is not None:
+        write_csv(folder / "dropped.csv", evaluation.joined.dropped)
+
+
 def _copy_pictures(folder: Path, evaluation: Evaluation) -> None:
-    """Take over the pictures of the tiles that were evaluated, each with its label."""
+    """Take over the pictures of the tiles that were evaluated, under their labels of now."""
     path = evaluation.saved.folder / "pictures.csv"
     if not path.is_file():
         return
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if evaluation.joined is not None:
-        units = evaluation.joined.units
-        key = TILE if TILE in units else SLIDE_ID
-        labels = dict(zip(units[key].astype(str), units[LABEL].astype(str), strict=True))
-        table = table[table[key].isin(labels)]
-        table[LABEL] = table[key].map(labels)
-        tiles = table["why"] != "overview"
-        right = table["predicted"] == table[LABEL]
-        table["prob"] = table["prob"].astype(str)
-        shown = table[tiles].assign(why=right[tiles].map({True: "right", False: "wrong"}))
-        table = pd.concat([table, shown.sort_values("prob", ascending=False)])
+    table = _shown(evaluation, pd.read_csv(path, dtype=str, keep_default_na=False))
+    table["file"] = [f"pictures/{Path(name).name}" for name in table["file"]]
+    # The table may have been changed by hand: only plain files within pictures/ count.
+    sources = {name: evaluation.saved.folder / name for name in sorted(set(table["file"]))}
+    good = {name for name, at in sources.items() if at.is_file() and not at.is_symlink()}
+    table = table[table["file"].isin(good)]
     if table.empty:
         return
     prepare_folder(folder / "pictures")
-    for name in sorted(set(table["file"])):
-        # The table may have been changed by hand: only a name within pictures/ counts.
-        place = Path("pictures") / Path(name).name
-        write_bytes(folder / place, (evaluation.saved.folder / place).read_bytes())
+    for name in sorted(good):
+        write_bytes(folder / name, sources[name].read_bytes())
     write_csv(folder / "pictures.csv", table)
+
+
+def _shown(evaluation: Evaluation, table: pd.DataFrame) -> pd.DataFrame:
+    side = next(iter(evaluation.metrics["splits"]))
+    if side != "all" and not (table[SPLIT] == side).all():
+        # A run keeps pictures of its test side only.
+        return table.iloc[:0]
+    if evaluation.joined is None:
+        return table
+    units = evaluation.joined.units
+    key = TILE if TILE in units else SLIDE_ID
+    labels = dict(zip(units[key].astype(str), units[LABEL].astype(str), strict=True))
+    table = table[table[key].isin(labels)].copy()
+    table[LABEL] = table[key].map(labels)
+    overviews = table["why"] == "overview"
+    tiles = table[~overviews].drop_duplicates("file").assign(why="sample")
+    prob = pd.to_numeric(tiles["prob"], errors="coerce")
+    ordered = tiles.loc[prob.sort_values(ascending=False, kind="stable").index]
+    right = ordered["predicted"] == ordered[LABEL]
+    parts = [table[overviews], *(group.head(_SAMPLES) for _, group in tiles.groupby(LABEL))]
+    for rows, why in ((ordered[right], "right"), (ordered[~right], "wrong")):
+        parts += [group.head(_CONFIDENT).assign(why=why) for _, group in rows.groupby(LABEL)]
+    return pd.concat(parts, ignore_index=True)

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from histokeras.files import safe_name
 from histokeras.runs.record import read_record
 from histokeras.types import FOLD, LABEL, PATIENT_ID, PROB, SLIDE_ID, SPLIT, TILE
 
+_EVALUATED = ("n_resamples", "seed", "specificity")
 _KEYS = (SLIDE_ID, PATIENT_ID, LABEL, SPLIT, FOLD)
 
 
@@ -38,6 +39,8 @@ class Saved:
         slides: One row a slide: ids, label and split as text, "" where unknown; None for
             ready-made tiles, whose tables hold them.
         is_run: Whether they are a run's own, with its sides of the split.
+        evaluated: ``n_resamples``, ``seed`` and ``specificity`` that a run was evaluated with;
+            empty for predictions.
     """
 
     folder: Path
@@ -47,6 +50,7 @@ class Saved:
     note: str
     slides: pd.DataFrame | None
     is_run: bool
+    evaluated: Mapping[str, Any] = field(default_factory=dict)
 
     def tables(self) -> Iterator[pd.DataFrame]:
         """Yield the tile table of each slide, with its ids, label and split."""
@@ -73,14 +77,15 @@ class Saved:
         keys = [name for name in (TILE, "minx", "miny") if name in other]
         scores = [name for name in other.columns if name not in keys]
         other = other.astype(dict.fromkeys(scores, "float32"))
-        joined = table.merge(other, on=keys, how="left", validate="1:1")
-        if joined[scores].isna().any(axis=None):
+        # Both were written in one order. Keys alone would not do: foreign features may lack places.
+        same = len(other) == len(table) and other[keys].equals(table[keys])
+        if not same:
             raise TableError(
                 f"reference/{path.name} and predictions/{path.name} hold different tiles.",
                 code="PREDICTIONS_MISSING",
                 hint="Predict anew.",
             )
-        return joined
+        return pd.concat([table, other[scores]], axis=1)
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -131,6 +136,7 @@ def open_saved(folder: Path) -> Saved:
         record.get("note", ""),
         slides,
         record.get("command") == "fit-head",
+        {name: written[name] for name in _EVALUATED if name in written},
     )
 
 

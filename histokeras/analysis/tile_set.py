@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from histokeras.analysis.duplicates import (
-    MOST_TILES,
     Pairs,
     alike_by_floor,
     merged,
     same_pixels,
+    sampled_note,
 )
 from histokeras.analysis.metrics import Bools
 from histokeras.errors import HistokerasError
@@ -136,11 +136,7 @@ def _duplicates(
     used = np.flatnonzero(good & ~(floor[:, 3:6] < _FLAT).all(axis=1))
     same = same_pixels(hashes[used], np.arange(len(used)))
     parts = [("same pixels", Pairs(used[same.a], used[same.b], same.similarity))]
-    note = ""
-    if len(used) > MOST_TILES:
-        note = f"{MOST_TILES:,} of {len(used):,} tiles, drawn at random, were compared by feature"
-        used = np.sort(np.random.default_rng(seed).permutation(used)[:MOST_TILES])
-    alike = alike_by_floor(floor[used], np.arange(len(used)))
+    alike, compared = alike_by_floor(floor[used], np.arange(len(used)), seed=seed)
     parts.append(("alike", Pairs(used[alike.a], used[alike.b], alike.similarity)))
     how, pairs = merged(parts)
     table = pd.DataFrame({"how": how, "similarity": pairs.similarity.round(4)})
@@ -149,7 +145,7 @@ def _duplicates(
             table[f"{column}_{end}"] = tiles[name].to_numpy(object)[positions]
     notes = [_pair_note(row) for row in table.to_dict("records")]
     table["note"] = pd.Series(notes, index=table.index, dtype=object)
-    return table[list(DUPLICATE_COLUMNS)], note
+    return table[list(DUPLICATE_COLUMNS)], sampled_note(compared, len(used))
 
 
 def _pair_note(row: Any) -> str:

@@ -1,8 +1,10 @@
 """``histokeras evaluate``."""
 
 from pathlib import Path
+from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from histokeras.cli import options
 
@@ -70,9 +72,13 @@ def evaluate(
     saved = open_saved(folder)
     if labels is not None and not saved.is_run and side != "test":
         raise ConfigError("`--side` is for runs: predictions of new slides have no sides.")
-    config = EvaluationConfig(
-        n_resamples=n_resamples, seed=seed, splits=(side,), specificity=specificity
-    )
+    asked: dict[str, Any] = {"n_resamples": n_resamples, "seed": seed, "specificity": specificity}
+    context = click.get_current_context()
+    for name, value in saved.evaluated.items():
+        # A run's own figures come again, unless something else is asked for.
+        if context.get_parameter_source(name) is ParameterSource.DEFAULT:
+            asked[name] = value
+    config = EvaluationConfig(splits=(side,), **asked)
     evaluation = evaluate_saved(
         saved,
         labels,
@@ -87,11 +93,10 @@ def evaluate(
         cohort_text.say_cohort(evaluation.cohort)
         cohort_text.say_joined(evaluation.joined.funnel, evaluation.joined.dropped)
     if output is not None:
-        context = click.get_current_context()
         write_evaluation(
             output,
             evaluation,
-            config=options.recorded(context.params),
+            config=options.recorded({**context.params, **asked}),
             command_line=options.command_line(),
         )
         click.echo(f"Look at {write_report(output)}", err=True)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from histokeras.cohort.ids import patient_from_slide
+from histokeras.cohort.join import Joined
 from histokeras.cohort.labels import Cohort
 from histokeras.types import LABEL, PATIENT_ID
 
@@ -16,14 +17,14 @@ _NAMES = {
 """Names under which tables hold them, compared without case, blanks and dashes."""
 
 
-def category_values(cohort: Cohort, units: pd.DataFrame) -> dict[str, list[str]]:
+def category_values(cohort: Cohort, joined: Joined) -> dict[str, list[str]]:
     """Return tumour type and site of each unit, as far as they are known and vary.
 
     The site of a TCGA patient without such a column is the second field of the barcode.
 
     Args:
         cohort: The labels with the other columns of their table.
-        units: Slides or tiles with patient and label.
+        joined: The slides or tiles that were joined to them.
 
     Returns:
         ``tumour_type`` and ``site`` -> one text a unit, "" where unknown. A column is left out if
@@ -32,11 +33,13 @@ def category_values(cohort: Cohort, units: pd.DataFrame) -> dict[str, list[str]]
     found = {}
     for name, names in _NAMES.items():
         column = _column(cohort, names)
-        values = _barcode_sites(units) if column is None and name == SITE else []
+        values: list[str] = []
         if column is not None:
-            known = cohort.table.set_index(cohort.key)[column].astype(str)
-            values = [str(value) for value in units[cohort.key].map(known).fillna("")]
-        if _varies(values, units):
+            known = dict(zip(cohort.table[cohort.key], cohort.table[column], strict=True))
+            values = [str(known[key]) for key in joined.keys]
+        if name == SITE and not any(values):
+            values = _barcode_sites(joined.units)
+        if _varies(values, joined.units):
             found[name] = values
     return found
 

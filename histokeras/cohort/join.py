@@ -37,6 +37,7 @@ class Joined:
             ``slide_id`` or ``tile`` where no patient is known.
         note: "" or e.g. "tile-level, not patient-safe"; every output repeats it.
         label_rows: The first row of each class in the label table.
+        keys: For each row of ``units`` the key of the row of the label table that it fits.
     """
 
     units: pd.DataFrame
@@ -45,6 +46,7 @@ class Joined:
     unit: str = PATIENT_ID
     note: str = ""
     label_rows: Mapping[str, int] = field(default_factory=dict)
+    keys: tuple[str, ...] = ()
 
     @property
     def patient_safe(self) -> bool:
@@ -104,7 +106,7 @@ def join_labels(
     steps = (f"{_counted(unit, note)} in the table", *FUNNEL[1:])
     funnel = dict(zip(steps, counts, strict=True))
     lost = _dropped(work, cohort, kind)
-    return Joined(result, funnel, lost, unit, note, cohort.label_rows)
+    return Joined(result, funnel, lost, unit, note, cohort.label_rows, tuple(used["_key"]))
 
 
 def format_funnel(funnel: Mapping[str, int]) -> str:

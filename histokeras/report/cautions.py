@@ -8,6 +8,8 @@ from histokeras.report.text import at, interval, is_number, listed, plural
 
 SMALL_CLASS = 10
 """Below this number of test patients of a class its figures are hardly worth their decimals."""
+_CALIBRATED_FROM = 100
+"""Below this number of units an interval of the ECE lies above 0.1 by chance (simulated)."""
 _FAILED = "failed in extract-features"
 _SURELY_OFF = 0.1
 
@@ -45,6 +47,20 @@ def _unfinished(run: RunFiles) -> Iterator[Caution]:
         )
 
 
+def _side_not_tested(run: RunFiles) -> Iterator[Caution]:
+    what = {
+        "train": "The head and the baselines were fitted to these patients.",
+        "val": "Training stopped, and the temperature was chosen, where these were best.",
+    }.get(run.split)
+    if what:
+        yield Caution(
+            "not-test",
+            f"These are figures of the {run.split} side, not of the test side",
+            f"{what} They do not tell how the network does on new patients.",
+            "Quote the test side: `histokeras evaluate RUN` without --side.",
+        )
+
+
 def _patients(run: RunFiles) -> Iterator[Caution]:
     if note := run.note():
         yield Caution(
@@ -64,8 +80,13 @@ def _unsigned(run: RunFiles) -> Iterator[Caution]:
         yield Caution(
             "unsigned-split",
             "The split is unsigned",
-            "histokeras did not make the split file, or it was changed since. That no patient lies "
-            "on two sides was checked; how the sides were chosen is unknown.",
+            "histokeras did not make the split file, or it was changed since. "
+            + (
+                "How the sides were chosen is unknown."
+                if run.note()
+                else "That no patient lies on two sides was checked; how the sides were chosen is "
+                "unknown."
+            ),
             "Make the split with `histokeras split`, or state in the paper how it was made.",
         )
 
@@ -75,8 +96,9 @@ def _duplicates(run: RunFiles) -> Iterator[Caution]:
     across = table.get("across")
     for word, code, what, meaning in (
         ("sides", "duplicates-sides", "on two sides of the split",
-         "The network was tested on pictures that it had seen in training (or near copies): the "
-         "figures are too good."),
+         "The network was tested on pictures that it had seen in training, or near copies of them: "
+         "the figures are too good. Where the pair is of training and validation, training stopped "
+         "too late instead."),
         ("patients", "duplicates-patients", "under two patients",
          "Two patient ids may be one patient, or a slide was filed twice: patients are then not "
          "independent, and the split by patient may leak."),
@@ -91,6 +113,17 @@ def _duplicates(run: RunFiles) -> Iterator[Caution]:
                 "Look at the pairs in duplicates.csv. Merge the patients or remove the copies, "
                 "then fit anew.",
             )
+
+
+def _not_compared(run: RunFiles) -> Iterator[Caution]:
+    note = str(at(run.record, "duplicates", "note") or "")
+    if note:
+        yield Caution(
+            "not-compared",
+            "Copies of tiles were not looked for everywhere",
+            f"{note[0].upper()}{note[1:]}. Copies across patients or sides may have been missed.",
+            "Make sure by other means that no slide was filed twice.",
+        )
 
 
 def _floor(run: RunFiles) -> Iterator[Caution]:
@@ -175,8 +208,8 @@ def _failed(run: RunFiles) -> Iterator[Caution]:
 
 def _calibration(run: RunFiles) -> Iterator[Caution]:
     ece = at(run.main, "calibration", "after", "ece") or {}
-    # Small cohorts have a calibration error by chance alone: its interval must be clear of it.
-    if is_number(ece.get("low")) and ece["low"] > _SURELY_OFF:
+    enough = int(run.main.get("n_patients") or run.main.get("n") or 0) >= _CALIBRATED_FROM
+    if enough and is_number(ece.get("low")) and ece["low"] > _SURELY_OFF:
         yield Caution(
             "calibration",
             "The probabilities are not well calibrated",
@@ -200,6 +233,6 @@ def _not_evaluated(run: RunFiles) -> Iterator[Caution]:
 
 
 _CHECKS: tuple[Callable[[RunFiles], Iterator[Caution]], ...] = (
-    _unfinished, _not_evaluated, _patients, _duplicates, _floor, _weights, _unsigned, _classes,
-    _failed, _calibration,
+    _unfinished, _not_evaluated, _side_not_tested, _patients, _duplicates, _not_compared, _floor,
+    _weights, _unsigned, _classes, _failed, _calibration,
 )  # fmt: skip

@@ -83,6 +83,8 @@ def _features(settings: Mapping[str, Any]) -> str:
     backbone = settings.get("backbone")
     if not backbone:
         return ""
+    if "weights_sha256" not in settings:
+        return "Feature vectors of tiles came from another tool."
     weights, sha = str(settings.get("weights", "")), str(settings.get("weights_sha256", ""))[:12]
     words = {"imagenet": "with ImageNet weights", "file": "with weights from a file"}.get(weights)
     if weights.startswith("random"):
@@ -106,7 +108,8 @@ def _split(run: RunFiles) -> str:
         split.get("unit", "")
     )
     if split.get("signed") is False:
-        return "The split was taken from a file of other origin; no patient lay on two sides of it."
+        safe = "" if run.note() else "; no patient lay on two sides of it"
+        return f"The split was taken from a file of other origin{safe}.{_unsafe(run)}"
     if not unit:
         return ""
     balanced = listed(
@@ -119,12 +122,22 @@ def _split(run: RunFiles) -> str:
         return (
             f"{unit.capitalize()} were divided into {split['folds']} folds{so}; each fold was the "
             "test side once, with another one for validation and the rest for training, and the "
-            "test predictions of all folds were pooled."
+            f"test predictions of all folds were pooled.{_unsafe(run)}"
         )
     shares = split.get("shares")
     sizes = f" ({', '.join(f'{share:g}' for share in shares)} %)" if shares else ""
     return (
         f"{unit.capitalize()} were split at random into training, validation and test{sizes}{so}."
+        f"{_unsafe(run)}"
+    )
+
+
+def _unsafe(run: RunFiles) -> str:
+    if not run.note():
+        return ""
+    return (
+        " Patients were not known, so tissue of one patient may lie on several sides: the figures "
+        "are not patient-safe."
     )
 
 
@@ -185,8 +198,9 @@ def _baselines(run: RunFiles) -> str:
     if not titles:
         return ""
     return (
-        f"For comparison, the following baselines were evaluated on the same split: "
-        f"{listed([title.rstrip('.') for title in titles])}; differences were resampled in pairs."
+        "For comparison, the following baselines were fitted to the same training data and "
+        f"evaluated on the same {run.level}s: {listed([title.rstrip('.') for title in titles])}; "
+        "differences were resampled in pairs."
     )
 
 

@@ -259,11 +259,18 @@ def baseline_table(run: RunFiles) -> Table | None:
             cells.append(Cell(interval(values.get(key)), below))
         rows.append(cells)
     head = ("Classifier", "AUC", "Balanced accuracy", "Accuracy", "F1, mean of classes")
-    note = (
-        "Δ: the network minus the baseline, on the same resamples of patients. Above 0 the network "
+    unit = run.main.get("resampled_by") or run.level
+    notes = [
+        f"Δ: the network minus the baseline, on the same resamples of {unit}s. Above 0 the network "
         "is better; an interval that holds 0 leaves it open."
-    )
-    return Table(f"Simple baselines on the same split, {run.level} level", head, rows, [note])
+    ]
+    if run.main.get("folds"):
+        notes.append(
+            "Pooled over folds, baselines that know shares alone (majority, tumour type, site) can "
+            "fall below chance, because each test fold lacks what its training folds have more of."
+        )
+    caption = f"Simple baselines, fitted to the same training data, {run.level} level"
+    return Table(caption, head, rows, notes)
 
 
 def fold_table(run: RunFiles) -> Table | None:
@@ -322,6 +329,9 @@ def calibration_table(run: RunFiles) -> Table | None:
     if temperature is not None:
         notes.append(f"Temperature: {value_text(temperature)} (above 1: the head was too sure).")
     notes += [f"Temperature scaling: {note}." for note in run.temperature_notes]
+    notes.append(
+        "The ECE of a small cohort is too high by chance, and its interval does not mend that."
+    )
     return Table(
         f"Calibration, {run.level} level (lower is better)",
         ("Probabilities", "Brier score", "Calibration error (ECE)"),

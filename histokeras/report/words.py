@@ -26,7 +26,10 @@ class Verdict:
 def auc_name(run: RunFiles) -> str:
     """Return "AUC for tumour" or "mean AUC of 3 classes"."""
     of = run.figures.get("auc_of")
-    return f"AUC for {of}" if of and of != "macro" else f"mean AUC of {len(run.classes)} classes"
+    if of and of != "macro":
+        return f"AUC for {of}"
+    found = sum(1 for count in (run.main.get("n_per_class") or {}).values() if count)
+    return f"mean AUC of {found or len(run.classes)} classes"
 
 
 def verdict(run: RunFiles) -> Verdict:

@@ -15,6 +15,7 @@ from histokeras.analysis.duplicates import (
     alike_by_floor,
     merged,
     same_pixels,
+    sampled_note,
 )
 from histokeras.features.index import FeatureIndex
 from histokeras.features.store import read_extras, read_features
@@ -71,33 +72,33 @@ def find_duplicates(
     side = units[FOLD].astype(str) if FOLD in units else units[SPLIT].astype(str)
     patient = units[PATIENT_ID].astype(str) if patient_safe else pd.Series("", index=units.index)
     groups = pd.factorize(patient + "\n" + side)[0][rows.unit]
-    parts: list[tuple[str, Pairs]] = []
-    notes = []
-    if index.has_floor:
-        hashes, flat = _pixels(index, rows)
-        used = np.flatnonzero(~flat)
-        parts.append((_SAME, _at(same_pixels(hashes[used], groups[used]), used)))
-    else:
-        used = np.arange(len(rows))
-        notes.append("not compared by pixels: these features carry no hash of them")
-    if len(used) > MOST_TILES:
-        rng = np.random.default_rng(seed)
-        notes.append(
-            f"{MOST_TILES:,} of {len(used):,} tiles, drawn at random, were compared by feature"
-        )
-        used = np.sort(rng.permutation(used)[:MOST_TILES])
-    keep = np.zeros(len(rows), np.bool_)
-    keep[used] = True
-    if index.has_floor:
-        floor = read_floor(index, rows.where(keep))
-        parts.append((_ALIKE, _at(alike_by_floor(floor, groups[used]), used)))
-    elif len(used) >= LEAST_TILES and index.n_features >= COMPONENTS:
-        vectors = _vectors(index, rows.where(keep))
-        parts.append((_ALIKE, _at(alike_by_features(vectors, groups[used]), used)))
-    else:
-        notes.append(f"not compared by feature: fewer than {LEAST_TILES} tiles, or short features")
-    table = _table(index, rows, patient, side, parts)
-    return Duplicates(table, "; ".join(notes))
+    compare = _by_floor if index.has_floor else _by_features
+    parts, note = compare(index, rows, groups, seed)
+    return Duplicates(_table(index, rows, patient, side, parts), note)
+
+
+Found = tuple[list[tuple[str, Pairs]], str]
+
+
+def _by_floor(index: FeatureIndex, rows: TileRows, groups: Any, seed: int) -> Found:
+    hashes, flat = _pixels(index, rows)
+    used = np.flatnonzero(~flat)
+    same = same_pixels(hashes[used], groups[used])
+    alike, compared = alike_by_floor(read_floor(index, rows.where(~flat)), groups[used], seed=seed)
+    note = sampled_note(compared, len(used))
+    return [(_SAME, _at(same, used)), (_ALIKE, _at(alike, used))], note
+
+
+def _by_features(index: FeatureIndex, rows: TileRows, groups: Any, seed: int) -> Found:
+    note = "not compared by pixels, of which these features carry no hash"
+    if len(rows) < LEAST_TILES or index.n_features < COMPONENTS:
+        return [], f"{note}; not by feature either: fewer than {LEAST_TILES} tiles, or short ones"
+    used = np.random.default_rng(seed).permutation(len(rows))[:MOST_TILES]
+    used.sort()
+    vectors = _vectors(index, rows.where(np.isin(np.arange(len(rows)), used)))
+    parts = [(_ALIKE, _at(alike_by_features(vectors, groups[used]), used))]
+    sampled = sampled_note(len(used), len(rows))
+    return parts, "; ".join(filter(None, [note, sampled]))
 
 
 def _pixels(index: FeatureIndex, rows: TileRows) -> tuple[Any, Any]:

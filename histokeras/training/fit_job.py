@@ -112,7 +112,7 @@ def prepare_study(job: FitJob) -> Study:
         slides=_slides_without_features(job.features, index),
         patients_unknown=job.patients_unknown,
     )
-    found = category_values(cohort, joined.units)
+    found = category_values(cohort, joined)
     columns = {f"{CATEGORY}{name}": values for name, values in found.items()}
     joined = dataclasses.replace(joined, units=joined.units.assign(**columns))
     split = _split(job, cohort, joined)

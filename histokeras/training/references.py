@@ -62,6 +62,7 @@ def fit_baselines(
         classes[int(counts.argmax())],
         linear,
         {name: _fit_category(rows, values, classes) for name, values in categories.items()},
+        index.floor_names,
     )
 
 
@@ -104,7 +105,8 @@ def baseline_probabilities(
     """
     n, n_classes = len(rows), len(baselines.classes)
     found = {MAJORITY: baselines.of_majority(n).astype(np.float32)}
-    if baselines.linear and index.has_floor:
+    # Numbers of another meaning or order would give another baseline under the same name.
+    if baselines.linear and index.floor_names == baselines.floor_names:
         found |= {name: np.empty((n, n_classes), np.float32) for name in baselines.linear}
         for _, part in rows.of_files():
             only = TileRows(

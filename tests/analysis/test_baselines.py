@@ -90,12 +90,13 @@ def test_majority_says_one_class() -> None:
 def test_baselines_survive_json() -> None:
     model = fit_linear(*blobs(90, 3, 0), *blobs(30, 3, 1), 3)
     table = fit_category(["x", "y", "x"], np.array([0, 1, 2]), 3)
-    baselines = Baselines(("a", "b", "c"), "a", {"colour": model}, {"site": table})
+    names = tuple("vwxyz")
+    baselines = Baselines(("a", "b", "c"), "a", {"colour": model}, {"site": table}, names)
     vectors, _ = blobs(10, 3, 5)
 
     loaded = baselines_from_json(json.loads(json.dumps(baselines.as_json())))
 
-    assert loaded.classes == baselines.classes
+    assert (loaded.classes, loaded.floor_names) == (baselines.classes, names)
     np.testing.assert_array_equal(
         loaded.linear["colour"].predict_proba(vectors), model.predict_proba(vectors)
     )

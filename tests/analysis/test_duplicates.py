@@ -8,7 +8,12 @@ from histokeras.analysis.duplicates import (
     alike_by_floor,
     merged,
     same_pixels,
+    sampled_note,
 )
+
+
+def by_floor(vectors: np.ndarray, groups: np.ndarray) -> Pairs:
+    return alike_by_floor(vectors, groups)[0]
 
 
 def pairs_of(found: Pairs) -> set[tuple[int, int]]:
@@ -24,10 +29,10 @@ def test_equal_pixels_of_one_group_are_no_duplicate() -> None:
 
 def test_no_tiles_give_no_pairs() -> None:
     assert len(same_pixels(np.empty(0, np.uint64), np.empty(0, int))) == 0
-    assert len(alike_by_floor(np.empty((0, 4), np.float32), np.empty(0, int))) == 0
+    assert len(by_floor(np.empty((0, 4), np.float32), np.empty(0, int))) == 0
 
 
-@pytest.mark.parametrize("find", [alike_by_floor, alike_by_features])
+@pytest.mark.parametrize("find", [by_floor, alike_by_features])
 def test_planted_copies_are_all_found_and_nothing_else(
     find: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -47,6 +52,28 @@ def test_planted_copies_are_all_found_and_nothing_else(
     assert (found.similarity > 0.95).all()
 
 
+def test_the_tree_finds_what_comparing_all_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    vectors = rng.normal(size=(700, 20)).astype(np.float32)
+    groups = rng.integers(0, 30, 700)
+    for a, b in rng.integers(0, 700, (60, 2)):
+        vectors[b] = vectors[a] + 0.08 * rng.normal(size=20)
+    all_compared, n = alike_by_floor(vectors, groups)
+
+    monkeypatch.setattr(duplicates, "MOST_TILES", 100)
+    by_tree, n_by_tree = alike_by_floor(vectors, groups)
+    monkeypatch.setattr(duplicates, "_MOST_CANDIDATES", 0)
+    sampled, n_sampled = alike_by_floor(vectors, groups)
+
+    assert (n, n_by_tree, n_sampled) == (700, 700, 100)
+    assert len(all_compared) > 30
+    assert pairs_of(by_tree) == pairs_of(all_compared)
+    np.testing.assert_allclose(by_tree.similarity, all_compared.similarity, rtol=1e-6)
+    assert len(sampled) < len(all_compared)
+    assert "100 of 700" in sampled_note(n_sampled, 700)
+    assert sampled_note(n, 700) == ""
+
+
 def test_features_of_one_direction_are_not_called_alike() -> None:
     # As random weights give: tiny, and nearly all variance along one line.
     rng = np.random.default_rng(0)
@@ -64,7 +91,7 @@ def test_a_constant_number_tells_nothing() -> None:
     vectors = np.full((6, 3), 2.0, np.float32)
     vectors[:, 0] = [0, 10, 20, 30, 40, 0.01]
 
-    found = alike_by_floor(vectors, np.arange(6))
+    found = by_floor(vectors, np.arange(6))
 
     assert pairs_of(found) == {(0, 5)}
 

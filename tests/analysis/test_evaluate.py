@@ -145,6 +145,7 @@ def test_metrics_are_json_with_stable_keys() -> None:
         "n_resamples",
         "alpha",
         "seed",
+        "specificity",
         "splits",
     ]
     assert found["positive"] == "yes"

@@ -30,7 +30,7 @@ def test_header_tells_level_patients_and_prevalence() -> None:
     lines = shown(["no"] * 6 + ["yes"] * 6, [0.1] * 6 + [0.9] * 6)
 
     assert lines[0] == "all, patient level: 12 patients; no 6 (50 %), yes 6 (50 %)"
-    assert "all, slide level: 12 slides of 12 patients; no 6 (50 %), yes 6 (50 %)" in lines
+    assert "all, slide level: as at patient level, each patient has one slide" in lines
     assert lines[-1] == "all, tile level: not evaluated (labels stand at the slide level)"
 
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from histokeras.features.extras import (
-    MAX_PICTURES,
+    SLIDE_PICTURES,
     NotedTiles,
     overview_jpeg,
     pixel_hash,
@@ -59,6 +59,8 @@ class MadeTiles:
     def coords_attributes(self) -> dict[str, Any]:
         return {}
 
+    n_pictures = SLIDE_PICTURES
+
     def overview(self, manifest: pd.DataFrame) -> bytes | None:
         return b"drawn" if self.thumbnail else None
 
@@ -100,7 +102,7 @@ def test_pictures_are_those_of_the_smallest_hashes_in_any_order() -> None:
     kept_rows = [row for row in range(1500) if tiles.kept(row)]
     smallest = sorted(
         kept_rows, key=lambda row: hashlib.blake2b(str(row).encode(), digest_size=8).digest()
-    )[:MAX_PICTURES]
+    )[:SLIDE_PICTURES]
     assert [kept_rows[number] for number in found[0].pictures] == sorted(smallest)
     assert max(smallest) > 1000
     for extras in found[1:]:
@@ -170,17 +172,17 @@ def test_kept_tiles_are_framed_on_the_overview() -> None:
 
 
 def test_tiles_too_small_for_frames_are_framed_together() -> None:
-    white = np.full((400, 400, 3), 255, np.uint8)
+    white = np.full((480, 480, 3), 255, np.uint8)
     manifest = grid(100, 100, 100, lambda column, row: 25 <= column < 75 and 25 <= row < 75)
 
     data = overview_jpeg(white, (10_000, 10_000), manifest)
 
     assert data is not None
-    assert decoded(data).size == (400, 400)
+    assert decoded(data).size == (480, 480)
     distance = blueness(data)
-    assert distance[200, 100] < 0.6 > distance[100, 200]
-    assert distance[110:290, 110:290].min() > 0.9
-    assert distance[:90].min() > 0.9
+    assert distance[240, 120] < 0.6 > distance[120, 240]
+    assert distance[132:348, 132:348].min() > 0.9
+    assert distance[:108].min() > 0.9
 
 
 def test_what_cannot_be_drawn_fails_nothing() -> None:

@@ -298,7 +298,7 @@ def damage_names(file: h5py.File) -> None:
         (replaced("pixel_hash", np.zeros(5, "i8")), "VERIFY_FAILED", "`pixel_hash`"),
         (replaced("picture_rows", np.array([3, 1])), "VERIFY_FAILED", "`pictures`"),
         (replaced("picture_rows", np.array([1, 5])), "VERIFY_FAILED", "`pictures`"),
-        (replaced("picture_rows", np.arange(65)), "H5_UNSAFE", "`picture_rows`"),
+        (replaced("picture_rows", np.arange(513)), "H5_UNSAFE", "`picture_rows`"),
         (replaced("picture_bytes", np.array([9, 9])), "VERIFY_FAILED", "`pictures`"),
         (replaced("picture_bytes", np.array([-5, 300_000])), "VERIFY_FAILED", "`pictures`"),
         (replaced("overview", np.zeros(200_001, "u1")), "H5_UNSAFE", "`overview`"),

@@ -13,6 +13,7 @@ LEVEL = ("splits", "test", "patient")
 ABSENT: dict[str, Any] = {"beaten": None, "text": ""}
 FAULTS: dict[str, tuple[str, tuple[Any, ...], Any]] = {
     "unfinished": ("run.json", ("status",), "interrupted"),
+    "not-compared": ("run.json", ("duplicates",), {"n": 0, "note": "not compared by pixels"}),
     "not-patient-safe": ("metrics.json", ("note",), "tile-level, not patient-safe"),
     "unsigned-split": ("run.json", ("split", "signed"), False),
     "duplicates-patients": ("run.json", ("duplicates",), {"n": 1, "across_patients": 1}),
@@ -23,7 +24,6 @@ FAULTS: dict[str, tuple[str, tuple[Any, ...], Any]] = {
     "small-class": ("metrics.json", (*LEVEL, "n_patients_per_class"), {"MSI-H": 9, "MSS": 31}),
     "missing-class": ("metrics.json", (*LEVEL, "n_patients_per_class"), {"MSI-H": 0, "MSS": 40}),
     "failed-slides": ("run.json", ("slides",), [{"slide": "S1", "outcome": "failed"}]),
-    "calibration": ("metrics.json", (*LEVEL, "calibration", "after", "ece", "low"), 0.2),
     "not-evaluated": ("metrics.json", ("splits", "test"), {"patient": {"evaluated": False}}),
 }
 
@@ -60,6 +60,19 @@ def test_tables_tell_faults_too(
     pd.DataFrame(table).to_csv(patient_run / f"{name}.csv", index=False)
 
     assert codes(patient_run) == [code]
+
+
+def test_calibration_is_doubted_only_where_chance_does_not_explain_it(
+    patient_run: Path, change: Callable[..., None]
+) -> None:
+    metrics = patient_run / "metrics.json"
+    change(metrics, *LEVEL, "calibration", "after", "ece", "low", value=0.2)
+    few = codes(patient_run)
+
+    change(metrics, *LEVEL, "n_patients", value=100)
+
+    assert few == []
+    assert codes(patient_run) == ["calibration"]
 
 
 def test_a_head_that_could_not_be_calibrated_says_why(patient_run: Path) -> None:
