@@ -62,8 +62,10 @@ def evaluate_levels(
     Returns:
         What stands in metrics.json, plain values only: ``classes positive label_level n_resamples
         alpha seed specificity`` and ``splits`` -> split -> level -> ``evaluated``, and ``reason``
-        or counts and ``aggregations`` -> name -> ``auc auc_of auc_per_class balanced_accuracy accuracy f1_macro
-        f1_per_class``. Each figure is an :class:`~histokeras.analysis.bootstrap.Estimate`.
+        or counts, ``calibration``, ``baselines``, ``verdict``, ``folds`` (None without
+        cross-validation) and ``aggregations`` -> name -> ``auc auc_of auc_per_class pr_auc
+        balanced_accuracy accuracy f1_macro f1_per_class brier ece confusion`` and more. Each figure
+        is an :class:`~histokeras.analysis.bootstrap.Estimate`.
 
     Raises:
         ConfigError: If ``positive`` is none of two classes, or there are fewer than two.
