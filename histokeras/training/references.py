@@ -78,7 +78,7 @@ def _fit_category(
 
 def read_floor(index: FeatureIndex, rows: TileRows) -> Matrix:
     """Return the colour-and-texture vectors of tiles, float32 ``(n, d)``, in their order."""
-    parts = []
+    parts = [np.empty((0, len(index.floor_names)), np.float32)]
     for file, part in rows.of_files():
         mine = rows.row[part]
         stored = read_rows(index.paths[file], int(mine[0]), int(mine[-1]) + 1, name="floor")

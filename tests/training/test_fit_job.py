@@ -17,6 +17,7 @@ from histokeras.features.index import index_features
 from histokeras.features.store import read_features, write_features
 from histokeras.files import safe_name
 from histokeras.models.model_file import read_head
+from histokeras.report.page import write_report
 from histokeras.training.fit import fit_head
 from histokeras.training.fit_job import FitJob, prepare_study
 from histokeras.training.fit_run import OUTPUTS, run_fit
@@ -311,7 +312,7 @@ def test_features_of_another_network_are_refused_at_prediction(
         predict_index(open_run(finished), other)
 
 
-def test_the_python_api_fits_from_memory(cohort_folder: Path) -> None:
+def test_the_python_api_fits_from_memory(cohort_folder: Path, tmp_path: Path) -> None:
     sets = [read_features(path) for path in index_features(cohort_folder).paths]
     labels = pd.DataFrame(
         {"slide_id": [s.slide_id for s in sets],
@@ -327,6 +328,13 @@ def test_the_python_api_fits_from_memory(cohort_folder: Path) -> None:
     tiles = fitted.predict_proba(sets[0])
     np.testing.assert_allclose(tiles[["prob_neg", "prob_pos"]].sum(axis=1), 1, rtol=1e-5)
     assert len(fitted.history) <= 15
+    page = write_report(fitted, tmp_path / "page.html")
+    assert "Verdict" in page.read_text(encoding="utf-8")
+    kept = fitted.save(tmp_path / "kept")
+    assert open_run(kept).classes == fitted.classes
+    assert (kept / "metrics.json").read_bytes() == (fitted.folder / "metrics.json").read_bytes()
+    with pytest.raises(ConfigError, match="is not an empty folder"):
+        fitted.save(tmp_path / "kept")
     other = dataclasses.replace(sets[0], provenance={})
     with pytest.raises(FeatureError, match="other settings"):
         fitted.predict_proba(other)

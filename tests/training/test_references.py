@@ -180,9 +180,12 @@ def test_empty_glass_is_no_duplicate(tmp_path: Path) -> None:
     units = pd.DataFrame({"slide_id": index.names, "label": "pos", "split": "test",
                           "patient_id": [name[:3] for name in index.names]})  # fmt: skip
 
-    found = find_duplicates(index, tile_rows(index, units, {"pos": 0}))
+    rows = tile_rows(index, units, {"pos": 0})
+    found = find_duplicates(index, rows)
+    only_glass = find_duplicates(index, rows.where(rows.row == 0))
 
     assert found.table.empty
+    assert only_glass.table.empty
 
 
 def test_each_patient_weighs_the_same(cohort: Path) -> None:
