@@ -234,7 +234,7 @@ def _notes(figures: Figures, column: int, unit: str) -> list[str]:
     if absent:
         return [f"no {unit} in {', '.join(absent)}: no interval"]
     if few:
-        where = ", ".join(few)
+        where = ", ".join(sorted(few))
         return [f"fewer than {FEW_PATIENTS} {unit}s in {where}: interval not reliable"]
     if figures.n_patients < FEW_PATIENTS:
         return [f"fewer than {FEW_PATIENTS} {unit}s: interval not reliable"]

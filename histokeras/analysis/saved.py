@@ -1,7 +1,6 @@
 """Read the predictions of a run or of ``predict`` from disk, give them labels, evaluate them."""
 
 import dataclasses
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,8 @@ from histokeras.cohort.split_file import read_split
 from histokeras.cohort.split_table import CLEAN
 from histokeras.errors import LeakageError, TableError
 from histokeras.files import safe_name
-from histokeras.runs.record import read_record
+from histokeras.runs.record import read_object, read_record
+from histokeras.tables import read_table, require_columns
 from histokeras.types import FOLD, LABEL, PATIENT_ID, PROB, SLIDE_ID, SPLIT, TILE
 
 _EVALUATED = ("n_resamples", "seed", "specificity")
@@ -122,11 +122,11 @@ def open_saved(folder: Path) -> Saved:
     first = _read(prediction_files(folder)[0])
     classes = tuple(name.removeprefix(PROB) for name in first.columns if name.startswith(PROB))
     record = read_record(folder)
-    metrics = folder / "metrics.json"
-    written = json.loads(metrics.read_text(encoding="utf-8")) if metrics.is_file() else {}
+    written = read_object(folder / "metrics.json")
     slides = None
     if TILE not in first:
-        table = pd.read_csv(folder / "slides.csv", dtype=str, keep_default_na=False)
+        table = read_table(folder / "slides.csv", name="slides.csv")
+        require_columns(table, (SLIDE_ID,), name=str(folder / "slides.csv"))
         slides = table[[name for name in _KEYS if name in table]]
     return Saved(
         folder,

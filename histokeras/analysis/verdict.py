@@ -6,6 +6,7 @@ from typing import Any
 from histokeras.analysis.bootstrap import ALPHA
 from histokeras.analysis.compare import COLOUR, FLOOR
 
+_CATEGORIES = {"tumour_type": "Tumour type", "site": "The site"}
 NO_FLOOR = "No floor baseline: these features carry no colour-and-texture vector."
 
 
@@ -43,6 +44,8 @@ def floor_verdict(level_metrics: Mapping[str, Any], *, alpha: float = ALPHA) -> 
     sentences = [f"{_claim(difference)}: {areas}{'' if beaten else _needless(difference)}."]
     if COLOUR in baselines:
         sentences.append(_colour(baselines[COLOUR], beaten))
+    sentences += [_category(baselines[name], what) for name, what in _CATEGORIES.items()
+                  if name in baselines]  # fmt: skip
     if difference["note"]:
         sentences.append(f"Take care: {difference['note']}.")
     return {"beaten": beaten, "text": " ".join(filter(None, sentences))}
@@ -80,6 +83,18 @@ def _counted(level_metrics: Mapping[str, Any], difference: Mapping[str, Any]) ->
     number = level_metrics["n"] if number is None else number
     word = level_metrics["resampled_by"]
     return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
+def _category(baseline: Mapping[str, Any], what: str) -> str:
+    """Return what a column of the table alone reaches, if the network is not shown to beat it."""
+    difference = baseline["difference"]["auc"]
+    if difference["low"] is None or difference["low"] > 0:
+        return ""
+    reach = "does better" if difference["high"] < 0 else "may do as well"
+    return (
+        f"{what} alone, without any picture, {reach}: AUC {baseline['auc']['value']:.3f}, "
+        f"difference {signed(difference)}."
+    )
 
 
 def _colour(colour: Mapping[str, Any], floor_beaten: bool) -> str:

@@ -99,6 +99,7 @@ def fit_head(**arguments: Any) -> None:
 
     quiet.import_tensorflow()
     from histokeras.report.page import write_report
+    from histokeras.runs.record import read_object
     from histokeras.training.fit_job import prepare_study
     from histokeras.training.fit_run import run_fit
 
@@ -131,7 +132,7 @@ def fit_head(**arguments: Any) -> None:
         cohort_text.say_duplicates(result.duplicates.table, result.duplicates.note)
     if result is not None or not (output / "report.html").is_file():
         write_report(output)
-    metrics = json.loads((output / "metrics.json").read_text(encoding="utf-8"))
+    metrics = read_object(output / "metrics.json")
     if arguments["as_json"]:
         click.echo(json.dumps(metrics, indent=2))
         return

@@ -2,6 +2,7 @@
 
 import errno
 import importlib
+import logging
 import os
 import signal
 import sys
@@ -153,4 +154,6 @@ def main(debug: bool) -> None:
     """
     # Quiet TensorFlow's start-up notes; its errors stay.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # It tells of damaged files in its own words; they are reported as failed slides.
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     signal.signal(signal.SIGTERM, _terminate)

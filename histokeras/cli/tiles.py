@@ -40,6 +40,7 @@ def tiles(**arguments: Any) -> None:
     from tqdm import tqdm
 
     from histokeras.analysis.tile_set import look_at_tiles
+    from histokeras.errors import ConfigError
     from histokeras.report.tile_page import format_tile_set, write_tile_set
     from histokeras.runs.environment import usable_cores
     from histokeras.runs.record import require_own_folder
@@ -47,6 +48,8 @@ def tiles(**arguments: Any) -> None:
 
     output: Path | None = arguments["output"]
     if output is not None:
+        if output.suffix.lower() in (".html", ".htm"):
+            raise ConfigError(f"-o names a folder. Received: {output.name}.")
         require_own_folder(output, ("tiles",), ("tiles.html", "tiles.csv", "duplicates.csv"))
     table = read_tile_set(arguments["folders"], tile_table=arguments["tile_table"])
     # On a terminal only: in a log the bar would be noise.

@@ -273,7 +273,7 @@ def _unreadable(path: Path, error: OSError) -> FeatureError:
     return FeatureError(f"{path.name} cannot be read: {error}", code="VERIFY_FAILED")
 
 
-def read_features(path: Path, *, verify: bool = True, vectors: bool = True) -> FeatureSet:
+def read_features(path: str | Path, *, verify: bool = True, vectors: bool = True) -> FeatureSet:
     """Read a feature file of histokeras, TRIDENT or CLAM.
 
     Args:
@@ -289,6 +289,7 @@ def read_features(path: Path, *, verify: bool = True, vectors: bool = True) -> F
     Raises:
         FeatureError: If the file is damaged (VERIFY_FAILED) or reaches outside itself (H5_UNSAFE).
     """
+    path = Path(path)
     with open_h5(path) as file:
         try:
             features = _read_open(file, path, vectors=vectors)

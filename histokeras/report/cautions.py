@@ -3,8 +3,11 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import pandas as pd
+
 from histokeras.report.run_files import RunFiles
-from histokeras.report.text import at, interval, is_number, listed, plural
+from histokeras.report.text import at, interval, is_number, listed, number, plural
+from histokeras.types import SPLITS
 
 SMALL_CLASS = 10
 """Below this number of test patients of a class its figures are hardly worth their decimals."""
@@ -44,6 +47,21 @@ def _unfinished(run: RunFiles) -> Iterator[Caution]:
             f"The run did not end (status: {status})",
             "Figures and files may be of different runs, or missing.",
             "Run the same command again to finish it, then write this page anew.",
+        )
+
+
+def _lost(run: RunFiles) -> Iterator[Caution]:
+    if run.missing:
+        yield Caution(
+            "files-missing",
+            f"Files of this run are missing: {listed(list(run.missing))}",
+            "What they told, and warnings that rest on them, is not on this page"
+            + (
+                ": which weights were used, what was left out or failed."
+                if "run.json" in run.missing
+                else "."
+            ),
+            "Make the run anew, and do not remove files from its folder.",
         )
 
 
@@ -93,26 +111,45 @@ def _unsigned(run: RunFiles) -> Iterator[Caution]:
 
 def _duplicates(run: RunFiles) -> Iterator[Caution]:
     table, known = run.tables["duplicates"], at(run.record, "duplicates") or {}
-    across = table.get("across")
-    for word, code, what, meaning in (
-        ("sides", "duplicates-sides", "on two sides of the split",
-         "The network was tested on pictures that it had seen in training, or near copies of them: "
-         "the figures are too good. Where the pair is of training and validation, training stopped "
-         "too late instead."),
-        ("patients", "duplicates-patients", "under two patients",
-         "Two patient ids may be one patient, or a slide was filed twice: patients are then not "
-         "independent, and the split by patient may leak."),
-    ):  # fmt: skip
+    action = (
+        "Look at the pairs (duplicates.csv). Merge the patients or remove the copies, fit anew."
+    )
+    across, what = table.get("across"), "near-identical tiles or slides"
+
+    def count(word: str) -> int:
         counted = 0 if across is None else int(across.str.contains(word).sum())
-        count = max(counted, int(known.get(f"across_{word}") or 0))
-        if count:
-            yield Caution(
-                code,
-                f"{plural(count, 'pair')} of near-identical tiles or slides {what}",
-                meaning,
-                "Look at the pairs in duplicates.csv. Merge the patients or remove the copies, "
-                "then fit anew.",
-            )
+        return max(counted, int(known.get(f"across_{word}") or 0))
+
+    if n_sides := count("sides"):
+        yield Caution(
+            "duplicates-sides",
+            f"{plural(n_sides, 'pair')} of {what} on two sides of the split",
+            _meaning_of_sides(table),
+            action,
+        )
+    if n_patients := count("patients"):
+        yield Caution(
+            "duplicates-patients",
+            f"{plural(n_patients, 'pair')} of {what} under two patients",
+            "Two patient ids may be one patient, or a slide was filed twice: patients are then not "
+            "independent, and the split by patient may leak.",
+            action,
+        )
+
+
+def _meaning_of_sides(table: pd.DataFrame) -> str:
+    seen = "The network was tested on pictures that it had seen in training, or near copies of them"
+    if not {"split_a", "split_b"} <= set(table):
+        return f"{seen}: the figures are too good."
+    sides = [{a, b} for a, b in zip(table["split_a"], table["split_b"], strict=True) if a != b]
+    # Folds bear numbers: each is the test side once.
+    n_tested = sum(pair == {"train", "test"} or not pair & set(SPLITS) for pair in sides)
+    if n_tested:
+        return f"{seen} (pairs of training and test: {n_tested:,}): the figures are too good."
+    return (
+        "None of them joins training and test. Copies in validation mislead early stopping and the "
+        "temperature, not the test figures."
+    )
 
 
 def _not_compared(run: RunFiles) -> Iterator[Caution]:
@@ -152,6 +189,22 @@ def _floor(run: RunFiles) -> Iterator[Caution]:
         )
 
 
+def _categories(run: RunFiles) -> Iterator[Caution]:
+    for name, what in (("tumour_type", "Tumour type"), ("site", "The site")):
+        difference = at(run.main, "baselines", name, "difference", "auc")
+        low = at(difference, "low")
+        if is_number(low) and low <= 0:
+            area = number(at(run.main, "baselines", name, "auc", "value"))
+            yield Caution(
+                f"{name.replace('_', '-')}-not-beaten",
+                f"{what} alone, without any picture, does as well",
+                f"It reaches an AUC of {area}; the network minus this: "
+                f"{interval(difference, signed=True)}. The label goes with it, and the network may "
+                "have learned nothing else.",
+                "Look at the figures within one tumour type or site, or balance the cohort.",
+            )
+
+
 def _weights(run: RunFiles) -> Iterator[Caution]:
     weights = str(at(run.record, "features", "settings", "weights") or "")
     if weights.startswith("random"):
@@ -171,6 +224,12 @@ def _classes(run: RunFiles) -> Iterator[Caution]:
     absent = [name for name, count in counts.items() if count == 0]
     small = [f"{name} ({count})" for name, count in counts.items() if 0 < count < SMALL_CLASS]
     where = "in the cohort" if run.split == "all" else f"on the {run.split} side"
+    tested_once = run.record.get("command") == "fit-head" and not at(run.record, "split", "folds")
+    cross_validate = (
+        ", or use cross-validation (--cv) so that every patient is tested once"
+        if tested_once and patients
+        else ""
+    )
     if absent:
         yield Caution(
             "missing-class",
@@ -182,11 +241,10 @@ def _classes(run: RunFiles) -> Iterator[Caution]:
     if small:
         yield Caution(
             "small-class",
-            f"Fewer than {SMALL_CLASS} {word}s {where}: {listed(small)}",
-            "A single patient more or less changes the figures visibly, and intervals of so few "
+            f"Classes of fewer than {SMALL_CLASS} {word}s {where}: {listed(small)}",
+            f"A single {word} more or less changes the figures visibly, and intervals of so few "
             "are too narrow as a rule.",
-            "Read the interval, not the figure. Add patients, or use cross-validation (--cv) so "
-            "that every patient is tested once.",
+            f"Read the interval, not the figure. Add {word}s{cross_validate}.",
         )
 
 
@@ -233,6 +291,6 @@ def _not_evaluated(run: RunFiles) -> Iterator[Caution]:
 
 
 _CHECKS: tuple[Callable[[RunFiles], Iterator[Caution]], ...] = (
-    _unfinished, _not_evaluated, _side_not_tested, _patients, _duplicates, _not_compared, _floor,
-    _weights, _unsigned, _classes, _failed, _calibration,
+    _unfinished, _lost, _not_evaluated, _side_not_tested, _patients, _duplicates, _not_compared,
+    _floor, _categories, _weights, _unsigned, _classes, _failed, _calibration,
 )  # fmt: skip

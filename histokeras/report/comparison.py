@@ -6,11 +6,16 @@ from typing import Any
 
 from histokeras.errors import ConfigError
 from histokeras.report.cautions import Caution, cautions
-from histokeras.report.html import render, require_own_page, write_page
+from histokeras.report.html import (
+    render,
+    require_own_page,
+    require_own_run_folder,
+    write_page,
+)
 from histokeras.report.more_plots import forest_plot
 from histokeras.report.run_files import RunFiles, read_run
 from histokeras.report.tables import Cell, Table
-from histokeras.report.text import DASH, at, interval, listed, plural
+from histokeras.report.text import DASH, at, clean, interval, listed, plural
 
 
 def write_comparison(runs: Sequence[str | Path], path: str | Path) -> Path:
@@ -34,6 +39,7 @@ def write_comparison(runs: Sequence[str | Path], path: str | Path) -> Path:
     found = [read_run(Path(folder)) for folder in runs]
     page = Path(path)
     require_own_page(page)
+    require_own_run_folder(page, None)
     names = _names(found)
     pairs = list(zip(names, found, strict=True))
     forest = forest_plot([(name, run.figures.get("auc") or {}) for name, run in pairs])
@@ -53,8 +59,14 @@ def write_comparison(runs: Sequence[str | Path], path: str | Path) -> Path:
 def _names(runs: Sequence[RunFiles]) -> list[str]:
     """Return a name a run; where folders have the same name, with their number."""
     names = [run.name for run in runs]
+    # Folders of one name in different places, and the same folder twice.
+    longer = [
+        name if names.count(name) == 1 else f"{clean(run.folder.resolve().parent.name)}/{name}"
+        for name, run in zip(names, runs, strict=True)
+    ]
     return [
-        name if names.count(name) == 1 else f"{name} ({i})" for i, name in enumerate(names, start=1)
+        name if longer.count(name) == 1 else f"{name} ({i})"
+        for i, name in enumerate(longer, start=1)
     ]
 
 
@@ -130,7 +142,7 @@ def _differences(pairs: Sequence[tuple[str, RunFiles]]) -> list[Caution]:
             groups.setdefault(str(of(run)), []).append(name)
         known = {value: names for value, names in groups.items() if value not in ("", "None")}
         if len(known) > 1:
-            said = "; ".join(f"{listed(names)}: {value}" for value, names in known.items())
+            said = "; ".join(_group(code, value, names) for value, names in groups.items())
             action = (
                 "Do not compare the figures of these runs. Fit them on the same labels and the "
                 "same split file (fit-head --split)."
@@ -149,6 +161,13 @@ def _differences(pairs: Sequence[tuple[str, RunFiles]]) -> list[Caution]:
                 )
             )
     return found
+
+
+def _group(code: str, value: str, names: Sequence[str]) -> str:
+    if value in ("", "None"):
+        return f"{listed(names)}: not recorded"
+    # Digests tell a reader nothing: which runs go together does.
+    return listed(names) if code in ("labels", "splits") else f"{listed(names)}: {value}"
 
 
 def _digest(value: Any) -> str:

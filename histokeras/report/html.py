@@ -107,6 +107,20 @@ def require_own_page(page: Path) -> None:
         )
 
 
+def require_own_run_folder(page: Path, run: Path | None) -> None:
+    """Refuse a page inside the folder of something else: its own page lies, or will lie, there.
+
+    Raises:
+        ConfigError: If the page's folder holds a run.json and is not ``run``.
+    """
+    folder = page.parent
+    own = run is not None and folder.resolve() == run.resolve()
+    if not own and (folder / "run.json").is_file():
+        raise ConfigError(
+            f"{folder} is the folder of another run or command.", hint="Choose another place."
+        )
+
+
 def data_folder(page: Path) -> Path:
     """Return where a page's data lie: ``report/`` beside report.html, else ``<stem>_files/``."""
     return page.parent / ("report" if page.stem == "report" else f"{page.stem}_files")

@@ -15,6 +15,7 @@ from histokeras.report.html import (
     data_folder,
     render,
     require_own_page,
+    require_own_run_folder,
     write_page,
 )
 from histokeras.report.methods import methods
@@ -67,6 +68,7 @@ def write_report(run: str | Path | object, path: str | Path | None = None) -> Pa
     files = read_run(_folder(run))
     page = Path(path) if path is not None else files.folder / "report.html"
     require_own_page(page)
+    require_own_run_folder(page, files.folder)
     content, plots = _content(files)
     content["files"] = _files(files, page)
     html = render("run.html.j2", **content, **_galleries(Pictures()))
@@ -82,8 +84,9 @@ def _folder(run: str | Path | object) -> Path:
     folder = run if isinstance(run, (str, Path)) else getattr(run, "folder", None)
     if folder is None:
         raise ConfigError(
-            "a report needs a run folder. Received: a run that was kept in memory.",
-            hint="Name the folder that `histokeras fit-head -o` wrote.",
+            f"a report is of one run: its folder, or what fit_head returned. Received: "
+            f"{type(run).__name__}.",
+            hint="Several runs: `histokeras report RUN RUN`.",
         )
     return Path(folder)
 
@@ -92,6 +95,7 @@ def _galleries(pictures: Pictures) -> dict[str, Any]:
     kinds = ("overview", "sample", "wrong", "right")
     return {
         "galleries": {kind: pictures.of(kind) for kind in kinds},
+        "tile_labels": pictures.tile_labels,
         "left_out": left_out_text(pictures),
     }
 
@@ -114,7 +118,12 @@ def _content(run: RunFiles) -> tuple[dict[str, Any], list[Plot]]:
         "subtitle": _subtitle(run),
         "verdict": verdict(run),
         "cautions": cautions(run),
-        "funnel": [tables.funnel_table(run), tables.sides_table(run), tables.dropped_table(run)],
+        "funnel": [
+            tables.funnel_table(run),
+            tables.sides_table(run),
+            tables.dropped_table(run),
+            tables.pairs_table(run),
+        ],
         "figures": [*tables.figure_tables(run), tables.other_sides_table(run)],
         "not_evaluated": tables.not_evaluated(run),
         "baselines": tables.baseline_table(run),

@@ -70,10 +70,12 @@ class Pictures:
     Attributes:
         galleries: Those that hold at least one picture.
         left_out: Pictures of the run folder that are not on the page.
+        tile_labels: Whether labels stand at the tile, so that a tile can be wrong.
     """
 
     galleries: tuple[Gallery, ...] = ()
     left_out: int = 0
+    tile_labels: bool = True
 
     def of(self, kind: str) -> list[Gallery]:
         """Return the galleries of one kind."""
@@ -92,14 +94,14 @@ def read_pictures(run: RunFiles, most_bytes: int) -> Pictures:
     table = run.tables["pictures"]
     if not len(table) or not {"file", "why"} <= set(table):
         return Pictures()
-    wanted = _wanted(table)
+    wanted, own = _wanted(table), run.metrics.get("label_level") == "tile"
     found: dict[tuple[str, str], list[Picture]] = {key: [] for key in wanted}
     left = most_bytes
     for turn in itertools.zip_longest(
         *([(key, row) for row in rows] for key, rows in wanted.items())
     ):
         for key, row in filter(None, turn):
-            picture = _picture(run.folder, row)
+            picture = _picture(run.folder, row, own)
             if picture is not None and picture.n_bytes <= left:
                 left -= picture.n_bytes
                 found[key].append(picture)
@@ -109,7 +111,7 @@ def read_pictures(run: RunFiles, most_bytes: int) -> Pictures:
         if pictures
     ]
     shown = sum(len(gallery.pictures) for gallery in galleries)
-    return Pictures(tuple(galleries), len(table) - shown)
+    return Pictures(tuple(galleries), len(table) - shown, own)
 
 
 def _wanted(table: pd.DataFrame) -> dict[tuple[str, str], list[Row]]:
@@ -135,7 +137,7 @@ def _rows(table: pd.DataFrame, kind: str) -> list[Row]:
     return table.astype(str).head(_MOST[kind]).to_dict("records")  # type: ignore[return-value]
 
 
-def _picture(folder: Path, row: Row) -> Picture | None:
+def _picture(folder: Path, row: Row, tile_labels: bool) -> Picture | None:
     """Read, shrink and describe one picture; None if the file is missing or no picture."""
     # Only the name counts: a table must not make the page show files from elsewhere.
     path = folder / "pictures" / Path(row["file"]).name
@@ -144,7 +146,7 @@ def _picture(folder: Path, row: Row) -> Picture | None:
         return None
     data, (width, height) = encoded
     source = f"data:image/jpeg;base64,{base64.b64encode(data).decode('ascii')}"
-    alt, lines = _described(row)
+    alt, lines = _described(row, "true" if tile_labels else "slide's label")
     return Picture(source, alt, lines, width, height)
 
 
@@ -164,7 +166,7 @@ def _jpeg(path: Path, side_px: int) -> tuple[bytes, tuple[int, int]] | None:
     return buffer.getvalue(), small.size
 
 
-def _described(row: Row) -> tuple[str, tuple[str, ...]]:
+def _described(row: Row, whose: str) -> tuple[str, tuple[str, ...]]:
     slide = row["slide_id"] or row["tile"]
     where = f"slide {row['slide_id']}" if row["slide_id"] else row["tile"]
     if row["why"] == "overview":
@@ -173,8 +175,8 @@ def _described(row: Row) -> tuple[str, tuple[str, ...]]:
     if row["why"] == "sample":
         return f"Tile of class {row['label']}, {where}", ()
     prob = number(float(row["prob"])) if _is_float(row["prob"]) else ""
-    alt = f"Tile of {where}: true class {row['label']}, predicted {row['predicted']} {prob}"
-    return alt.strip(), (f"true: {row['label']}", f"says: {row['predicted']} {prob}", slide)
+    alt = f"Tile of {where}: {whose} {row['label']}, predicted {row['predicted']} {prob}"
+    return alt.strip(), (f"{whose}: {row['label']}", f"says: {row['predicted']} {prob}", slide)
 
 
 def _is_float(text: str) -> bool:

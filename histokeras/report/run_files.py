@@ -1,6 +1,5 @@
 """A run folder in memory: what ``fit-head`` or ``evaluate -o`` wrote, as far as it is there."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +10,8 @@ import pandas as pd
 
 from histokeras.errors import FeatureError, TableError
 from histokeras.files import safe_name
-from histokeras.report.text import at, clean
-from histokeras.runs.record import read_record
+from histokeras.report.text import at, clean, listed
+from histokeras.runs.record import read_object, read_record
 from histokeras.types import LABEL, LEVELS, SLIDE_ID, SPLIT
 
 _TABLES = ("patients", "slides", "dropped", "failures", "duplicates", "pictures")
@@ -34,6 +33,7 @@ class RunFiles:
             an empty table for a file that is not there.
         histories: Training curves, one a fold, numbers; empty if there are none.
         temperature_notes: Why heads were left without temperature scaling, each reason once.
+        missing: Files that such a folder always holds, and this one does not.
     """
 
     folder: Path
@@ -43,6 +43,7 @@ class RunFiles:
     tables: Mapping[str, pd.DataFrame]
     histories: Sequence[pd.DataFrame]
     temperature_notes: Sequence[str] = ()
+    missing: Sequence[str] = ()
 
     @property
     def name(self) -> str:
@@ -85,6 +86,12 @@ class RunFiles:
     def figures(self) -> Mapping[str, Any]:
         """The main aggregation of that level: AUC and all else."""
         return main_aggregation(self.main)
+
+    @property
+    def target(self) -> str:
+        """Name of the label column; "" if unknown, or if it is just called label."""
+        found = str(at(self.record, "config", "target") or "")
+        return "" if found.casefold() == LABEL else found
 
     @property
     def head(self) -> Mapping[str, Any]:
@@ -151,6 +158,7 @@ def read_run(folder: Path) -> RunFiles:
         TableError: If a table of it cannot be read.
     """
     record = clean(read_record(folder))
+    _require_figures(folder, record)
     if not record and not (folder / "metrics.json").is_file():
         raise FeatureError(
             f"{folder} is no run folder: it holds no run.json.",
@@ -164,37 +172,67 @@ def read_run(folder: Path) -> RunFiles:
             code="RUN_UNFINISHED",
             hint="Run the same command again to finish it.",
         )
+    metrics = clean(read_object(folder / "metrics.json"))
+    if not isinstance(metrics.get("splits"), dict):
+        raise FeatureError(
+            f"{folder / 'metrics.json'} is damaged: it holds no figures.",
+            code="RECORD_DAMAGED",
+            hint="Make the run anew.",
+        )
     return RunFiles(
         folder,
         record,
-        clean(_read_json(folder / "metrics.json")),
-        clean(_read_json(folder / "curves.json")),
+        metrics,
+        clean(read_object(folder / "curves.json")),
         {name: _read_table(folder / f"{name}.csv") for name in _TABLES},
         _read_histories(folder),
         _temperature_notes(folder),
+        _missing(folder, record),
     )
 
 
-def _temperature_notes(folder: Path) -> list[str]:
-    cards = [folder / "head" / "model.json", *sorted(folder.glob("folds/*/head/model.json"))]
-    notes = [clean(_read_json(card)).get("temperature_note") for card in cards]
-    return list(dict.fromkeys(str(note) for note in notes if note))
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        content = None
-    if not isinstance(content, dict):
+def _require_figures(folder: Path, record: Mapping[str, Any]) -> None:
+    """Say of folders of other commands what they are, and what to do."""
+    hints = {
+        "predict": f"`histokeras evaluate {folder} --labels TABLE -o OUT` writes a report.",
+        "extract-features": f"`histokeras fit-head {folder} --labels TABLE -o RUN` writes one.",
+        "tiles": "Its page is tiles.html.",
+    }
+    command = str(record.get("command", ""))
+    if command in hints:
         raise FeatureError(
-            f"{path} is damaged: it is no JSON object.",
-            code="RECORD_DAMAGED",
-            hint="Run the command that wrote it again, with --overwrite.",
+            f"{folder} holds the output of {command}, not a run.",
+            code="RUN_MISSING",
+            hint=hints[command],
         )
-    return content
+
+
+def _missing(folder: Path, record: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the files that such a folder always holds, and this one has lost."""
+    wanted = ["run.json", "curves.json", "patients.csv", "slides.csv"]
+    if record.get("command") == "fit-head":
+        wanted += ["split.csv", "dropped.csv", "duplicates.csv"]
+    return tuple(name for name in wanted if not (folder / name).is_file())
+
+
+def _temperature_notes(folder: Path) -> list[str]:
+    """Return why heads were left as they were, each reason once, with its folds."""
+    cards = {"": folder / "head" / "model.json"}
+    paths = sorted(folder.glob("folds/*/head/model.json"), key=lambda path: _fold(path.parent))
+    cards |= {str(_fold(path.parent)): path for path in paths}
+    reasons: dict[str, list[str]] = {}
+    for fold, card in cards.items():
+        note = clean(read_object(card)).get("temperature_note")
+        if note:
+            reasons.setdefault(str(note), []).append(fold)
+    return [
+        f"fold {listed(folds)}: {note}" if all(folds) else note for note, folds in reasons.items()
+    ]
+
+
+def _fold(path: Path) -> int:
+    digits = re.sub(r"\D", "", path.parent.name)
+    return int(digits) if digits else 0
 
 
 def _read_table(path: Path) -> pd.DataFrame:
@@ -205,18 +243,14 @@ def _read_table(path: Path) -> pd.DataFrame:
     except (ValueError, OSError) as error:
         raise TableError(
             f"{path} cannot be read: {error}.",
-            hint="Run the command that wrote it again, with --overwrite.",
+            hint="Remove its folder and make it anew.",
         ) from error
     table.columns = pd.Index([clean(str(name)) for name in table.columns])
     return table.map(clean)
 
 
 def _read_histories(folder: Path) -> list[pd.DataFrame]:
-    def number(path: Path) -> int:
-        digits = re.sub(r"\D", "", path.parent.name)
-        return int(digits) if digits else 0
-
-    paths = [folder / "history.csv", *sorted(folder.glob("folds/*/history.csv"), key=number)]
+    paths = [folder / "history.csv", *sorted(folder.glob("folds/*/history.csv"), key=_fold)]
     tables = [_read_table(path) for path in paths]
     return [
         table.assign(best=table["best"].str.lower() == "true") if "best" in table else table

@@ -1,6 +1,6 @@
 """The tables of a run's page, as rows of cells for the template."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ _AGGREGATIONS = {
     "share_of_tiles": "Share of tiles",
 }
 _MOST_REASONS = 20
+_MOST_PAIRS = 10
 _OPTIMISTIC = {
     "train": "the head was fitted to these: not a measure of what it can do",
     "val": "training stopped where these were best: optimistic",
@@ -98,6 +99,26 @@ def dropped_table(run: RunFiles) -> Table | None:
     notes = [f"{plural(more, 'further reason')}: see dropped.csv."] if more > 0 else []
     head = ("Reason", "What", "Number", "Such as")
     return Table("Left out, by reason", head, rows[:_MOST_REASONS], notes)
+
+
+def pairs_table(run: RunFiles) -> Table | None:
+    """Return the first pairs of tiles or slides that look the same across patients or sides."""
+    pairs = run.tables["duplicates"]
+    ends = [f"{name}_{end}" for end in "ab" for name in ("slide", "tile", "patient", "split")]
+    if not len(pairs) or not {"how", *ends} <= set(pairs):
+        return None
+    rows: list[list[str | Cell]] = [
+        [_end(row, "a"), _end(row, "b"), str(row["how"])]
+        for row in pairs.head(_MOST_PAIRS).to_dict("records")
+    ]
+    more = len(pairs) - len(rows)
+    notes = [f"{plural(more, 'more pair')}: see duplicates.csv."] if more else []
+    return Table("Look the same", ("One", "The other", "How"), rows, notes)
+
+
+def _end(row: Mapping[Hashable, Any], end: str) -> str:
+    patient = f" of {row[f'patient_{end}']}" if row[f"patient_{end}"] else ""
+    return f"{row[f'tile_{end}'] or row[f'slide_{end}']}{patient} ({row[f'split_{end}']})"
 
 
 def sides_table(run: RunFiles) -> Table | None:
@@ -327,7 +348,9 @@ def calibration_table(run: RunFiles) -> Table | None:
     temperature = run.record.get("temperature")
     notes = []
     if temperature is not None:
-        notes.append(f"Temperature: {value_text(temperature)} (above 1: the head was too sure).")
+        found = temperature if isinstance(temperature, list) else [temperature]
+        shown = ", ".join(number(value) for value in found)
+        notes.append(f"Temperature: {shown} (above 1: the head was too sure).")
     notes += [f"Temperature scaling: {note}." for note in run.temperature_notes]
     notes.append(
         "The ECE of a small cohort is too high by chance, and its interval does not mend that."

@@ -22,6 +22,7 @@ from histokeras.types import LABEL, PATIENT_ID
 _MOST_PAIRS = 12
 _FEW_TILES = 100
 _UNBALANCED = 5
+_LARGE_PX = 1024
 
 
 def write_tile_set(
@@ -144,7 +145,8 @@ def _cautions(facts: TileSetFacts) -> Iterator[Caution]:
             "They would be left out of every run.",
             "Copy or export them again.",
         )
-    small = classes[classes["n"] < _FEW_TILES][LABEL].tolist()
+    yield from _kind_cautions(facts)
+    small = [name for name in classes[classes["n"] < _FEW_TILES][LABEL].tolist() if name]
     if small:
         yield Caution(
             "few-tiles",
@@ -158,6 +160,36 @@ def _cautions(facts: TileSetFacts) -> Iterator[Caution]:
             f"The largest class has over {_UNBALANCED} times the tiles of the smallest",
             "Accuracy alone misleads here.",
             "Look at balanced accuracy, AUC and PR-AUC.",
+        )
+
+
+def _kind_cautions(facts: TileSetFacts) -> Iterator[Caution]:
+    """Warn of what is no set of labelled tiles of one size."""
+    good = facts.tiles[facts.tiles["problem"] == ""]
+    n_bare = int((facts.tiles[LABEL] == "").sum())
+    if n_bare:
+        yield Caution(
+            "no-label",
+            f"{plural(n_bare, 'tile')} without a label",
+            "A tile's label is the name of the folder that holds it; these lie in the folder that "
+            "was named itself.",
+            "Name the folder above, or give --tile-table.",
+        )
+    sizes = _sizes(facts)
+    if len(sizes) > 1:
+        yield Caution(
+            "sizes",
+            f"Tiles of {len(sizes)} sizes; {sizes[0][0]} is the most frequent",
+            "`extract-features` refuses tiles of another size than the first.",
+            "Give it --tile-px to resample all to one size; mind that the resolution changes.",
+        )
+    large = good[good[["width", "height"]].max(axis=1) > _LARGE_PX] if len(good) else good
+    if len(large):
+        yield Caution(
+            "large",
+            f"{plural(len(large), 'image')} of more than {_LARGE_PX} px: are these slides?",
+            "A tile shows a field of 100 to 500 micrometres.",
+            "Cut slides with `histokeras tile`, or extract them directly with extract-features.",
         )
 
 

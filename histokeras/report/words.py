@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from histokeras.analysis.bootstrap import FEW_PATIENTS
 from histokeras.report.run_files import RunFiles
 from histokeras.report.text import at, interval, is_number, number, percent, plural
 
@@ -27,7 +28,8 @@ def auc_name(run: RunFiles) -> str:
     """Return "AUC for tumour" or "mean AUC of 3 classes"."""
     of = run.figures.get("auc_of")
     if of and of != "macro":
-        return f"AUC for {of}"
+        # A class called 1 tells nothing without its column.
+        return f"AUC for {run.target} = {of}" if run.target else f"AUC for {of}"
     found = sum(1 for count in (run.main.get("n_per_class") or {}).values() if count)
     return f"mean AUC of {found or len(run.classes)} classes"
 
@@ -44,9 +46,14 @@ def verdict(run: RunFiles) -> Verdict:
     count = f"{n:,} {whose}{run.level}{'' if n == 1 else 's'}"
     if run.level != "patient" and run.main.get("n_patients"):
         count += f" of {plural(int(run.main['n_patients']), 'patient')}"
-    headline = f"On {count}: {auc_name(run)} {interval(auc)}"
+    headline = f"On {count}{_too_few(run)}: {auc_name(run)} {interval(auc)}"
     sentences = [str(at(run.main, "verdict", "text") or ""), _right(run, n), _scale(run)]
     return Verdict(state, headline, tuple(filter(None, sentences)), _tiles(run, n))
+
+
+def _too_few(run: RunFiles) -> str:
+    counts = at(run.main, "n_patients_per_class") or run.main.get("n_per_class") or {}
+    return ", too few to tell" if min(counts.values(), default=0) < FEW_PATIENTS else ""
 
 
 def _right(run: RunFiles, n: int) -> str:
@@ -81,9 +88,9 @@ def _tiles(run: RunFiles, n: int) -> tuple[tuple[str, str, str], ...]:
     floor = at(run.main, "baselines", "floor", "auc")
     if floor:
         remark = interval(floor).partition(" ")[2]
-        tiles.append(("AUC of the floor", number(at(floor, "value")), remark))
+        tiles.append(("AUC of colour and texture alone", number(at(floor, "value")), remark))
     shares = run.main.get("n_per_class") or {}
-    most = ", ".join(f"{name} {count:,}" for name, count in list(shares.items())[:4])
+    most = ", ".join(f"{name}: {count:,}" for name, count in list(shares.items())[:4])
     tiles.append(
         (f"{run.level.capitalize()}s", f"{n:,}", most + (", …" if len(shares) > 4 else ""))
     )

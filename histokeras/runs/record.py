@@ -90,20 +90,28 @@ def read_record(folder: Path) -> dict[str, Any]:
     Raises:
         FeatureError: If it is not a record (code RECORD_DAMAGED).
     """
-    path = folder / "run.json"
+    return read_object(folder / "run.json")
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file of ours; {} if there is no such file.
+
+    Raises:
+        FeatureError: If it is damaged (code RECORD_DAMAGED).
+    """
     if not path.is_file():
         return {}
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
-        record = None
-    if not isinstance(record, dict):
+        content = None
+    if not isinstance(content, dict):
         raise FeatureError(
-            f"{path} is not a record of histokeras.",
+            f"{path} is damaged.",
             code="RECORD_DAMAGED",
-            hint="Choose another folder, or remove that file.",
+            hint="Remove its folder and make it anew, or choose another folder.",
         )
-    return record
+    return content
 
 
 def read_outcomes(folder: Path) -> dict[str, str]:

@@ -27,7 +27,7 @@ from histokeras.training.vectors import MemoryVectors
 from histokeras.types import LABEL
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FittedRun:
     """Trained head or heads, and what they gave on patients they had not seen.
 
@@ -102,7 +102,13 @@ class FittedRun:
         return features.tiles.assign(**columns)
 
     def __str__(self) -> str:
-        return format_metrics(self.metrics)
+        # Val decided when to stop: its figures stand in ``metrics``, and are not those to quote.
+        tested = {side: part for side, part in self.metrics["splits"].items() if side == "test"}
+        return format_metrics({**self.metrics, "splits": tested})
+
+    def __repr__(self) -> str:
+        heads = f"{len(self.heads)} heads" if len(self.heads) > 1 else "1 head"
+        return f"FittedRun({heads}, classes {', '.join(self.classes)}; print it for its figures)"
 
     def _repr_html_(self) -> str:
         return f"<pre>{self}</pre>"

@@ -17,7 +17,13 @@ from histokeras.files import (
     write_json,
     write_text,
 )
-from histokeras.runs.record import RunRecord, read_record, require_own_folder, write_failures
+from histokeras.runs.record import (
+    RunRecord,
+    read_object,
+    read_record,
+    require_own_folder,
+    write_failures,
+)
 from histokeras.training.fit_job import FitJob, Study
 from histokeras.training.fit_study import FitResult, fit_study
 from histokeras.training.pictures import write_pictures
@@ -27,6 +33,8 @@ OUTPUTS = ("head", "folds", "predictions", "reference", "history.csv", "metrics.
            "curves.json", "slides.csv", "patients.csv", "split.csv", "dropped.csv",
            "duplicates.csv", "pictures", "pictures.csv", "report", "report.html")  # fmt: skip
 """What a run holds beside run.json and failures.csv."""
+_ALWAYS = ("curves.json", "slides.csv", "patients.csv", "split.csv", "dropped.csv",
+           "duplicates.csv")  # fmt: skip
 
 
 def run_fit(
@@ -125,4 +133,19 @@ def _is_done(folder: Path, inputs: Mapping[str, Any]) -> bool:
             code="CONFIG_MISMATCH",
             hint="Choose a new output folder, or give --overwrite.",
         )
-    return bool(known.get("status") == "done") and (folder / "metrics.json").is_file()
+    return bool(known.get("status") == "done") and _is_whole(folder)
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether all that a finished run holds is there: what was lost is made again."""
+    heads = [folder / "head", *folder.glob("folds/[0-9]*/head")]
+    try:
+        whole = bool(read_object(folder / "metrics.json"))
+    except FeatureError:
+        whole = False
+    return (
+        whole
+        and any((head / "model.json").is_file() for head in heads)
+        and all(any((folder / name).glob("*.csv")) for name in ("predictions", "reference"))
+        and all((folder / name).is_file() for name in _ALWAYS)
+    )

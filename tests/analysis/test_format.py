@@ -61,9 +61,9 @@ def test_each_figure_has_value_interval_and_n() -> None:
 def test_notes_stand_once_under_the_figures() -> None:
     lines = shown(["no"] * 3 + ["yes"] * 3, [0.1] * 3 + [0.9] * 3, alpha=0.1)
 
-    unreliable = [line for line in lines[:17] if "class yes, class no" in line]
+    unreliable = [line for line in lines[:17] if "class no, class yes" in line]
     assert unreliable == [
-        "  note: fewer than 5 patients in class yes, class no: interval not reliable"
+        "  note: fewer than 5 patients in class no, class yes: interval not reliable"
     ]
     assert any("90 % intervals" in line and "drawn again" in line for line in lines)
 

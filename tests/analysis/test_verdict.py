@@ -8,7 +8,7 @@ def estimate(value: float | None, low: float | None, high: float | None, note: s
 
 
 def level(auc: float | None = 0.981, **differences: dict) -> dict[str, Any]:
-    own = {"floor": 0.946, "colour": 0.97}
+    own = {"floor": 0.946, "colour": 0.97, "tumour_type": 0.99}
     return {
         "n": 400,
         "resampled_by": "patient",
@@ -28,6 +28,21 @@ def test_difference_above_nothing_beats_the_floor() -> None:
         "text": "The network beats colour and texture alone: AUC 0.981 against 0.946, difference "
         "+0.035 [+0.012, +0.060] (95 % interval, 89 patients).",
     }
+
+
+def test_tumour_type_alone_is_named_where_it_does_as_well() -> None:
+    beaten = floor_verdict(
+        level(floor=estimate(0.035, 0.012, 0.06), tumour_type=estimate(0.1, 0.05, 0.2))
+    )
+    equal = floor_verdict(
+        level(floor=estimate(0.035, 0.012, 0.06), tumour_type=estimate(-0.009, -0.02, 0.01))
+    )
+
+    assert "Tumour type" not in beaten["text"]
+    assert equal["text"].endswith(
+        "Tumour type alone, without any picture, may do as well: AUC 0.990, difference -0.009 "
+        "[-0.020, +0.010]."
+    )
 
 
 def test_worse_network_is_called_needless() -> None:

@@ -208,10 +208,19 @@ def add_pictures(folder: Path, classes: list[str], each: int = 8, overviews: int
     pd.DataFrame(rows).to_csv(folder / "pictures.csv", index=False)
 
 
+EMPTY = {
+    "patients.csv": "patient_id,split,label", "slides.csv": "slide_id,patient_id,split,label",
+    "split.csv": "patient_id,split", "dropped.csv": "kind,id,reason", "duplicates.csv": "kind",
+}  # fmt: skip
+"""Tables that every run holds, here without a row."""
+
+
 def write(folder: Path, run: dict[str, Any], metrics: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "run.json").write_text(json.dumps(run), encoding="utf-8")
     (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    for name, header in EMPTY.items():
+        (folder / name).write_text(f"{header}\n")
 
 
 def metrics_of(

@@ -62,6 +62,45 @@ def test_tables_tell_faults_too(
     assert codes(patient_run) == [code]
 
 
+@pytest.mark.parametrize("name", ["run.json", "curves.json", "dropped.csv", "slides.csv"])
+def test_a_lost_file_is_told(name: str, patient_run: Path) -> None:
+    (patient_run / name).unlink()
+
+    assert "files-missing" in codes(patient_run)
+    (caution,) = [c for c in cautions(read_run(patient_run)) if c.code == "files-missing"]
+    assert name in caution.title
+
+
+def test_tumour_type_alone_is_warned_of(patient_run: Path, change: Callable[..., None]) -> None:
+    network = {"value": 0.9, "low": 0.8, "high": 1.0}
+    for low, expected in ((-0.1, ["tumour-type-not-beaten"]), (0.1, [])):
+        baseline = {
+            "title": "tumour type alone",
+            "auc": network,
+            "difference": {"auc": {"value": 0.2, "low": low, "high": 0.3}},
+        }
+        change(patient_run / "metrics.json", *LEVEL, "baselines", "tumour_type", value=baseline)
+        assert codes(patient_run) == expected
+
+
+@pytest.mark.parametrize(
+    ("sides", "text"),
+    [(("train", "test"), "tested on pictures that it had seen"),
+     (("0", "3"), "tested on pictures that it had seen"),
+     (("val", "train"), "None of them joins training and test")],
+)  # fmt: skip
+def test_a_pair_is_judged_by_its_sides(
+    sides: tuple[str, str], text: str, patient_run: Path
+) -> None:
+    pd.DataFrame(
+        {"kind": ["tile"], "across": ["sides"], "split_a": sides[0], "split_b": sides[1]}
+    ).to_csv(patient_run / "duplicates.csv", index=False)
+
+    (caution,) = cautions(read_run(patient_run))
+
+    assert text in caution.meaning
+
+
 def test_calibration_is_doubted_only_where_chance_does_not_explain_it(
     patient_run: Path, change: Callable[..., None]
 ) -> None:

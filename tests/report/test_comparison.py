@@ -26,7 +26,7 @@ def test_runs_stand_in_one_table_with_their_intervals(
 ) -> None:
     text = compared(pair, tmp_path / "both.html")
 
-    for words in ("run (1)", "run (2)", "[0.873, 0.993]", "inceptionv3", "+0.132", "40 patients"):
+    for words in ("a/run", "b/run", "[0.873, 0.993]", "inceptionv3", "+0.132", "40 patients"):
         assert words in text
     assert "same test patients, as far as the records tell" in text
     data = json.loads((tmp_path / "both_files" / "auc.json").read_text())

@@ -15,7 +15,7 @@ from PIL import Image
 
 from histokeras.errors import ConfigError, FeatureError
 from histokeras.report.page import write_report
-from tests.report.conftest import build_patient_run, build_tile_run
+from tests.report.conftest import add_pictures, build_patient_run, build_tile_run
 
 NASTY = (
     '"><img src=x onerror=alert(1)>',
@@ -258,12 +258,53 @@ def test_pages_and_data_of_others_are_not_replaced(patient_run: Path, tmp_path: 
     assert (tmp_path / "mine.html").read_text() == "<html>my notes</html>"
 
 
+def test_the_page_of_another_run_is_not_replaced(
+    patient_run: Path, tile_run: Path, tmp_path: Path
+) -> None:
+    write_report(tile_run)
+    before = (tile_run / "report.html").read_bytes()
+
+    with pytest.raises(ConfigError, match="folder of another run"):
+        write_report(patient_run, tile_run / "report.html")
+
+    assert (tile_run / "report.html").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("command", "hint"),
+    [("predict", "histokeras evaluate"), ("extract-features", "histokeras fit-head"),
+     ("tiles", "tiles.html")],
+)  # fmt: skip
+def test_folders_of_other_commands_are_told_what_to_do(
+    tmp_path: Path, command: str, hint: str
+) -> None:
+    (tmp_path / "run.json").write_text(json.dumps({"command": command, "status": "done"}))
+
+    with pytest.raises(FeatureError, match=f"output of {command}, not a run.*{hint}"):
+        write_report(tmp_path)
+
+
+def test_a_tile_is_not_called_wrong_where_its_slide_bears_the_label(
+    patient_run: Path, tile_run: Path
+) -> None:
+    add_pictures(patient_run, ["MSI-H", "MSS"])
+
+    of_patients = write_report(patient_run).read_text(encoding="utf-8")
+    of_tiles = write_report(tile_run).read_text(encoding="utf-8")
+
+    assert "Wrong" not in of_patients
+    assert "none of these is an error of the network by itself" in of_patients
+    assert "slide&#39;s label: MSI-H" in of_patients
+    assert "✗ Wrong" in of_tiles
+    assert "true: benign" in of_tiles
+
+
 def test_an_object_with_a_folder_is_a_run(tmp_path: Path) -> None:
     class Run:
         folder: Path | None = None
 
     run = Run()
-    with pytest.raises(ConfigError, match="kept in memory"):
+    with pytest.raises(ConfigError, match="a report is of one run"):
         write_report(run)
     run.folder = build_patient_run(tmp_path / "run")
 

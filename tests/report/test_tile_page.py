@@ -56,3 +56,17 @@ def test_the_text_tells_counts_and_warnings(facts: TileSetFacts) -> None:
     assert "30 tiles (86 %)" in text
     assert "sizes: 64 x 64 px (35)" in text
     assert "1 pair of tiles look the same and bear two labels" in text
+
+
+def test_what_is_no_labelled_tile_of_one_size_is_told(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    for name, size in (("a", 64), ("b", 64), ("c", 1200)):
+        pixels = rng.integers(0, 255, (size, size, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+
+    text = format_tile_set(look_at_tiles(read_tile_set([tmp_path])))
+
+    assert "3 tiles without a label" in text
+    assert "Tiles of 2 sizes; 64 x 64 px is the most frequent" in text
+    assert "1 image of more than 1024 px: are these slides?" in text
+    assert "Fewer than" not in text

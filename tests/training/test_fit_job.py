@@ -126,6 +126,26 @@ def test_the_same_run_again_does_nothing_and_another_is_refused(
     assert open_run(out).card["split_sha256"] != open_run(finished).card["split_sha256"]
 
 
+@pytest.mark.parametrize("lost", ["head", "predictions", "curves.json", "metrics.json"])
+def test_what_a_finished_run_has_lost_is_made_again(
+    finished: Path, cohort_folder: Path, tmp_path: Path, lost: str
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    job = job_of(cohort_folder, positive="pos")
+    assert run(job, out) is None
+    if lost == "metrics.json":
+        (out / lost).write_text('{"a')
+    elif (out / lost).is_dir():
+        shutil.rmtree(out / lost)
+    else:
+        (out / lost).unlink()
+
+    assert run(job, out) is not None
+    assert (out / lost).exists()
+    assert run(job, out) is None
+
+
 def test_the_same_seed_gives_the_same_figures(cohort_folder: Path, tmp_path: Path) -> None:
     job = job_of(cohort_folder)
 
