@@ -71,7 +71,7 @@ def test_a_record_is_read_back_and_a_damaged_one_is_named(tmp_path: Path) -> Non
 
     for text in ("half a rec", "[]"):
         (tmp_path / "run.json").write_text(text)
-        with pytest.raises(FeatureError, match="is not a record"):
+        with pytest.raises(FeatureError, match="is damaged"):
             read_record(tmp_path)
 
 
