@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from histokeras.analysis.evaluate import evaluate_levels
     from histokeras.cohort.labels import read_cohort
     from histokeras.cohort.split import split_patients
+    from histokeras.cohort.synthetic import sample_cohort
     from histokeras.features.memory import extract_features
     from histokeras.features.store import FeatureSet, read_features
     from histokeras.report.page import write_report
@@ -32,6 +33,7 @@ _PLACES = {
     "open_slide": "histokeras.slides.reader",
     "read_cohort": "histokeras.cohort.labels",
     "read_features": "histokeras.features.store",
+    "sample_cohort": "histokeras.cohort.synthetic",
     "sample_slide": "histokeras.slides.synthetic",
     "split_patients": "histokeras.cohort.split",
     "write_report": "histokeras.report.page",
@@ -49,6 +51,7 @@ __all__ = [
     "open_slide",
     "read_cohort",
     "read_features",
+    "sample_cohort",
     "sample_slide",
     "split_patients",
     "write_report",

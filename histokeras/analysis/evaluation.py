@@ -95,7 +95,7 @@ def evaluate_saved(
         predictions = collect_predictions(
             saved.tables(), classes=saved.classes, keep_tiles=level == "tile"
         )
-    config = replace(config or EvaluationConfig(), patient_safe=not note)
+    config = replace(config or EvaluationConfig(), patient_safe=not note, is_floor=saved.is_floor)
     metrics = figures(
         predictions, level, positive=positive or saved.positive, note=note, config=config
     )

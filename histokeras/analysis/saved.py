@@ -18,6 +18,7 @@ from histokeras.cohort.split_file import read_split
 from histokeras.cohort.split_table import CLEAN
 from histokeras.errors import LeakageError, TableError
 from histokeras.files import safe_name
+from histokeras.models.catalog import STAIN_TEXTURE
 from histokeras.runs.record import read_object, read_record
 from histokeras.tables import read_table, require_columns
 from histokeras.types import FOLD, LABEL, PATIENT_ID, PROB, SLIDE_ID, SPLIT, TILE
@@ -39,6 +40,7 @@ class Saved:
         slides: One row a slide: ids, label and split as text, "" where unknown; None for
             ready-made tiles, whose tables hold them.
         is_run: Whether they are a run's own, with its sides of the split.
+        is_floor: Whether the features are colour and texture themselves, without a network.
         evaluated: ``n_resamples``, ``seed`` and ``specificity`` that a run was evaluated with;
             empty for predictions.
     """
@@ -50,6 +52,7 @@ class Saved:
     note: str
     slides: pd.DataFrame | None
     is_run: bool
+    is_floor: bool = False
     evaluated: Mapping[str, Any] = field(default_factory=dict)
 
     def tables(self) -> Iterator[pd.DataFrame]:
@@ -136,6 +139,7 @@ def open_saved(folder: Path) -> Saved:
         record.get("note", ""),
         slides,
         record.get("command") == "fit-head",
+        record.get("features", {}).get("settings", {}).get("backbone") == STAIN_TEXTURE.name,
         {name: written[name] for name in _EVALUATED if name in written},
     )
 

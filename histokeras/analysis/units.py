@@ -45,6 +45,7 @@ class EvaluationConfig:
         patient_safe: False where the split did not keep patients together, whatever the tables
             say: every figure then is called so.
         specificity: At which the sensitivity is given, in (0, 1).
+        is_floor: Whether the features are colour and texture themselves, without a network.
 
     Raises:
         ValueError: If ``specificity`` lies outside its range.
@@ -56,6 +57,7 @@ class EvaluationConfig:
     splits: tuple[str, ...] = ("test",)
     patient_safe: bool = True
     specificity: float = SPECIFICITY
+    is_floor: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.specificity < 1:
@@ -178,7 +180,7 @@ def evaluate_units(
     }
     level["calibration"] = _calibration(units, labelled, level["aggregations"], config)
     level["baselines"] = _baselines(units, labelled, classes, positive, config)
-    level["verdict"] = floor_verdict(level, alpha=config.alpha)
+    level["verdict"] = floor_verdict(level, alpha=config.alpha, is_floor=config.is_floor)
     return level
 
 

@@ -7,21 +7,30 @@ from histokeras.analysis.bootstrap import ALPHA
 from histokeras.analysis.compare import COLOUR, FLOOR
 
 _CATEGORIES = {"tumour_type": "Tumour type", "site": "The site"}
+FLOOR_ITSELF = (
+    "These features are colour and texture themselves: what a network would have to beat, and no "
+    "network."
+)
 NO_FLOOR = "No floor baseline: these features carry no colour-and-texture vector."
 
 
-def floor_verdict(level_metrics: Mapping[str, Any], *, alpha: float = ALPHA) -> dict[str, Any]:
+def floor_verdict(
+    level_metrics: Mapping[str, Any], *, alpha: float = ALPHA, is_floor: bool = False
+) -> dict[str, Any]:
     """Say whether the network beat colour and texture without a network.
 
     Args:
         level_metrics: The figures of one evaluated level, with ``aggregations`` (the first one
             counts), ``baselines``, ``n``, ``level`` or ``resampled_by``.
         alpha: Share outside the intervals.
+        is_floor: Whether the features are colour and texture themselves.
 
     Returns:
         ``beaten``: True only where the whole interval of the paired difference in AUC lies above
         0; None where it is not known. ``text``: one to three sentences.
     """
+    if is_floor:
+        return {"beaten": None, "text": FLOOR_ITSELF}
     baselines = level_metrics["baselines"]
     if FLOOR not in baselines:
         return {"beaten": None, "text": NO_FLOOR}

@@ -36,7 +36,7 @@ def doctor(as_json: bool) -> None:
 
 
 def _examine() -> tuple[dict[str, dict[str, Any]], list[str]]:
-    from histokeras.models.catalog import BACKBONES
+    from histokeras.models.catalog import APPLICATIONS
     from histokeras.models.weights import cache_folder
     from histokeras.runs.environment import hardware, versions
     from histokeras.slides.reader import openslide_version
@@ -48,7 +48,7 @@ def _examine() -> tuple[dict[str, dict[str, Any]], list[str]]:
         name: "in the cache"
         if (cache / backbone.weights_file).is_file()
         else f"not here (download of {backbone.weights_mb} MB on first use)"
-        for name, backbone in BACKBONES.items()
+        for name, backbone in APPLICATIONS.items()
     }
     disk = shutil.disk_usage(Path.cwd())
     report: dict[str, dict[str, Any]] = {

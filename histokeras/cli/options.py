@@ -93,14 +93,14 @@ backbone = click.option(
     type=click.Choice(list(BACKBONES)),
     default=DEFAULT_BACKBONE,
     show_default=True,
-    help="Network that turns a tile into a feature vector.",
+    help="Network that turns a tile into a feature vector; stain-texture: colour and texture in "
+    "plain numbers, without a network or a download.",
 )
 weights = click.option(
     "--weights",
-    default="imagenet",
-    show_default=True,
     metavar="imagenet|PATH|random:SEED",
-    help="Its weights: Keras' ImageNet ones, a .h5 file, or random ones for trials.",
+    help="Its weights: Keras' ImageNet ones, a .h5 file, or random ones for trials.  "
+    "[default: imagenet; stain-texture has none]",
 )
 gpus = click.option(
     "--gpus", default="all", show_default=True, metavar="all|cpu|0,1", help="Devices that compute."

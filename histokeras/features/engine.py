@@ -7,9 +7,12 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from histokeras.errors import ConfigError
+from histokeras.features.texture_engine import TextureEngine
 from histokeras.models.backbones import build_backbone, preprocess
-from histokeras.models.catalog import Backbone
+from histokeras.models.catalog import Application, Backbone
 from histokeras.models.weights import WeightsSource
+from histokeras.runs.environment import usable_cores
 
 Images = npt.NDArray[np.uint8]
 Features = npt.NDArray[np.float32]
@@ -33,6 +36,47 @@ class Engine(Protocol):
         """Wait for a ticket and return its features, float32 (n, n_features)."""
 
 
+def open_engine(
+    backbone: Backbone,
+    weights: WeightsSource,
+    size_px: int,
+    *,
+    strategy: tf.distribute.Strategy | None = None,
+    compute_batch: int = 16,
+    precision: str = "float32",
+) -> Engine:
+    """Return what computes the features of a backbone: a network, or plain NumPy.
+
+    Args:
+        backbone: Which one.
+        weights: Its weights.
+        size_px: Side of a tile in pixels.
+        strategy: Where a network computes.
+        compute_batch: Tiles a replica computes at once.
+        precision: ``float32`` or ``mixed_float16``.
+
+    Raises:
+        ConfigError: If the backbone cannot do it.
+    """
+    if isinstance(backbone, Application):
+        return KerasEngine(
+            backbone,
+            weights,
+            size_px,
+            strategy=strategy,
+            compute_batch=compute_batch,
+            precision=precision,
+        )
+    if precision != "float32":
+        raise ConfigError(f"{backbone.name} is computed in float32 alone: no --mixed-precision.")
+    if size_px < backbone.min_px:
+        raise ConfigError(
+            f"{backbone.name} needs tiles of at least {backbone.min_px} px. "
+            f"Received: size_px={size_px}"
+        )
+    return TextureEngine(min(8, usable_cores()))
+
+
 class KerasEngine:
     """A Keras backbone in one ``tf.function`` of constant shape, on one device or several.
 
@@ -51,7 +95,7 @@ class KerasEngine:
 
     def __init__(
         self,
-        backbone: Backbone,
+        backbone: Application,
         weights: WeightsSource,
         size_px: int,
         *,

@@ -11,7 +11,7 @@ from histokeras.features.plan import Plan, plan_extraction
 from histokeras.features.settings import COMPUTE_BATCH, FeatureSettings
 from histokeras.features.sources import SlideSource, Source, tile_set_sources
 from histokeras.models.catalog import DEFAULT_BACKBONE, require_backbone
-from histokeras.models.weights import IMAGENET, WeightsSource, find_weights
+from histokeras.models.weights import WeightsSource, find_weights
 from histokeras.slides.inventory import SlideRow, find_slides, read_slide_table, slide_id_of
 from histokeras.tiles.folders import read_image, read_tile_set
 from histokeras.tiles.grid import TileSpec
@@ -25,7 +25,7 @@ class ExtractJob:
         inputs: Slides, or folders of slides or of ready-made tiles.
         output: The output folder.
         backbone: Name of the network.
-        weights: ``imagenet``, a path or ``random:SEED``.
+        weights: ``imagenet``, a path or ``random:SEED``; the backbone's own default if None.
         spec: How to cut; ``size_px`` None stands for the backbone's own size (for ready-made
             tiles: their own size).
         size_px: Side of a tile in pixels, or None.
@@ -45,7 +45,7 @@ class ExtractJob:
     inputs: Sequence[Path]
     output: Path
     backbone: str = DEFAULT_BACKBONE
-    weights: str = IMAGENET
+    weights: str | None = None
     spec: TileSpec = dataclasses.field(default_factory=TileSpec)
     size_px: int | None = None
     annotations: Path | None = None

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from typing import overload
 
 from histokeras.errors import ConfigError, SlideError
-from histokeras.features.engine import KerasEngine
+from histokeras.features.engine import open_engine
 from histokeras.features.extract import Extracted, extract
 from histokeras.features.settings import COMPUTE_BATCH, FeatureSettings
 from histokeras.features.sources import CutSource
 from histokeras.features.store import FeatureSet
 from histokeras.models.catalog import DEFAULT_BACKBONE, require_backbone
 from histokeras.models.devices import choose_strategy
-from histokeras.models.weights import IMAGENET, find_weights
+from histokeras.models.weights import find_weights
 from histokeras.runs.environment import usable_cores
 from histokeras.tiles.cut import TileSet
 
@@ -21,7 +21,7 @@ def extract_features(
     tiles: TileSet,
     *,
     backbone: str = ...,
-    weights: str = ...,
+    weights: str | None = ...,
     gpus: str = ...,
 ) -> FeatureSet: ...
 
@@ -31,7 +31,7 @@ def extract_features(
     tiles: Sequence[TileSet],
     *,
     backbone: str = ...,
-    weights: str = ...,
+    weights: str | None = ...,
     gpus: str = ...,
 ) -> list[FeatureSet]: ...
 
@@ -40,7 +40,7 @@ def extract_features(
     tiles: TileSet | Sequence[TileSet],
     *,
     backbone: str = DEFAULT_BACKBONE,
-    weights: str = IMAGENET,
+    weights: str | None = None,
     gpus: str = "all",
 ) -> FeatureSet | list[FeatureSet]:
     """Extract bottleneck features of the tiles of open slides.
@@ -52,7 +52,8 @@ def extract_features(
         tiles: Tiles of one slide, from :func:`histokeras.cut_tiles`, or of several; their slides
             must still be open.
         backbone: Name of the network.
-        weights: ``imagenet``, the path of a ``.h5`` file or ``random:SEED``.
+        weights: ``imagenet``, the path of a ``.h5`` file or ``random:SEED``; the backbone's own
+            default if None.
         gpus: ``all``, ``cpu`` or numbers such as ``0,1``.
 
     Returns:
@@ -79,7 +80,7 @@ def extract_features(
         tile=specs.pop(),
         compute_batch=COMPUTE_BATCH,
     )
-    engine = KerasEngine(network, source, settings.tile.size_px, strategy=choose_strategy(gpus))
+    engine = open_engine(network, source, settings.tile.size_px, strategy=choose_strategy(gpus))
     sources = [CutSource(item) for item in several]
     workers = min(8, usable_cores())
     found = extract(sources, settings.as_dict(), engine, workers=workers)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from histokeras.features.engine import KerasEngine
+from histokeras.features.engine import open_engine
 from histokeras.features.extract import extract_to_folder
 from histokeras.features.job import ExtractJob, Prepared
 from histokeras.features.plan import Plan, prepare
@@ -55,7 +55,7 @@ def run_job(
             with Progress(len(plan.todo), quiet=quiet) as progress:
                 extract_to_folder(
                     plan,
-                    lambda: KerasEngine(
+                    lambda: open_engine(
                         require_backbone(job.backbone),
                         prepared.weights,
                         int(plan.settings["tile_size_px"]),

@@ -62,7 +62,7 @@ class FeatureSettings:
         if self.ready_made:
             tile = {"size_px": self.tile.size_px}
         flat.update({f"tile_{name}": value for name, value in tile.items()})
-        flat["preprocessing"] = require_backbone(self.backbone).module
+        flat["preprocessing"] = require_backbone(self.backbone).preprocessing
         return flat
 
 

@@ -8,14 +8,14 @@ import keras
 import numpy as np
 
 from histokeras.errors import ConfigError, FeatureError
-from histokeras.models.catalog import Backbone
+from histokeras.models.catalog import Application
 from histokeras.models.weights import WeightsSource
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-def build_backbone(backbone: Backbone, weights: WeightsSource, size_px: int) -> keras.Model:
+def build_backbone(backbone: Application, weights: WeightsSource, size_px: int) -> keras.Model:
     """Build a network from preprocessed images to feature vectors.
 
     Args:
@@ -46,7 +46,7 @@ def build_backbone(backbone: Backbone, weights: WeightsSource, size_px: int) -> 
     return model
 
 
-def preprocess(backbone: Backbone, images: Any) -> Any:
+def preprocess(backbone: Application, images: Any) -> Any:
     """Return images as the network was trained on them.
 
     Args:
@@ -60,7 +60,7 @@ def preprocess(backbone: Backbone, images: Any) -> Any:
     return getattr(keras.applications, backbone.module).preprocess_input(images)
 
 
-def _load(model: keras.Model, backbone: Backbone, path: Path) -> None:
+def _load(model: keras.Model, backbone: Application, path: Path) -> None:
     # Keras may skip layers that a file lacks and leave them random. NaN shows which were filled.
     model.set_weights([np.full(weight.shape, np.nan, "float32") for weight in model.weights])
     try:
@@ -80,7 +80,7 @@ def _load(model: keras.Model, backbone: Backbone, path: Path) -> None:
             _square_imagenet_std(layer)
 
 
-def _unfit(backbone: Backbone, path: Path, reason: str) -> FeatureError:
+def _unfit(backbone: Application, path: Path, reason: str) -> FeatureError:
     return FeatureError(
         f"{path.name} does not hold weights of {backbone.name} without its classifier "
         f"(include_top=False): {reason}.",

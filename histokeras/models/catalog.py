@@ -12,29 +12,46 @@ _KERAS_FILES = "https://storage.googleapis.com/tensorflow/keras-applications/"
 
 @dataclass(frozen=True, kw_only=True)
 class Backbone:
-    """A network of ``keras.applications``, used without its classifier, globally averaged.
+    """What turns a tile into a feature vector.
 
     Attributes:
         name: What a user types.
-        builder: Name of the function in ``keras.applications``.
-        module: Module of ``keras.applications`` that holds its ``preprocess_input``.
         n_features: Length of one feature vector.
         tile_px: Default side of a tile in pixels (the size it was trained on).
-        min_px: Smallest side that the network accepts.
+        min_px: Smallest side that it accepts.
+        default_weights: What ``--weights`` means where it is not given.
+        preprocessing: What is done to pixels before, by name; part of the fingerprint.
+    """
+
+    name: str
+    n_features: int
+    tile_px: int
+    min_px: int
+    default_weights: str
+    preprocessing: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Application(Backbone):
+    """A network of ``keras.applications``, used without its classifier, globally averaged.
+
+    Attributes:
+        builder: Name of the function in ``keras.applications``.
         weights_url: Where Keras' ImageNet weights without the classifier lie.
         weights_md5: MD5 of that file as Keras states it, or None where Keras states none.
         weights_mb: Size of the download in megabytes.
     """
 
-    name: str
     builder: str
-    module: str
-    n_features: int
-    tile_px: int
-    min_px: int
     weights_url: str
     weights_md5: str | None
     weights_mb: int
+    default_weights: str = "imagenet"
+
+    @property
+    def module(self) -> str:
+        """Module of ``keras.applications`` that holds its ``preprocess_input``."""
+        return self.preprocessing
 
     @property
     def weights_file(self) -> str:
@@ -42,11 +59,11 @@ class Backbone:
         return self.weights_url.rsplit("/", 1)[1]
 
 
-_ALL = (
-    Backbone(
+_APPLICATIONS = (
+    Application(
         name="inceptionv3",
         builder="InceptionV3",
-        module="inception_v3",
+        preprocessing="inception_v3",
         n_features=2048,
         tile_px=299,
         min_px=75,
@@ -55,10 +72,10 @@ _ALL = (
         weights_md5="bcbd6486424b2319ff4ef7d526e38f63",
         weights_mb=88,
     ),
-    Backbone(
+    Application(
         name="resnet50",
         builder="ResNet50",
-        module="resnet",
+        preprocessing="resnet",
         n_features=2048,
         tile_px=224,
         min_px=32,
@@ -66,10 +83,10 @@ _ALL = (
         weights_md5="4d473c1dd8becc155b73f8504c6f6626",
         weights_mb=95,
     ),
-    Backbone(
+    Application(
         name="efficientnetb0",
         builder="EfficientNetB0",
-        module="efficientnet",
+        preprocessing="efficientnet",
         n_features=1280,
         tile_px=224,
         min_px=32,
@@ -77,10 +94,10 @@ _ALL = (
         weights_md5="50bc09e76180e00e4465e1a485ddc09d",
         weights_mb=17,
     ),
-    Backbone(
+    Application(
         name="mobilenetv2",
         builder="MobileNetV2",
-        module="mobilenet_v2",
+        preprocessing="mobilenet_v2",
         n_features=1280,
         tile_px=224,
         min_px=32,
@@ -89,10 +106,10 @@ _ALL = (
         weights_md5=None,
         weights_mb=9,
     ),
-    Backbone(
+    Application(
         name="xception",
         builder="Xception",
-        module="xception",
+        preprocessing="xception",
         n_features=2048,
         tile_px=299,
         min_px=71,
@@ -102,7 +119,20 @@ _ALL = (
     ),
 )
 
-BACKBONES: dict[str, Backbone] = {backbone.name: backbone for backbone in _ALL}
+STAIN_TEXTURE = Backbone(
+    name="stain-texture",
+    n_features=59,
+    tile_px=224,
+    min_px=32,
+    default_weights="none",
+    preprocessing="stain-texture:1",
+)
+"""The plain numbers of colour and texture of :mod:`histokeras.tiles.texture`. No network and no
+weights: what a network must beat, and what serves on real tissue where nothing can be downloaded.
+The number counts the versions of those numbers: another version, another fingerprint."""
+
+APPLICATIONS = {network.name: network for network in _APPLICATIONS}
+BACKBONES: dict[str, Backbone] = {**APPLICATIONS, STAIN_TEXTURE.name: STAIN_TEXTURE}
 DEFAULT_BACKBONE = "inceptionv3"
 
 

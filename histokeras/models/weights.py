@@ -10,9 +10,9 @@ from pathlib import Path
 
 from histokeras.errors import ConfigError, MissingError
 from histokeras.files import prepare_folder, sha256_file, temporary_path
-from histokeras.models.catalog import Backbone
+from histokeras.models.catalog import Application, Backbone
 
-IMAGENET = "imagenet"
+IMAGENET, NONE = "imagenet", "none"
 _RANDOM = "random:"
 _TIMEOUT_S = 30
 _CHUNK_BYTES = 1 << 20
@@ -23,10 +23,11 @@ class WeightsSource:
     """Where weights come from, settled before any work starts.
 
     Attributes:
-        kind: ``imagenet``, ``file`` or ``random``.
-        path: The weights file; None for random weights.
+        kind: ``imagenet``, ``file``, ``random`` or ``none``.
+        path: The weights file; None for random weights and for none.
         seed: The seed of random weights; None otherwise.
-        sha256: SHA-256 of the file; for random weights a text that names the seed.
+        sha256: SHA-256 of the file; for random weights a text that names the seed; for none, the
+            version of what is computed.
     """
 
     kind: str
@@ -36,7 +37,7 @@ class WeightsSource:
 
     @property
     def label(self) -> str:
-        """What outputs say of them: ``imagenet``, ``file`` or ``random:SEED``; never a path."""
+        """What outputs say of them: the kind, with the seed of random ones; never a path."""
         return f"{_RANDOM}{self.seed}" if self.kind == "random" else self.kind
 
 
@@ -46,31 +47,56 @@ def cache_folder() -> Path:
     return (Path(home) if home else Path.home() / ".keras") / "models"
 
 
-def find_weights(backbone: Backbone, weights: str, *, download: bool = True) -> WeightsSource:
+def find_weights(
+    backbone: Backbone, weights: str | None = None, *, download: bool = True
+) -> WeightsSource:
     """Settle which weights are meant, and that they are here; download ImageNet's if need be.
 
     Args:
         backbone: The network.
-        weights: ``imagenet``, ``random:SEED`` or the path of a ``.h5`` / ``.weights.h5`` file.
+        weights: ``imagenet``, ``random:SEED`` or the path of a ``.h5`` / ``.weights.h5`` file;
+            the backbone's default if None. ``none`` for a backbone that has no weights.
         download: Whether a download may be tried.
 
     Returns:
         The source, with the file's digest.
 
     Raises:
-        ConfigError: If ``weights`` is none of the three.
+        ConfigError: If ``weights`` is none of these, or not one of this backbone.
         MissingError: If the file is not there and cannot be downloaded (exit code 5).
     """
+    weights = backbone.default_weights if weights is None else weights
+    if backbone.default_weights == NONE:
+        return _no_weights(backbone, weights)
     if weights.startswith(_RANDOM):
         return _random_source(weights)
     if weights == IMAGENET:
-        path = cache_folder() / backbone.weights_file
-        if not path.is_file():
-            if not download:
-                raise _missing_imagenet(backbone, "not in the cache")
-            _download(backbone, path)
-        _require_md5(backbone, path)
-        return WeightsSource(IMAGENET, path, None, sha256_file(path))
+        return _imagenet_source(backbone, download=download)
+    return _file_source(weights)
+
+
+def _no_weights(backbone: Backbone, weights: str) -> WeightsSource:
+    if weights != NONE:
+        raise ConfigError(
+            f"{backbone.name} has no weights. Received: weights={weights!r}",
+            hint="Leave --weights out.",
+        )
+    return WeightsSource(NONE, None, None, backbone.preprocessing)
+
+
+def _imagenet_source(backbone: Backbone, *, download: bool) -> WeightsSource:
+    if not isinstance(backbone, Application):
+        raise ConfigError(f"there are no ImageNet weights of {backbone.name}.")
+    path = cache_folder() / backbone.weights_file
+    if not path.is_file():
+        if not download:
+            raise _missing_imagenet(backbone, "not in the cache")
+        _download(backbone, path)
+    _require_md5(backbone, path)
+    return WeightsSource(IMAGENET, path, None, sha256_file(path))
+
+
+def _file_source(weights: str) -> WeightsSource:
     path = Path(weights).expanduser()
     if not path.is_file():
         raise MissingError(
@@ -97,7 +123,7 @@ def _random_source(weights: str) -> WeightsSource:
     return WeightsSource("random", None, int(seed), f"{_RANDOM}{int(seed)}")
 
 
-def _missing_imagenet(backbone: Backbone, why: str) -> MissingError:
+def _missing_imagenet(backbone: Application, why: str) -> MissingError:
     return MissingError(
         f"the ImageNet weights of {backbone.name} are not on this machine ({why}); they are a "
         f"download of {backbone.weights_mb} MB from {backbone.weights_url}.",
@@ -108,7 +134,7 @@ def _missing_imagenet(backbone: Backbone, why: str) -> MissingError:
     )
 
 
-def _require_md5(backbone: Backbone, path: Path) -> None:
+def _require_md5(backbone: Application, path: Path) -> None:
     if backbone.weights_md5 is None:
         return
     digest = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
@@ -120,7 +146,7 @@ def _require_md5(backbone: Backbone, path: Path) -> None:
         )
 
 
-def _download(backbone: Backbone, path: Path) -> None:
+def _download(backbone: Application, path: Path) -> None:
     prepare_folder(path.parent)
     with temporary_path(path) as part:
         try:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from histokeras.analysis.verdict import FLOOR_ITSELF
 from histokeras.report.run_files import RunFiles
 from histokeras.report.text import at, interval, is_number, listed, number, plural
 from histokeras.types import SPLITS
@@ -177,7 +178,7 @@ def _floor(run: RunFiles) -> Iterator[Caution]:
             "Check whether labels go with site or staining, test on another site, or try another "
             "backbone. Do not claim that the network reads morphology.",
         )
-    elif beaten is None:
+    elif beaten is None and text != FLOOR_ITSELF:
         yield Caution(
             "no-floor",
             "It is not known whether the network beats the simple floor",

@@ -83,6 +83,11 @@ def _features(settings: Mapping[str, Any]) -> str:
     backbone = settings.get("backbone")
     if not backbone:
         return ""
+    if backbone == "stain-texture":
+        return (
+            "Each tile was described by 59 numbers of stain, colour and texture (histokeras "
+            "stain-texture), without a network."
+        )
     if "weights_sha256" not in settings:
         return "Feature vectors of tiles came from another tool."
     weights, sha = str(settings.get("weights", "")), str(settings.get("weights_sha256", ""))[:12]

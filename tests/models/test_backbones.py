@@ -7,12 +7,16 @@ import numpy as np
 import pytest
 
 from histokeras.errors import ConfigError, FeatureError, MissingError
-from histokeras.features.engine import KerasEngine
+from histokeras.features.engine import KerasEngine, open_engine
 from histokeras.models import weights as weights_module
 from histokeras.models.backbones import build_backbone, preprocess
-from histokeras.models.catalog import BACKBONES, Backbone, require_backbone
+from histokeras.models.catalog import APPLICATIONS, Application, require_backbone
 from histokeras.models.devices import choose_strategy
 from histokeras.models.weights import find_weights
+from histokeras.tiles.texture import FLOOR_NAMES, stain_texture
+
+VERSION_1 = [0.498236, 0.2388, 0.00295, 0.280996]
+"""Some numbers of ``stain-texture:1`` for one image."""
 
 
 @pytest.fixture
@@ -20,7 +24,7 @@ def images() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (3, 96, 96, 3), dtype=np.uint8)
 
 
-def direct(backbone: Backbone, images: np.ndarray, seed: int) -> np.ndarray:
+def direct(backbone: Application, images: np.ndarray, seed: int) -> np.ndarray:
     """The same features by ``keras.applications`` alone."""
     keras.utils.set_random_seed(seed)
     build = getattr(keras.applications, backbone.builder)
@@ -57,10 +61,10 @@ def test_features_do_not_depend_on_company_in_the_batch(images: np.ndarray) -> N
 def test_efficientnet_gets_raw_pixels_and_resnet_bgr() -> None:
     white = np.full((1, 2, 2, 3), 255.0, np.float32)
 
-    assert np.asarray(preprocess(BACKBONES["efficientnetb0"], white.copy())).max() == 255
-    assert np.asarray(preprocess(BACKBONES["inceptionv3"], white.copy())).max() == 1
+    assert np.asarray(preprocess(APPLICATIONS["efficientnetb0"], white.copy())).max() == 255
+    assert np.asarray(preprocess(APPLICATIONS["inceptionv3"], white.copy())).max() == 1
     np.testing.assert_allclose(
-        np.asarray(preprocess(BACKBONES["resnet50"], white.copy()))[0, 0, 0],
+        np.asarray(preprocess(APPLICATIONS["resnet50"], white.copy()))[0, 0, 0],
         255 - np.array([103.939, 116.779, 123.68]),
         rtol=1e-6,
     )
@@ -141,7 +145,7 @@ def test_imagenet_without_a_cache_says_size_place_and_three_remedies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    backbone = require_backbone("inceptionv3")
+    backbone = APPLICATIONS["inceptionv3"]
 
     with pytest.raises(MissingError) as caught:
         find_weights(backbone, "imagenet", download=False)
@@ -178,9 +182,9 @@ def server() -> str:
     httpd.server_close()
 
 
-def made_backbone(url: str, md5: str | None) -> Backbone:
-    known = BACKBONES["resnet50"].__dict__
-    return Backbone(**{**known, "weights_url": url, "weights_md5": md5})
+def made_backbone(url: str, md5: str | None) -> Application:
+    known = APPLICATIONS["resnet50"].__dict__
+    return Application(**{**known, "weights_url": url, "weights_md5": md5})
 
 
 def test_imagenet_weights_are_downloaded_once(
@@ -234,3 +238,38 @@ def test_weights_that_fill_only_a_part_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(FeatureError, match="does not hold weights of mobilenetv2"):
         build_backbone(backbone, find_weights(backbone, str(tmp_path / "part.weights.h5")), 96)
+
+
+def test_stain_texture_has_no_weights() -> None:
+    backbone = require_backbone("stain-texture")
+
+    source = find_weights(backbone)
+
+    assert (source.kind, source.label, source.path) == ("none", "none", None)
+    assert source.sha256 == "stain-texture:1"
+    assert backbone.n_features == len(FLOOR_NAMES)
+    for given in ("imagenet", "random:0", "some.h5"):
+        with pytest.raises(ConfigError, match="stain-texture has no weights"):
+            find_weights(backbone, given)
+
+
+def test_stain_texture_engine_gives_the_numbers_of_each_tile(images: np.ndarray) -> None:
+    backbone = require_backbone("stain-texture")
+    engine = open_engine(backbone, find_weights(backbone), 96)
+
+    features = engine.finish(engine.start(images))
+
+    assert features.shape == (3, engine.n_features)
+    np.testing.assert_array_equal(features[1], stain_texture(images[1]))
+    with pytest.raises(ConfigError, match="float32 alone"):
+        open_engine(backbone, find_weights(backbone), 96, precision="mixed_float16")
+    with pytest.raises(ConfigError, match="at least 32 px"):
+        open_engine(backbone, find_weights(backbone), 16)
+
+
+def test_the_version_of_stain_texture_counts_its_changes() -> None:
+    # Other numbers of the same tile need another version in the catalog, or old features would be
+    # taken for new ones.
+    image = np.random.default_rng(5).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+
+    assert stain_texture(image)[[0, 7, 30, 58]] == pytest.approx(VERSION_1, rel=1e-4)

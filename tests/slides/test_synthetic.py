@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from histokeras.errors import OutputError
-from histokeras.slides import synthetic
 from histokeras.slides.reader import open_slide
-from histokeras.slides.synthetic import paint_slide, sample_slide, write_slide
+from histokeras.slides.synthetic import paint_slide, sample, sample_slide, write_slide
 from histokeras.slides.tissue import luminance
 
 
@@ -76,6 +75,8 @@ def test_the_sample_slide_is_made_once_and_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    # Smaller, and so quicker, than the real one.
+    monkeypatch.setattr(sample, "_SIZE_PX", (320, 256))
     sample_slide.cache_clear()
     path = sample_slide()
     made = path.stat().st_mtime_ns
@@ -85,7 +86,7 @@ def test_the_sample_slide_is_made_once_and_kept(
     assert path.parent == tmp_path / "histokeras"
     assert path.stat().st_mtime_ns == made
     with open_slide(path) as slide:
-        assert slide.dimensions == (2048, 2048)
+        assert slide.dimensions == (320, 256)
         assert slide.mpp == 0.5
     sample_slide.cache_clear()
 
@@ -96,9 +97,9 @@ def test_the_sample_slide_needs_no_cache_folder(
     def refuse(folder: Path) -> Path:
         raise OutputError("read-only")
 
-    monkeypatch.setattr(synthetic.files, "prepare_folder", refuse)
+    monkeypatch.setattr(sample.files, "prepare_folder", refuse)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(synthetic, "write_slide", lambda path, **_: path.write_bytes(b"a slide"))
+    monkeypatch.setattr(sample, "write_he_slide", lambda path, _: path.write_bytes(b"a slide"))
     sample_slide.cache_clear()
 
     assert sample_slide().read_bytes() == b"a slide"

@@ -4,10 +4,7 @@ Colours come from optical densities of haematoxylin and eosin. The two kinds of 
 their architecture only, never in colour: both cover the same share of the area with nuclei.
 """
 
-import functools
 import math
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +17,6 @@ from PIL import ImageDraw
 from scipy import ndimage
 
 from histokeras import files
-from histokeras.errors import OutputError
 from histokeras.slides.source import Image
 
 Field = npt.NDArray[np.float32]
@@ -30,7 +26,6 @@ _EOSIN = np.array([0.14, 0.84, 0.42], np.float32)
 _GLASS = np.array([243.0, 241.0, 244.0], np.float32)
 _NUCLEAR_SHARE = 0.16
 _TILE_PX = 256
-_SAMPLE_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -251,22 +246,3 @@ def write_slide(
         stain_variation=stain_variation,
     )
     write_pyramid(path, image, mpp=mpp, downsamples=downsamples, lossless=lossless)
-
-
-@functools.cache
-def sample_slide() -> Path:
-    """Return a small procedural slide, made on the spot at the first call and kept.
-
-    Returns:
-        Path of a pyramidal TIFF of 2048 x 2048 px at 0.5 um per pixel, in the user's cache folder,
-        or in a temporary folder where that cannot be written to.
-    """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "histokeras"
-    try:
-        folder = files.prepare_folder(cache)
-    except OutputError:
-        folder = Path(tempfile.mkdtemp(prefix="histokeras-"))
-    path = folder / f"sample-{_SAMPLE_VERSION}.tiff"
-    if not path.exists():
-        write_slide(path, seed=0, size_px=(2048, 2048))
-    return path

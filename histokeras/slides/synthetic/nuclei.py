@@ -1,0 +1,198 @@
+"""Nuclei: many soft, uneven ellipses with chromatin, membrane and nucleoli, painted one by one."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from histokeras.slides.synthetic.fields import Field, Lattice, Window, bank
+from histokeras.slides.synthetic.stains import DYES, EOSIN, HAEMATOXYLIN
+
+_CHUNK = 256
+MAX_REACH = 24
+"""No nucleus reaches further from its centre than this, in pixels."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How the nuclei of one kind look; ranges are (least, most).
+
+    Attributes:
+        radius: Mean radius in pixels.
+        aspect: Length over width.
+        dark: Amount of haematoxylin.
+        soft: Width of the edge in pixels: in focus or not.
+        bump: How uneven the outline is.
+        texture: Contrast of the chromatin.
+        vesicular: How empty the inside is against the membrane, 0..1.
+        nucleoli: Strength of nucleoli; 0 for none.
+        eosin: Eosin inside.
+    """
+
+    radius: tuple[float, float]
+    aspect: tuple[float, float] = (1.0, 1.4)
+    dark: tuple[float, float] = (0.6, 0.95)
+    soft: tuple[float, float] = (1.6, 3.2)
+    bump: float = 0.08
+    texture: float = 0.16
+    vesicular: tuple[float, float] = (0.0, 0.3)
+    nucleoli: float = 0.0
+    eosin: float = 0.10
+
+
+@dataclass
+class Matter:
+    """What a window is made of, while it is painted.
+
+    Attributes:
+        window: Where it is.
+        dyes: Amounts of the five ``DYES``, float32 (5, h, w).
+        nuclei: Where nuclei are, bool (h, w).
+    """
+
+    window: Window
+    dyes: Field
+    nuclei: npt.NDArray[np.bool_]
+
+
+def empty(window: Window) -> Matter:
+    """Return a window of glass."""
+    return Matter(
+        window,
+        np.zeros((len(DYES), *window.shape), np.float32),
+        np.zeros(window.shape, np.bool_),
+    )
+
+
+def _span(range_: tuple[float, float], share: Field) -> Field:
+    return np.asarray(range_[0] + (range_[1] - range_[0]) * share, np.float32)
+
+
+def paint(
+    matter: Matter, places: Lattice, look: Look, angles: Field | None = None, size: float = 1.0
+) -> None:
+    """Paint nuclei over what is there.
+
+    Args:
+        matter: Changed in place.
+        places: Where; at least 12 random numbers each, of which 4..11 shape the nucleus.
+        look: Their look.
+        angles: Direction of each in radians, float32 (k,); random without.
+        size: Factor on the radius.
+    """
+    if angles is None:
+        angles = places.draws[4] * np.float32(np.pi)
+    for start in range(0, len(places), _CHUNK):
+        chunk = slice(start, start + _CHUNK)
+        part = Lattice(places.x[chunk], places.y[chunk], places.draws[:, chunk])
+        _paint_chunk(matter, part, look, angles[chunk], size)
+
+
+def _paint_chunk(matter: Matter, places: Lattice, look: Look, angles: Field, size: float) -> None:
+    numbers = places.draws
+    radius = _span(look.radius, numbers[5]) * np.float32(size)
+    aspect = _span(look.aspect, numbers[6])
+    long = np.minimum(radius * np.sqrt(aspect), MAX_REACH / 1.4)
+    short = radius / np.sqrt(aspect)
+    soft = _span(look.soft, numbers[7] ** 2)
+    reach = min(MAX_REACH, int(np.ceil(long.max() * (1 + 2 * look.bump) + 0.75 * soft.max())))
+    column, row = np.floor(places.x).astype(int), np.floor(places.y).astype(int)
+    offsets = np.arange(-reach, reach + 1, dtype=np.float32)
+    dx = offsets[None, None, :] + (0.5 - (places.x - column)).astype(np.float32)[:, None, None]
+    dy = offsets[None, :, None] + (0.5 - (places.y - row)).astype(np.float32)[:, None, None]
+    cosine, sine = np.cos(angles)[:, None, None], np.sin(angles)[:, None, None]
+    p = (dx * cosine + dy * sine) / long[:, None, None]
+    q = (dy * cosine - dx * sine) / short[:, None, None]
+    alpha, depth = _outline(p, q, long, short, soft, numbers, look.bump)
+    value = _inside(p, q, depth, short, numbers, look, (column, row), reach)
+    _lay(matter, alpha, value, (column, row), reach, look.eosin)
+
+
+def _outline(
+    p: Field, q: Field, long: Field, short: Field, soft: Field, numbers: Field, bump: float
+) -> tuple[Field, Field]:
+    """Return opacity and the depth below the edge in pixels, (k, n, n) each."""
+    p2, q2 = p * p, q * q
+    square = p2 + q2 + np.float32(1e-6)
+    root = np.sqrt(square)
+    cos2, sin2 = (p2 - q2) / square, 2 * p * q / square
+    cos1, sin1 = p / root, q / root
+    phase2 = (numbers[8] * np.float32(2 * np.pi))[:, None, None]
+    phase3 = (numbers[9] * np.float32(2 * np.pi))[:, None, None]
+    edge = cos2 * np.cos(phase2) + sin2 * np.sin(phase2)
+    edge += (cos2 * cos1 - sin2 * sin1) * np.cos(phase3)
+    edge += (sin2 * cos1 + cos2 * sin1) * np.sin(phase3)
+    # A pixel more at the tip of a long nucleus is a smaller share of its length.
+    scale = short[:, None, None] + (0.7 * (long - short))[:, None, None] * (cos1 * cos1)
+    depth = (1 + np.float32(bump) * edge - root) * scale
+    return np.clip(0.5 + depth / soft[:, None, None], 0, 1), depth
+
+
+def _inside(
+    p: Field,
+    q: Field,
+    depth: Field,
+    short: Field,
+    numbers: Field,
+    look: Look,
+    cell: tuple[npt.NDArray[np.int_], npt.NDArray[np.int_]],
+    reach: int,
+) -> Field:
+    """Return the amount of haematoxylin inside the nuclei, (k, n, n)."""
+    table = bank(1.0)
+    index = np.arange(-reach, reach + 1)
+    # The chromatin of each nucleus comes from a place of its own in the bank.
+    rows = (index[None, :] + (numbers[10] * 1000).astype(int)[:, None]) & 1023
+    columns = (index[None, :] + (numbers[11] * 1000).astype(int)[:, None]) & 1023
+    chromatin = table[rows[:, :, None], columns[:, None, :]]
+    hollow = _span(look.vesicular, numbers[9])[:, None, None]
+    rim = np.clip(1.25 - np.abs(depth - 1.2) * np.float32(0.7), 0, 1)
+    value = 1 - hollow * (1 - rim) + np.float32(look.texture) * chromatin
+    if look.nucleoli:
+        turn = numbers[8] * np.float32(2 * np.pi)
+        for number, far in ((0, 0.3), (1, -0.45)):
+            shown = (numbers[10 + number] < (0.75, 0.3)[number]).astype(np.float32) * look.nucleoli
+            spot_p, spot_q = (
+                (far * np.cos(turn))[:, None, None],
+                (far * np.sin(turn))[:, None, None],
+            )
+            far2 = (p - spot_p) ** 2 + (q - spot_q) ** 2
+            width = np.maximum(1.3 / short, 0.16)[:, None, None]
+            value += shown[:, None, None] * np.exp(-far2 / (2 * width * width))
+    dark = _span(look.dark, numbers[4] if look.aspect[1] < 2 else numbers[9])
+    return np.asarray(np.clip(value, 0.1, 1.6) * dark[:, None, None], np.float32)
+
+
+def _lay(
+    matter: Matter,
+    alpha: Field,
+    value: Field,
+    cell: tuple[npt.NDArray[np.int_], npt.NDArray[np.int_]],
+    reach: int,
+    eosin: float,
+) -> None:
+    """Lay the nuclei over the window in their order, cut at its edges."""
+    haematoxylin, pink, mask = matter.dyes[HAEMATOXYLIN], matter.dyes[EOSIN], matter.nuclei
+    height, width = matter.window.shape
+    lefts = (cell[0] - matter.window.x - reach).tolist()
+    tops = (cell[1] - matter.window.y - reach).tolist()
+    side = 2 * reach + 1
+    colour = alpha * value
+    clear = 1 - alpha
+    # Some eosin stays under the nuclei, else they look blue-green.
+    wash = 1 - np.float32(0.55) * alpha
+    pinks = alpha * np.float32(eosin)
+    solid = alpha > 0.5
+    for i, (left, top) in enumerate(zip(lefts, tops, strict=True)):
+        x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
+        if x0 >= x1 or y0 >= y1:
+            continue
+        here = (slice(y0, y1), slice(x0, x1))
+        part = (i, slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
+        area = haematoxylin[here]
+        area *= clear[part]
+        area += colour[part]
+        area = pink[here]
+        area *= wash[part]
+        area += pinks[part]
+        mask[here] |= solid[part]
