@@ -8,7 +8,7 @@ from histokeras.cli import options
 
 _PATIENTS, _QUICK_PATIENTS = 40, 16
 _SIZE_PX = (1344, 1344)
-_NETWORK = ("--backbone", "stain-texture")
+_NETWORK = ("--backbone", "mini")
 
 
 @click.command()

@@ -20,6 +20,8 @@ def say_prepared(prepared: Any) -> None:
     )
     if prepared.weights.kind == "random":
         click.secho("Warning: random weights know nothing of images", fg="red", err=True)
+    if settings["backbone"] == "mini" and prepared.weights.kind == "bundled":
+        click.echo("Note: mini was trained on painted tissue alone: for trials", err=True)
     for note in (*prepared.notes, *plan.notes):
         click.echo(f"Note: {note}", err=True)
     skipped = sum(row["outcome"] == "skipped" for row in plan.outcomes)

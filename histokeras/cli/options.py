@@ -93,14 +93,14 @@ backbone = click.option(
     type=click.Choice(list(BACKBONES)),
     default=DEFAULT_BACKBONE,
     show_default=True,
-    help="Network that turns a tile into a feature vector; stain-texture: colour and texture in "
-    "plain numbers, without a network or a download.",
+    help="Network that turns a tile into a feature vector. Without a download: stain-texture, "
+    "plain numbers of colour and texture; mini, a small network trained on painted tissue.",
 )
 weights = click.option(
     "--weights",
     metavar="imagenet|PATH|random:SEED",
     help="Its weights: Keras' ImageNet ones, a .h5 file, or random ones for trials.  "
-    "[default: imagenet; stain-texture has none]",
+    "[default: imagenet; mini's come with the package, stain-texture has none]",
 )
 gpus = click.option(
     "--gpus", default="all", show_default=True, metavar="all|cpu|0,1", help="Devices that compute."

@@ -24,6 +24,8 @@ STAGE_RATIO = 1.4
 """Of each step of T: planted too."""
 _SHARES = {"ADI": 0.04, "DEB": 0.03, "LYM": 0.06, "MUC": 0.02, "MUS": 0.05, "NOR": 0.04,
            "STR": 0.14, "TUM": 0.62}  # fmt: skip
+FIRST_SEED = 10_000_000
+"""Of slides; the tiles that ``mini`` was trained on have smaller ones."""
 _MEDIAN_MONTHS = 60.0
 _FOLLOW_UP_MONTHS = (12.0, 96.0)
 _DRIVER_SEED = 7_000_000
@@ -121,7 +123,7 @@ def cohort_slides(spec: CohortSpec | None = None) -> dict[str, SlideSpec]:
         for slide in range(int(row["n_slides"])):
             slide_id = f"{row[PATIENT_ID]}_{'abcdefgh'[slide % 8]}"
             found[slide_id] = SlideSpec(
-                seed=(spec.seed * 100_000 + number) * 10 + slide,
+                seed=FIRST_SEED * (spec.seed + 1) + number * 10 + slide,
                 size_px=spec.size_px,
                 site=sites.index(row["site"]),
                 cohort_seed=spec.seed,

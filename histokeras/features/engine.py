@@ -10,7 +10,7 @@ import tensorflow as tf
 from histokeras.errors import ConfigError
 from histokeras.features.texture_engine import TextureEngine
 from histokeras.models.backbones import build_backbone, preprocess
-from histokeras.models.catalog import Application, Backbone
+from histokeras.models.catalog import STAIN_TEXTURE, Backbone
 from histokeras.models.weights import WeightsSource
 from histokeras.runs.environment import usable_cores
 
@@ -58,7 +58,7 @@ def open_engine(
     Raises:
         ConfigError: If the backbone cannot do it.
     """
-    if isinstance(backbone, Application):
+    if backbone.name != STAIN_TEXTURE.name:
         return KerasEngine(
             backbone,
             weights,
@@ -95,7 +95,7 @@ class KerasEngine:
 
     def __init__(
         self,
-        backbone: Application,
+        backbone: Backbone,
         weights: WeightsSource,
         size_px: int,
         *,

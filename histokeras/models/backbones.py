@@ -8,14 +8,15 @@ import keras
 import numpy as np
 
 from histokeras.errors import ConfigError, FeatureError
-from histokeras.models.catalog import Application
+from histokeras.models.catalog import Application, Backbone
+from histokeras.models.mini import build_mini, load_mini
 from histokeras.models.weights import WeightsSource
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-def build_backbone(backbone: Application, weights: WeightsSource, size_px: int) -> keras.Model:
+def build_backbone(backbone: Backbone, weights: WeightsSource, size_px: int) -> keras.Model:
     """Build a network from preprocessed images to feature vectors.
 
     Args:
@@ -38,15 +39,21 @@ def build_backbone(backbone: Application, weights: WeightsSource, size_px: int) 
         )
     if weights.seed is not None:
         keras.utils.set_random_seed(weights.seed)
-    build = getattr(keras.applications, backbone.builder)
-    model = build(include_top=False, weights=None, pooling="avg", input_shape=(size_px, size_px, 3))
-    if weights.path is not None:
-        _load(model, backbone, weights.path)
+    if isinstance(backbone, Application):
+        build = getattr(keras.applications, backbone.builder)
+        shape = (size_px, size_px, 3)
+        model = build(include_top=False, weights=None, pooling="avg", input_shape=shape)
+        if weights.path is not None:
+            _load(model, backbone, weights.path)
+    else:
+        model = build_mini(size_px)
+        if weights.path is not None:
+            load_mini(model, weights.path)
     model.trainable = False
     return model
 
 
-def preprocess(backbone: Application, images: Any) -> Any:
+def preprocess(backbone: Backbone, images: Any) -> Any:
     """Return images as the network was trained on them.
 
     Args:
@@ -55,8 +62,10 @@ def preprocess(backbone: Application, images: Any) -> Any:
 
     Returns:
         The same shape: -1..1 for InceptionV3, Xception and MobileNetV2; BGR less its mean for
-        ResNet50; unchanged for EfficientNet, which rescales inside.
+        ResNet50; unchanged for EfficientNet and mini, which rescale inside.
     """
+    if not isinstance(backbone, Application):
+        return images
     return getattr(keras.applications, backbone.module).preprocess_input(images)
 
 

@@ -4,6 +4,7 @@ Keras is not imported here, so that the command line can list the names at once.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from histokeras.errors import ConfigError
 
@@ -131,8 +132,24 @@ STAIN_TEXTURE = Backbone(
 weights: what a network must beat, and what serves on real tissue where nothing can be downloaded.
 The number counts the versions of those numbers: another version, another fingerprint."""
 
+MINI = Backbone(
+    name="mini",
+    n_features=224,
+    tile_px=224,
+    min_px=32,
+    default_weights="bundled",
+    preprocessing="mini",
+)
+"""The small network that comes with the package (:mod:`histokeras.models.mini`)."""
+MINI_WEIGHTS = Path(__file__).parent / "weights_data" / "mini.safetensors"
+"""Its weights, trained on procedural tissue alone."""
+
 APPLICATIONS = {network.name: network for network in _APPLICATIONS}
-BACKBONES: dict[str, Backbone] = {**APPLICATIONS, STAIN_TEXTURE.name: STAIN_TEXTURE}
+BACKBONES: dict[str, Backbone] = {
+    **APPLICATIONS,
+    MINI.name: MINI,
+    STAIN_TEXTURE.name: STAIN_TEXTURE,
+}
 DEFAULT_BACKBONE = "inceptionv3"
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from histokeras.errors import ConfigError, MissingError
 from histokeras.files import prepare_folder, sha256_file, temporary_path
-from histokeras.models.catalog import Application, Backbone
+from histokeras.models.catalog import MINI, MINI_WEIGHTS, Application, Backbone
 
-IMAGENET, NONE = "imagenet", "none"
+IMAGENET, NONE, BUNDLED = "imagenet", "none", "bundled"
 _RANDOM = "random:"
 _TIMEOUT_S = 30
 _CHUNK_BYTES = 1 << 20
@@ -23,7 +23,7 @@ class WeightsSource:
     """Where weights come from, settled before any work starts.
 
     Attributes:
-        kind: ``imagenet``, ``file``, ``random`` or ``none``.
+        kind: ``imagenet``, ``file``, ``random``, ``bundled`` or ``none``.
         path: The weights file; None for random weights and for none.
         seed: The seed of random weights; None otherwise.
         sha256: SHA-256 of the file; for random weights a text that names the seed; for none, the
@@ -55,7 +55,8 @@ def find_weights(
     Args:
         backbone: The network.
         weights: ``imagenet``, ``random:SEED`` or the path of a ``.h5`` / ``.weights.h5`` file;
-            the backbone's default if None. ``none`` for a backbone that has no weights.
+            the backbone's default if None. ``none`` for a backbone that has no weights, and
+            ``bundled`` for the one whose weights come with the package.
         download: Whether a download may be tried.
 
     Returns:
@@ -70,9 +71,17 @@ def find_weights(
         return _no_weights(backbone, weights)
     if weights.startswith(_RANDOM):
         return _random_source(weights)
+    if weights == BUNDLED:
+        return _bundled_source(backbone)
     if weights == IMAGENET:
         return _imagenet_source(backbone, download=download)
-    return _file_source(weights)
+    return _file_source(weights, ".safetensors" if backbone.name == MINI.name else ".h5")
+
+
+def _bundled_source(backbone: Backbone) -> WeightsSource:
+    if backbone.name != MINI.name:
+        raise ConfigError(f"no weights of {backbone.name} come with the package.")
+    return WeightsSource(BUNDLED, MINI_WEIGHTS, None, sha256_file(MINI_WEIGHTS))
 
 
 def _no_weights(backbone: Backbone, weights: str) -> WeightsSource:
@@ -96,18 +105,17 @@ def _imagenet_source(backbone: Backbone, *, download: bool) -> WeightsSource:
     return WeightsSource(IMAGENET, path, None, sha256_file(path))
 
 
-def _file_source(weights: str) -> WeightsSource:
+def _file_source(weights: str, suffix: str) -> WeightsSource:
     path = Path(weights).expanduser()
     if not path.is_file():
         raise MissingError(
             f"`weights` names no file. Received: weights={weights!r}.",
             code="WEIGHTS_MISSING",
-            hint="Give imagenet, random:SEED or the path of a .h5 or .weights.h5 file.",
+            hint=f"Give imagenet, random:SEED or the path of a {suffix} file.",
         )
-    if path.suffix != ".h5":
+    if path.suffix != suffix:
         raise ConfigError(
-            "`weights` must be a .h5 or .weights.h5 file of weights alone. "
-            f"Received: weights={weights!r}",
+            f"`weights` must be a {suffix} file of weights alone. Received: weights={weights!r}",
             code="MODEL_UNTRUSTED",
         )
     return WeightsSource("file", path, None, sha256_file(path))

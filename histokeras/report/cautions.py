@@ -93,6 +93,18 @@ def _patients(run: RunFiles) -> Iterator[Caution]:
         )
 
 
+def _mini(run: RunFiles) -> Iterator[Caution]:
+    settings = at(run.record, "features", "settings") or {}
+    if settings.get("backbone") == "mini" and settings.get("weights") == "bundled":
+        yield Caution(
+            "mini",
+            "The backbone is mini, which was trained on painted tissue alone",
+            "It has never seen a real slide. It shows how the tool works; on real tissue it is "
+            "behind plain colour and texture.",
+            "For a study take --backbone resnet50 or another network with ImageNet weights.",
+        )
+
+
 def _unsigned(run: RunFiles) -> Iterator[Caution]:
     # The patients of an external cohort were not split: `all` of them were tested.
     if run.split != "all" and at(run.record, "split", "signed") is False:
@@ -293,5 +305,5 @@ def _not_evaluated(run: RunFiles) -> Iterator[Caution]:
 
 _CHECKS: tuple[Callable[[RunFiles], Iterator[Caution]], ...] = (
     _unfinished, _lost, _not_evaluated, _side_not_tested, _patients, _duplicates, _not_compared,
-    _floor, _categories, _weights, _unsigned, _classes, _failed, _calibration,
+    _floor, _categories, _weights, _mini, _unsigned, _classes, _failed, _calibration,
 )  # fmt: skip

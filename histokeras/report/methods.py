@@ -17,6 +17,7 @@ _BACKBONES = {
     "efficientnetb0": "EfficientNetB0",
     "mobilenetv2": "MobileNetV2",
     "xception": "Xception",
+    "mini": "mini, a small residual network trained on procedural tissue alone,",
 }
 _VERSIONS = {
     "histokeras": "histokeras",
@@ -91,7 +92,11 @@ def _features(settings: Mapping[str, Any]) -> str:
     if "weights_sha256" not in settings:
         return "Feature vectors of tiles came from another tool."
     weights, sha = str(settings.get("weights", "")), str(settings.get("weights_sha256", ""))[:12]
-    words = {"imagenet": "with ImageNet weights", "file": "with weights from a file"}.get(weights)
+    words = {
+        "imagenet": "with ImageNet weights",
+        "file": "with weights from a file",
+        "bundled": "with the weights of this package",
+    }.get(weights)
     if weights.startswith("random"):
         words = f"with random, untrained weights ({weights})"
     described = f" {words}" if words else ""
