@@ -22,8 +22,8 @@ HAZARD_RATIO = 2.5
 """Of poorly cohesive against gland-forming tumours: planted in time and event."""
 STAGE_RATIO = 1.4
 """Of each step of T: planted too."""
-_SHARES = {"ADI": 0.04, "DEB": 0.03, "LYM": 0.06, "MUC": 0.02, "MUS": 0.05, "NOR": 0.04,
-           "STR": 0.14, "TUM": 0.62}  # fmt: skip
+_SHARES = {"ADI": 0.06, "DEB": 0.04, "LYM": 0.08, "MUC": 0.04, "MUS": 0.10, "NOR": 0.08,
+           "STR": 0.20, "TUM": 0.40}  # fmt: skip
 FIRST_SEED = 10_000_000
 """Of slides; the tiles that ``mini`` was trained on have smaller ones."""
 _MEDIAN_MONTHS = 60.0

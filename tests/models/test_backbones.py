@@ -273,3 +273,23 @@ def test_the_version_of_stain_texture_counts_its_changes() -> None:
     image = np.random.default_rng(5).integers(0, 256, (64, 64, 3), dtype=np.uint8)
 
     assert stain_texture(image)[[0, 7, 30, 58]] == pytest.approx(VERSION_1, rel=1e-4)
+
+
+def test_mini_comes_with_the_package(images: np.ndarray) -> None:
+    backbone = require_backbone("mini")
+    source = find_weights(backbone)
+
+    engine = open_engine(backbone, source, 96, compute_batch=2)
+    features = np.concatenate(
+        [engine.finish(engine.start(part)) for part in (images[:2], images[2:])]
+    )
+
+    assert (source.kind, source.label) == ("bundled", "bundled")
+    assert len(source.sha256) == 64
+    assert features.shape == (3, backbone.n_features)
+    untrained = open_engine(backbone, find_weights(backbone, "random:0"), 96, compute_batch=2)
+    assert not np.allclose(untrained.finish(untrained.start(images[:2])), features[:2])
+    with pytest.raises(ConfigError, match="no ImageNet weights of mini"):
+        find_weights(backbone, "imagenet")
+    with pytest.raises(ConfigError, match="no weights of resnet50 come with the package"):
+        find_weights(require_backbone("resnet50"), "bundled")

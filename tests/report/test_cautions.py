@@ -62,6 +62,15 @@ def test_tables_tell_faults_too(
     assert codes(patient_run) == [code]
 
 
+def test_a_backbone_that_never_saw_tissue_is_told(
+    patient_run: Path, change: Callable[..., None]
+) -> None:
+    for key, value in (("backbone", "mini"), ("weights", "bundled")):
+        change(patient_run / "run.json", "features", "settings", key, value=value)
+
+    assert codes(patient_run) == ["mini"]
+
+
 @pytest.mark.parametrize("name", ["run.json", "curves.json", "dropped.csv", "slides.csv"])
 def test_a_lost_file_is_told(name: str, patient_run: Path) -> None:
     (patient_run / name).unlink()
