@@ -99,8 +99,8 @@ def _mini(run: RunFiles) -> Iterator[Caution]:
         yield Caution(
             "mini",
             "The backbone is mini, which was trained on painted tissue alone",
-            "It has never seen a real slide. It shows how the tool works; on real tissue it is "
-            "behind plain colour and texture.",
+            "It has never seen a real slide. It shows how the tool works; on real lung tiles it is "
+            "no better than plain colour and texture.",
             "For a study take --backbone resnet50 or another network with ImageNet weights.",
         )
 
