@@ -26,6 +26,7 @@ def demo(output: Path, quick: bool, seed: int) -> None:
     tumours grow in glands or in small nests. Then calls the real commands on them, each shown as
     you would type it. No patient is real, and the figures say nothing of real tissue.
 
+    \b
     Examples:
       histokeras demo --out demo/
       histokeras demo --out demo/ --quick
