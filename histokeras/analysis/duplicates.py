@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-from histokeras.analysis.metrics import AnyFloats, AnyInts, Floats, Ints
+from histokeras.analysis.metrics import AnyFloats, AnyInts, Bools, Floats, Ints
 
 MOST_TILES = 30_000
 """Up to here each tile is simply compared with each other one."""
@@ -22,6 +22,7 @@ COMPONENTS = 64
 LEAST_TILES = 4 * COMPONENTS
 """With fewer tiles, or shorter features than 64, directions cannot be told from chance."""
 _BLOCK = 1024
+_FLAT = 1 / 255
 _TREE_COMPONENTS = 12
 _MOST_CANDIDATES = 50_000_000
 
@@ -42,6 +43,16 @@ class Pairs:
 
     def __len__(self) -> int:
         return len(self.a)
+
+
+def without_tissue(floor: AnyFloats) -> Bools:
+    """Tell which tiles are of one colour: two pieces of empty glass are no duplicates.
+
+    Args:
+        floor: Colour-and-texture vectors ``(n, d)``; columns 3 to 5 are the standard deviations of
+            red, green and blue.
+    """
+    return np.asarray((floor[:, 3:6] < _FLAT).all(axis=1))
 
 
 def same_pixels(hashes: npt.NDArray[np.uint64], groups: AnyInts) -> Pairs:

@@ -15,6 +15,7 @@ from histokeras.analysis.duplicates import (
     merged,
     same_pixels,
     sampled_note,
+    without_tissue,
 )
 from histokeras.analysis.metrics import Bools
 from histokeras.errors import HistokerasError
@@ -29,7 +30,6 @@ MEASURES = ("width", "height", *COLOURS, "background", "problem")
 DUPLICATE_COLUMNS = ("how", "similarity", "tile_a", "label_a", "patient_a", "tile_b", "label_b",
                      "patient_b", "note")  # fmt: skip
 _SAMPLES = 12
-_FLAT = 1 / 255
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,8 +132,7 @@ def _duplicates(
     """Return pairs that look the same, wherever they stand."""
     floor = np.stack([item.floor for item in seen])
     hashes = np.array([item.hash for item in seen], np.uint64)
-    # Empty glass is no duplicate.
-    used = np.flatnonzero(good & ~(floor[:, 3:6] < _FLAT).all(axis=1))
+    used = np.flatnonzero(good & ~without_tissue(floor))
     same = same_pixels(hashes[used], np.arange(len(used)))
     parts = [("same pixels", Pairs(used[same.a], used[same.b], same.similarity))]
     alike, compared = alike_by_floor(floor[used], np.arange(len(used)), seed=seed)

@@ -1,10 +1,14 @@
 """``histokeras demo``."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from histokeras.cli import options
+
+if TYPE_CHECKING:
+    from histokeras.cohort.synthetic import CohortSpec
 
 _PATIENTS, _QUICK_PATIENTS = 40, 16
 _SIZE_PX = (1344, 1344)
@@ -74,15 +78,14 @@ def demo(output: Path, quick: bool, seed: int) -> None:
     click.echo(str(output))
 
 
-def _paint(output: Path, spec: "object") -> None:
+def _paint(output: Path, spec: "CohortSpec") -> None:
     """Paint the slides that are not there yet, on all cores."""
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
 
-    from histokeras.cohort.synthetic import CohortSpec, cohort_slides, write_slide_of
+    from histokeras.cohort.synthetic import cohort_slides, write_slide_of
     from histokeras.runs.environment import usable_cores
 
-    assert isinstance(spec, CohortSpec)
     slides = cohort_slides(spec)
     click.echo(
         f"Painting {len(slides)} slides of {spec.n_patients} invented patients in "

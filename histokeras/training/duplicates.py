@@ -16,6 +16,7 @@ from histokeras.analysis.duplicates import (
     merged,
     same_pixels,
     sampled_note,
+    without_tissue,
 )
 from histokeras.features.index import FeatureIndex
 from histokeras.features.store import read_extras, read_features
@@ -27,7 +28,6 @@ COLUMNS = ("kind", "how", "similarity", "across", "slide_a", "tile_a", "x_a", "y
            "split_a", "slide_b", "tile_b", "x_b", "y_b", "patient_b", "split_b")  # fmt: skip
 _SAME, _ALIKE = "same pixels", "alike"
 _SLIDE_SHARE = 0.5
-_FLAT = 1 / 255
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,7 @@ def _pixels(index: FeatureIndex, rows: TileRows) -> tuple[Any, Any]:
         assert extras is not None
         mine = rows.row[part]
         hashes[part] = extras.pixel_hash[mine]
-        # Standard deviations of red, green and blue: empty glass is no duplicate of a patient.
-        flat[part] = (extras.floor[mine, 3:6] < _FLAT).all(axis=1)
+        flat[part] = without_tissue(extras.floor[mine])
     return hashes, flat
 
 

@@ -157,7 +157,6 @@ def fit_head(
     rate = learning_rate or HEAD_RATES[head]
     fit = FitConfig(epochs=epochs, learning_rate=rate, seed=seed)
     config = HeadConfig(head=head, fit=fit)
-    folder = Path(tempfile.mkdtemp(prefix="histokeras-run-"))
     with tempfile.TemporaryDirectory() as name:
         # One way from features to figures, for files and for memory.
         work = Path(name)
@@ -172,8 +171,9 @@ def fit_head(
             head=config,
             patients_unknown=patients_unknown,
         )
+        study = prepare_study(job)
+        folder = Path(tempfile.mkdtemp(prefix="histokeras-run-"))
         try:
-            study = prepare_study(job)
             result = run_fit(job, study, folder, config={"target": target, **config.as_dict()})
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)

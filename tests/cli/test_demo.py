@@ -22,7 +22,6 @@ def test_the_demo_runs_the_real_commands_on_painted_slides(
     level = metrics["splits"]["test"]["patient"]
     assert level["n"] == 10
     assert metrics["positive"] == "poorly cohesive"
-    # Four sites of ten patients are too few to be a baseline only if they did not vary.
     assert set(level["baselines"]) >= {"majority", "colour", "floor", "site"}
     html = (out / "run" / "report.html").read_text(encoding="utf-8")
     assert html.count('src="data:image/jpeg;base64,') > 10
