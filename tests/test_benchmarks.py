@@ -85,3 +85,15 @@ def test_coverage_runs(coverage: ModuleType) -> None:
 
     assert done.exit_code == 0
     assert "200           8" in done.output
+
+
+def test_painting_tells_what_a_slide_cost(tmp_path: Path) -> None:
+    paint = next(loaded("paint"))
+
+    row = paint.paint(tmp_path, 256, 1, 0)
+
+    assert row["size_px"] == 256
+    assert row["cpu_s"] > 0
+    assert 50 < row["memory_mib"] < 20_000
+    assert row["file_mib"] == (tmp_path / "slide.tiff").stat().st_size / 2**20
+    assert (tmp_path / "truth.json").is_file()

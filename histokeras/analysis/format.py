@@ -105,7 +105,7 @@ def _baselines(figures: Mapping[str, Any]) -> list[str]:
     baselines = figures.get("baselines")
     if not baselines:
         return []
-    rows = [("without the network", "AUC", "network minus this")]
+    rows = [("simple baseline", "AUC", "this run minus it")]
     for block in baselines.values():
         difference = block["difference"]["auc"]
         rows.append(

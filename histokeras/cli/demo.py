@@ -10,8 +10,8 @@ from histokeras.cli import options
 if TYPE_CHECKING:
     from histokeras.cohort.synthetic import CohortSpec
 
-_PATIENTS, _QUICK_PATIENTS = 40, 16
-_SIZE_PX = (1344, 1344)
+_PATIENTS = 40
+_SIZE_PX, _QUICK_PX = 1344, 1024
 _NETWORK = ("--backbone", "mini")
 
 
@@ -20,7 +20,9 @@ _NETWORK = ("--backbone", "mini")
     "-o", "--out", "--output", "output", type=options.any_path, required=True, help="Output folder."
 )
 @click.option(
-    "--quick", is_flag=True, help=f"{_QUICK_PATIENTS} patients of one slide each: under a minute."
+    "--quick",
+    is_flag=True,
+    help="One smaller slide a patient: about a minute; its figures are the less certain ones.",
 )
 @options.seed
 def demo(output: Path, quick: bool, seed: int) -> None:
@@ -35,25 +37,24 @@ def demo(output: Path, quick: bool, seed: int) -> None:
       histokeras demo --out demo/
       histokeras demo --out demo/ --quick
     """
-    from histokeras.cohort.synthetic import CohortSpec, write_mark, write_tables
+    from histokeras.cohort.synthetic import MARK, CohortSpec, mark_of, write_mark, write_tables
     from histokeras.errors import ConfigError
     from histokeras.files import prepare_folder
     from histokeras.runs.record import read_object
 
     spec = CohortSpec(
         seed=seed,
-        n_patients=_QUICK_PATIENTS if quick else _PATIENTS,
-        size_px=_SIZE_PX,
+        n_patients=_PATIENTS,
+        size_px=(_QUICK_PX if quick else _SIZE_PX,) * 2,
         most_slides=1 if quick else 2,
     )
-    if output.exists() and any(output.iterdir()):
-        known = read_object(output / "cohort.json")
-        if (known.get("seed"), known.get("n_patients")) != (seed, spec.n_patients):
-            raise ConfigError(
-                f"{output} is not empty, and not a demo of seed {seed} with {spec.n_patients} "
-                "patients.",
-                hint="Choose a new folder.",
-            )
+    occupied = output.exists() and any(output.iterdir())
+    if occupied and read_object(output / MARK) != mark_of(spec):
+        kind = "--quick" if quick else "without --quick"
+        raise ConfigError(
+            f"{output} is not empty, and not a demo of seed {seed} {kind}.",
+            hint="Choose a new folder.",
+        )
     prepare_folder(output)
     write_mark(output, spec)
     write_tables(output, spec)

@@ -16,6 +16,7 @@ from histokeras.slides.synthetic import (
 )
 from histokeras.types import LABEL, PATIENT_ID, SLIDE_ID
 
+MARK = "cohort.json"
 LABELS = ("gland-forming", "poorly cohesive")
 """Growth patterns of the tumour: what the label means."""
 HAZARD_RATIO = 2.5
@@ -178,17 +179,20 @@ def write_slide_of(folder: Path, slide_id: str, spec: SlideSpec, *, truth: bool 
     return path
 
 
+def mark_of(spec: CohortSpec) -> dict[str, object]:
+    """Return what ``cohort.json`` says: that these patients are invented, and from which spec."""
+    return {
+        "invented": "No patient is real; slides are painted by histokeras.",
+        "seed": spec.seed,
+        "n_patients": spec.n_patients,
+        "n_sites": spec.n_sites,
+        "size_px": list(spec.size_px),
+        "most_slides": spec.most_slides,
+        "hazard_ratio_of_label": HAZARD_RATIO,
+        "hazard_ratio_of_each_step_of_T": STAGE_RATIO,
+    }
+
+
 def write_mark(folder: Path, spec: CohortSpec) -> None:
-    """Write ``cohort.json``: that these patients are invented, and with which seed."""
-    write_json(
-        prepare_folder(folder) / "cohort.json",
-        {
-            "invented": "No patient is real; slides are painted by histokeras.",
-            "seed": spec.seed,
-            "n_patients": spec.n_patients,
-            "n_sites": spec.n_sites,
-            "size_px": list(spec.size_px),
-            "hazard_ratio_of_label": HAZARD_RATIO,
-            "hazard_ratio_of_each_step_of_T": STAGE_RATIO,
-        },
-    )
+    """Write ``cohort.json``, :func:`mark_of` the cohort."""
+    write_json(prepare_folder(folder) / MARK, mark_of(spec))

@@ -18,6 +18,7 @@ from histokeras.features.store import (
     read_floor_names,
 )
 from histokeras.files import sha256_file, sha256_text
+from histokeras.models.catalog import STAIN_TEXTURE
 from histokeras.runs.record import read_outcomes
 from histokeras.types import LABEL, PATIENT_ID, SLIDE_ID, TILE
 
@@ -55,6 +56,11 @@ class FeatureIndex:
     def has_floor(self) -> bool:
         """Whether all tiles have a colour-and-texture vector and a hash of their pixels."""
         return bool(self.floor_names)
+
+    @property
+    def is_floor(self) -> bool:
+        """Whether the features are colour and texture themselves, without a network."""
+        return self.settings.get("backbone") == STAIN_TEXTURE.name
 
     def units(self) -> pd.DataFrame:
         """Return what labels are joined to: one row a slide, or a tile for ready-made tiles."""

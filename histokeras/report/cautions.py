@@ -211,7 +211,7 @@ def _categories(run: RunFiles) -> Iterator[Caution]:
             yield Caution(
                 f"{name.replace('_', '-')}-not-beaten",
                 f"{what} alone, without any picture, does as well",
-                f"It reaches an AUC of {area}; the network minus this: "
+                f"It reaches an AUC of {area}; this run minus it: "
                 f"{interval(difference, signed=True)}. The label goes with it, and the network may "
                 "have learned nothing else.",
                 "Look at the figures within one tumour type or site, or balance the cohort.",

@@ -76,7 +76,7 @@ def _table(pairs: Sequence[tuple[str, RunFiles]]) -> Table:
         "Balanced accuracy": lambda run: _figure(run.figures.get("balanced_accuracy")),
         "Accuracy": lambda run: _figure(run.figures.get("accuracy")),
         "AUC of the floor": lambda run: _figure(_floor(run, "auc")),
-        "Network minus floor": lambda run: _figure(_floor(run, "difference", "auc"), signed=True),
+        "Run minus floor": lambda run: _figure(_floor(run, "difference", "auc"), signed=True),
         "Brier score": lambda run: _figure(run.figures.get("brier")),
         "ECE": lambda run: _figure(run.figures.get("ece")),
         "Tested": _tested,

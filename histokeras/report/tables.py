@@ -269,9 +269,7 @@ def baseline_table(run: RunFiles) -> Table | None:
     if not baselines:
         return None
     keys = ("auc", "balanced_accuracy", "accuracy", "f1_macro")
-    rows: list[list[str | Cell]] = [
-        ["Network of this run", *(interval(run.figures.get(key)) for key in keys)]
-    ]
+    rows: list[list[str | Cell]] = [["This run", *(interval(run.figures.get(key)) for key in keys)]]
     for name, values in baselines.items():
         cells: list[str | Cell] = [str(values.get("title") or name)]
         for key in keys:
@@ -282,7 +280,7 @@ def baseline_table(run: RunFiles) -> Table | None:
     head = ("Classifier", "AUC", "Balanced accuracy", "Accuracy", "F1, mean of classes")
     unit = run.main.get("resampled_by") or run.level
     notes = [
-        f"Δ: the network minus the baseline, on the same resamples of {unit}s. Above 0 the network "
+        f"Δ: this run minus the baseline, on the same resamples of {unit}s. Above 0 the run "
         "is better; an interval that holds 0 leaves it open."
     ]
     if run.main.get("folds"):

@@ -16,7 +16,6 @@ from histokeras.analysis.saved import figures
 from histokeras.analysis.units import EvaluationConfig
 from histokeras.cohort.split_table import apply_split
 from histokeras.files import prepare_folder, write_csv, write_json
-from histokeras.models.catalog import STAIN_TEXTURE
 from histokeras.models.model_file import write_head
 from histokeras.training.duplicates import Duplicates, find_duplicates
 from histokeras.training.fit_job import CATEGORY, FitJob, Study
@@ -88,7 +87,7 @@ def fit_study(study: Study, job: FitJob, folder: Path | None = None) -> FitResul
         splits=tuple(side for side in reversed(SPLITS[1:]) if side in present),
         patient_safe=not note,
         specificity=job.specificity,
-        is_floor=study.index.settings.get("backbone") == STAIN_TEXTURE.name,
+        is_floor=study.index.is_floor,
     )
     metrics = figures(predictions, study.cohort.level, positive=positive, note=note, config=config)
     curves = curves_of_levels(predictions, metrics, config=config)

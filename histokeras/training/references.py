@@ -40,7 +40,8 @@ def fit_baselines(
         seed: Of the tiles that are taken where there are very many.
 
     Returns:
-        The baselines; ``colour`` and ``floor`` only where all feature files hold that vector.
+        The baselines; ``colour`` and ``floor`` only where all feature files hold that vector, and
+        no ``floor`` where that vector is the features themselves.
     """
     train, val = rows.on_side("train"), rows.on_side("val")
     counts = np.bincount(train.target, minlength=len(classes))
@@ -49,7 +50,10 @@ def fit_baselines(
         rng = np.random.default_rng(seed)
         train, val = (part.where(sample_rows(part.target, rng)) for part in (train, val))
         vectors, val_vectors = read_floor(index, train), read_floor(index, val)
-        for name, width in ((COLOUR, N_COLOUR), (FLOOR, vectors.shape[1])):
+        widths = {COLOUR: N_COLOUR, FLOOR: vectors.shape[1]}
+        if index.is_floor:
+            del widths[FLOOR]
+        for name, width in widths.items():
             linear[name] = fit_linear(
                 vectors[:, :width],
                 train.target,

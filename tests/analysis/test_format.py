@@ -124,7 +124,7 @@ def with_baselines(**changes: object) -> list[str]:
 def test_baselines_and_the_verdict_stand_under_the_figures() -> None:
     lines = with_baselines()
 
-    begin = next(n for n, line in enumerate(lines) if line.startswith("  without the network"))
+    begin = next(n for n, line in enumerate(lines) if line.startswith("  simple baseline"))
     assert lines[begin + 1].startswith("  majority class")
     assert "0.500 [0.500, 0.500]" in lines[begin + 1]
     assert lines[begin + 2].startswith("  colour and texture, no network  ")

@@ -9,8 +9,8 @@ from click.testing import Result
 def test_the_demo_runs_the_real_commands_on_painted_slides(
     histokeras: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("histokeras.cli.demo._QUICK_PATIENTS", 10)
-    monkeypatch.setattr("histokeras.cli.demo._SIZE_PX", (520, 520))
+    monkeypatch.setattr("histokeras.cli.demo._PATIENTS", 10)
+    monkeypatch.setattr("histokeras.cli.demo._QUICK_PX", 520)
     out = tmp_path / "my demo"
 
     result = histokeras("demo", "--out", out, "--quick")
@@ -29,7 +29,8 @@ def test_the_demo_runs_the_real_commands_on_painted_slides(
     assert len(truth) == len(list((out / "slides").iterdir())) == 10
     other = histokeras("demo", "--out", out, "--quick", "--seed", 1)
     assert other.exit_code == 2
-    assert "not a demo of seed 1" in other.stderr
+    assert "not a demo of seed 1 --quick" in other.stderr
+    assert "without --quick" in histokeras("demo", "--out", out).stderr
 
 
 def test_the_demo_leaves_other_folders_alone(

@@ -33,6 +33,7 @@ def write_cohort(
     shift: float = 4.0,
     seed: int = 0,
     with_extras: bool = True,
+    backbone: str = "resnet50",
 ) -> Path:
     """Feature files of patients with one or two slides, and labels.csv beside them."""
     rng = np.random.default_rng(seed)
@@ -47,10 +48,14 @@ def write_cohort(
             vectors = rng.normal(size=(n, 8)).astype(np.float32)
             vectors[:, 0] += shift * (number % 2)
             table = pd.DataFrame({"slide_id": slide_id, "x": np.arange(n) * 224, "y": 448})
-            provenance = {"slide_id": slide_id, "settings": SETTINGS, "n_tiles": n}
+            provenance = {
+                "slide_id": slide_id,
+                "settings": {**SETTINGS, "backbone": backbone},
+                "n_tiles": n,
+            }
             attributes = {"patch_size": 224, "patch_size_level0": 224}
             extras = made_extras(rng, n, number % 2) if with_extras else None
-            features = FeatureSet(vectors, table, "resnet50", provenance, attributes, extras)
+            features = FeatureSet(vectors, table, backbone, provenance, attributes, extras)
             write_features(folder / "features" / f"{slide_id}.h5", features)
     pd.DataFrame(rows).to_csv(folder / "labels.csv", index=False)
     slides = [path.stem for path in sorted((folder / "features").iterdir())]

@@ -85,6 +85,17 @@ def test_features_without_floor_have_no_floor_baseline_and_say_so(tmp_path: Path
     assert not (tmp_path / "run" / "pictures.csv").exists()
 
 
+def test_colour_and_texture_are_not_compared_with_themselves(tmp_path: Path) -> None:
+    folder = write_cohort(tmp_path / "cohort", backbone="stain-texture")
+
+    result = fitted(folder, tmp_path / "run")
+
+    level = result.metrics["splits"]["test"]["patient"]
+    assert set(level["baselines"]) == {"majority", "colour", "site"}
+    assert level["verdict"]["beaten"] is None
+    assert level["verdict"]["text"].startswith("These features are colour and texture themselves")
+
+
 def test_an_external_cohort_gets_the_same_baselines(
     cohort: Path, run: tuple[Path, FitResult], tmp_path: Path
 ) -> None:
