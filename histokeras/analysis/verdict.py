@@ -11,6 +11,8 @@ FLOOR_ITSELF = (
     "These features are colour and texture themselves: what a network would have to beat, and no "
     "network."
 )
+CHANCE = 0.5
+"""AUC of one who knows nothing."""
 NO_FLOOR = "No floor baseline: these features carry no colour-and-texture vector."
 
 
@@ -29,12 +31,13 @@ def floor_verdict(
         ``beaten``: True only where the whole interval of the paired difference in AUC lies above
         0; None where it is not known. ``text``: one to three sentences.
     """
+    own = next(iter(level_metrics["aggregations"].values()))["auc"]
     if is_floor:
-        return {"beaten": None, "text": FLOOR_ITSELF}
+        return {"beaten": None, "text": " ".join(filter(None, (FLOOR_ITSELF, _chance(own))))}
     baselines = level_metrics["baselines"]
     if FLOOR not in baselines:
-        return {"beaten": None, "text": NO_FLOOR}
-    network = next(iter(level_metrics["aggregations"].values()))["auc"]["value"]
+        return {"beaten": None, "text": " ".join(filter(None, (NO_FLOOR, _chance(own))))}
+    network = own["value"]
     floor, difference = baselines[FLOOR]["auc"], baselines[FLOOR]["difference"]["auc"]
     if network is None or floor["value"] is None:
         return {
@@ -51,6 +54,7 @@ def floor_verdict(
     areas += f" ({100 * (1 - alpha):g} % interval, {_counted(level_metrics, difference)})"
     beaten = difference["low"] > 0
     sentences = [f"{_claim(difference)}: {areas}{'' if beaten else _needless(difference)}."]
+    sentences.append(_chance(own))
     if COLOUR in baselines:
         sentences.append(_colour(baselines[COLOUR], beaten))
     sentences += [_category(baselines[name], what) for name, what in _CATEGORIES.items()
@@ -81,6 +85,26 @@ def _claim(difference: Mapping[str, Any]) -> str:
     return "The network is not shown to beat colour and texture alone"
 
 
+def _chance(own: Mapping[str, Any]) -> str:
+    """Say so where a run is not shown to know anything at all."""
+    if own["low"] is None or own["low"] > CHANCE:
+        return ""
+    if own["high"] < CHANCE:
+        return (
+            f"It is worse than chance: the whole interval of its AUC, [{own['low']:.3f}, "
+            f"{own['high']:.3f}], lies below 0.5."
+        )
+    return (
+        f"It is not shown to beat chance: the interval of its AUC, [{own['low']:.3f}, "
+        f"{own['high']:.3f}], holds 0.5."
+    )
+
+
+def beats_chance(estimate: Mapping[str, Any]) -> bool:
+    """Tell whether the whole interval of an AUC lies above 0.5."""
+    return estimate["low"] is not None and estimate["low"] > CHANCE
+
+
 def _needless(difference: Mapping[str, Any]) -> str:
     if difference["high"] < 0:
         return ": this result needs no network"
@@ -95,9 +119,12 @@ def _counted(level_metrics: Mapping[str, Any], difference: Mapping[str, Any]) ->
 
 
 def _category(baseline: Mapping[str, Any], what: str) -> str:
-    """Return what a column of the table alone reaches, if the network is not shown to beat it."""
+    """Return what a column of the table alone reaches, if the network is not shown to beat it.
+
+    One that tells nothing itself is no rival: a run that does not beat it has other troubles.
+    """
     difference = baseline["difference"]["auc"]
-    if difference["low"] is None or difference["low"] > 0:
+    if difference["low"] is None or difference["low"] > 0 or not beats_chance(baseline["auc"]):
         return ""
     reach = "does better" if difference["high"] < 0 else "may do as well"
     return (
@@ -109,7 +136,7 @@ def _category(baseline: Mapping[str, Any], what: str) -> str:
 def _colour(colour: Mapping[str, Any], floor_beaten: bool) -> str:
     """Return what six colour numbers alone reach, if the network is not shown to beat them."""
     difference = colour["difference"]["auc"]
-    if difference["low"] is None or difference["low"] > 0:
+    if difference["low"] is None or difference["low"] > 0 or not beats_chance(colour["auc"]):
         return ""
     start = "But even" if floor_beaten else "Even"
     reach = "do better" if difference["high"] < 0 else "may do as well"

@@ -48,7 +48,7 @@ def demo(output: Path, quick: bool, seed: int) -> None:
         size_px=(_QUICK_PX if quick else _SIZE_PX,) * 2,
         most_slides=1 if quick else 2,
     )
-    occupied = output.exists() and any(output.iterdir())
+    occupied = output.is_dir() and any(output.iterdir())
     if occupied and read_object(output / MARK) != mark_of(spec):
         kind = "--quick" if quick else "without --quick"
         raise ConfigError(
@@ -84,15 +84,19 @@ def _paint(output: Path, spec: "CohortSpec") -> None:
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
 
-    from histokeras.cohort.synthetic import cohort_slides, write_slide_of
+    from histokeras.cohort.synthetic import cohort_slides, is_written, write_slide_of
     from histokeras.runs.environment import usable_cores
 
-    slides = cohort_slides(spec)
+    every = cohort_slides(spec)
+    slides = {name: slide for name, slide in every.items() if not is_written(output, name)}
     click.echo(
         f"Painting {len(slides)} slides of {spec.n_patients} invented patients in "
-        f"{output / 'slides'}",
+        f"{output / 'slides'}"
+        + (f"; {len(every) - len(slides)} are there" if len(slides) < len(every) else ""),
         err=True,
     )
+    if not slides:
+        return
     # Spawned: forking would copy the state of libraries that do not bear it.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(usable_cores(), mp_context=context) as pool:

@@ -71,7 +71,10 @@ labels = click.option(
     help="Table (.csv, .xlsx) with a patient_id, slide_id or tile column and the labels.",
 )
 target = click.option(
-    "--target", default="label", show_default=True, help="Column of the table that is learned."
+    "--target",
+    default="label",
+    show_default=True,
+    help="Column of the table with the labels.",
 )
 patients_unknown = click.option(
     "--patients-unknown",

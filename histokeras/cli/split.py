@@ -25,7 +25,12 @@ from histokeras.cli import options
     metavar="TRAIN/VAL/TEST",
     help="Percent, or fractions; test may be 0.  [default: 70/15/15]",
 )
-@click.option("--cv", "folds", type=int, help="Number of folds instead: fold i test, i+1 val.")
+@click.option(
+    "--cv",
+    "folds",
+    type=int,
+    help="Number of folds instead: fold i test, i+1 val.",
+)
 @options.seed
 @click.option("--stratify", default="", metavar="COLUMNS", help="Columns to balance, with commas.")
 @options.patients_unknown

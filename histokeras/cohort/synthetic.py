@@ -152,6 +152,13 @@ def write_tables(folder: Path, spec: CohortSpec | None = None) -> None:
     write_csv(folder / "slides.csv", pd.DataFrame({SLIDE_ID: ids, PATIENT_ID: patients}))
 
 
+def is_written(folder: Path, slide_id: str) -> bool:
+    """Tell whether a slide and what is true of it stand in the cohort's folder already."""
+    return (folder / "slides" / f"{slide_id}.tiff").is_file() and (
+        folder / "truth" / slide_id / "truth.json"
+    ).is_file()
+
+
 def write_slide_of(folder: Path, slide_id: str, spec: SlideSpec, *, truth: bool = True) -> Path:
     """Write one slide to ``slides/``, and what is true of it to ``truth/<slide_id>/``.
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from histokeras.analysis.verdict import FLOOR_ITSELF
+from histokeras.analysis.verdict import CHANCE, FLOOR_ITSELF
 from histokeras.report.run_files import RunFiles
 from histokeras.report.text import at, interval, is_number, listed, number, plural
 from histokeras.types import SPLITS
@@ -190,7 +190,7 @@ def _floor(run: RunFiles) -> Iterator[Caution]:
             "Check whether labels go with site or staining, test on another site, or try another "
             "backbone. Do not claim that the network reads morphology.",
         )
-    elif beaten is None and text != FLOOR_ITSELF:
+    elif beaten is None and not text.startswith(FLOOR_ITSELF):
         yield Caution(
             "no-floor",
             "It is not known whether the network beats the simple floor",
@@ -205,14 +205,14 @@ def _floor(run: RunFiles) -> Iterator[Caution]:
 def _categories(run: RunFiles) -> Iterator[Caution]:
     for name, what in (("tumour_type", "Tumour type"), ("site", "The site")):
         difference = at(run.main, "baselines", name, "difference", "auc")
-        low = at(difference, "low")
-        if is_number(low) and low <= 0:
+        low, reach = at(difference, "low"), at(run.main, "baselines", name, "auc", "low")
+        if is_number(low) and low <= 0 and is_number(reach) and reach > CHANCE:
             area = number(at(run.main, "baselines", name, "auc", "value"))
             yield Caution(
                 f"{name.replace('_', '-')}-not-beaten",
                 f"{what} alone, without any picture, does as well",
                 f"It reaches an AUC of {area}; this run minus it: "
-                f"{interval(difference, signed=True)}. The label goes with it, and the network may "
+                f"{interval(difference, signed=True)}. The label goes with it, and this run may "
                 "have learned nothing else.",
                 "Look at the figures within one tumour type or site, or balance the cohort.",
             )

@@ -75,8 +75,10 @@ def _table(pairs: Sequence[tuple[str, RunFiles]]) -> Table:
         "AUC": lambda run: _figure(run.figures.get("auc")),
         "Balanced accuracy": lambda run: _figure(run.figures.get("balanced_accuracy")),
         "Accuracy": lambda run: _figure(run.figures.get("accuracy")),
-        "AUC of the floor": lambda run: _figure(_floor(run, "auc")),
-        "Run minus floor": lambda run: _figure(_floor(run, "difference", "auc"), signed=True),
+        "AUC of colour and texture": lambda run: _figure(_floor(run, "auc")),
+        "Run minus colour and texture": lambda run: _figure(
+            _floor(run, "difference", "auc"), signed=True
+        ),
         "Brier score": lambda run: _figure(run.figures.get("brier")),
         "ECE": lambda run: _figure(run.figures.get("ece")),
         "Tested": _tested,

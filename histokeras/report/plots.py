@@ -192,7 +192,7 @@ def calibration_plot(run: RunFiles) -> Plot | None:
             keys.append(Key(label, colour, () if filled else (4, 3), "dot" if filled else "ring"))
         text = (
             f"{run.level.capitalize()} level, {_side(run)}. On the diagonal a confidence of 0.8 is "
-            "right in 80 % of the cases; below it the network is too sure of itself. Each mark is "
+            "right in 80 % of the cases; below it the run is too sure of itself. Each mark is "
             f"a bin of equal width, the larger the more {run.level}s it holds; bars are 95 % "
             "intervals."
         )

@@ -285,8 +285,8 @@ def baseline_table(run: RunFiles) -> Table | None:
     ]
     if run.main.get("folds"):
         notes.append(
-            "Pooled over folds, baselines that know shares alone (majority, tumour type, site) can "
-            "fall below chance, because each test fold lacks what its training folds have more of."
+            "Pooled over folds, whatever knows little falls below an AUC of 0.5 rather than to "
+            "it, because each test fold lacks what its training folds have more of."
         )
     caption = f"Simple baselines, fitted to the same training data, {run.level} level"
     return Table(caption, head, rows, notes)
@@ -321,7 +321,7 @@ def confusion_table(run: RunFiles) -> Table | None:
         for name, numbers, row in zip(run.classes, counts, shares, strict=False)
     ]
     return Table(
-        f"Rows: the truth. Columns: what the network says. {run.level.capitalize()} level.",
+        f"Rows: the truth. Columns: what the run says. {run.level.capitalize()} level.",
         ("True class", *(f"says {name}" for name in run.classes), "All"),
         rows,
         css="confusion",
@@ -350,6 +350,8 @@ def calibration_table(run: RunFiles) -> Table | None:
         shown = ", ".join(number(value) for value in found)
         notes.append(f"Temperature: {shown} (above 1: the head was too sure).")
     notes += [f"Temperature scaling: {note}." for note in run.temperature_notes]
+    if _worse(states):
+        notes.append("Scaling did not help here: what fitted the validation side fits these less.")
     notes.append(
         "The ECE of a small cohort is too high by chance, and its interval does not mend that."
     )
@@ -359,6 +361,15 @@ def calibration_table(run: RunFiles) -> Table | None:
         rows,
         notes,
     )
+
+
+def _worse(states: Mapping[str, Any]) -> bool:
+    """Tell whether scaling made both figures worse."""
+    pairs = [
+        (at(states, "before", key, "value"), at(states, "after", key, "value"))
+        for key in ("brier", "ece")
+    ]
+    return all(is_number(old) and is_number(new) and new > old for old, new in pairs)
 
 
 def settings_table(caption: str, content: Mapping[str, Any] | None) -> Table | None:

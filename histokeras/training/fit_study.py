@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from histokeras.analysis.baselines import RAW, Baselines
+from histokeras.analysis.baselines import MAJORITY, RAW, Baselines
 from histokeras.analysis.collect import Predictions
 from histokeras.analysis.evaluate import curves_of_levels, require_positive
 from histokeras.analysis.saved import figures
@@ -160,11 +160,15 @@ def _pooled(parts: Sequence[Predicted]) -> Predicted:
     )
     # A baseline that one fold could not fit is none of the whole.
     names = [name for name in parts[0].others if all(name in part.others for part in parts)]
+    others = {name: np.concatenate([part.others[name] for part in parts])[order] for name in names}
+    # It ranks nobody. One class in one fold and another in the next would look like a ranking.
+    if MAJORITY in others:
+        others[MAJORITY] = np.broadcast_to(others[MAJORITY].mean(0), others[MAJORITY].shape)
     return Predicted(
         pooled,
         np.concatenate([part.probabilities for part in parts])[order],
         parts[0].classes,
-        {name: np.concatenate([part.others[name] for part in parts])[order] for name in names},
+        others,
         parts[0].patient_safe,
     )
 

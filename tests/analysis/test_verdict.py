@@ -111,3 +111,26 @@ def test_resampled_tiles_are_called_tiles() -> None:
 def test_rounded_to_nothing_has_no_minus() -> None:
     assert signed(estimate(-0.0001, -0.02, 0.01)) == "+0.000 [-0.020, +0.010]"
     assert signed(estimate(0.0, None, None)) == "+0.000"
+
+
+def test_a_run_that_is_not_shown_to_beat_chance_is_told_so() -> None:
+    known = level(floor=estimate(0.3, 0.1, 0.5))
+    unsure, worse = dict(known), dict(known)
+    unsure["aggregations"] = {"mean_probability": {"auc": estimate(0.6, 0.45, 0.7)}}
+    worse["aggregations"] = {"mean_probability": {"auc": estimate(0.28, 0.135, 0.456)}}
+
+    assert "chance" not in floor_verdict(known)["text"]
+    assert (
+        "not shown to beat chance: the interval of its AUC, [0.450, 0.700], holds 0.5"
+        in (floor_verdict(unsure)["text"])
+    )
+    for is_floor in (False, True):
+        text = floor_verdict(worse, is_floor=is_floor)["text"]
+        assert "worse than chance: the whole interval of its AUC, [0.135, 0.456], lies" in text
+
+
+def test_a_column_that_tells_nothing_is_no_rival() -> None:
+    known = level(floor=estimate(0.035, 0.012, 0.06), tumour_type=estimate(-0.009, -0.02, 0.01))
+    known["baselines"]["tumour_type"]["auc"] = estimate(0.40, 0.23, 0.58)
+
+    assert "Tumour type" not in floor_verdict(known)["text"]
