@@ -5,8 +5,10 @@ from collections.abc import Hashable, Mapping, Sequence
 import click
 import pandas as pd
 
+from histokeras.cohort.hypoxia_labels import NOT_ASKED, HypoxiaLabels
 from histokeras.cohort.join import format_funnel
 from histokeras.cohort.labels import Cohort
+from histokeras.cohort.tcga import Chosen, count_reasons
 
 MOST_LINES = 20
 """Rows listed one by one on the screen; outputs and ``--json`` hold them all."""
@@ -34,6 +36,15 @@ def say_joined(funnel: Mapping[str, int], dropped: pd.DataFrame) -> None:
     _say_lines([f"{kind} {name!r}: {why}" for kind, name, why in lost.to_numpy()])
 
 
+def say_left_out(chosen: Chosen, n_slides: int) -> None:
+    """Say how many slides `--diagnostic-only` and `--sample-types` leave out, and why."""
+    lost = chosen.left_out
+    if lost:
+        click.echo(f"{len(lost)} of {n_slides} slide(s) left out: {count_reasons(lost)}", err=True)
+    for note in chosen.notes:
+        click.echo(f"Note: {note}", err=True)
+
+
 def say_strata(strata: Mapping[str, pd.DataFrame]) -> None:
     """Say how many patients with each value stand on each side, one line a column."""
     for column, counts in strata.items():
@@ -42,6 +53,26 @@ def say_strata(strata: Mapping[str, pd.DataFrame]) -> None:
             for side, row in counts.iterrows()
         ]
         click.echo(f"{column}: {'; '.join(sides)}", err=True)
+
+
+def say_hypoxia(labels: HypoxiaLabels) -> None:
+    """Say the rule, the counts of each tumour type, and what was left out."""
+    facts, rule = labels.facts, labels.fitted.rule
+    types = f", tumour type from `{facts['type_column']}`" if facts["type_column"] else ""
+    click.echo(f"rule {labels.rule}: score from `{facts['score_column']}`{types}", err=True)
+    # Whole numbers without .0, and nothing where there is no one number.
+    shown = labels.counts.astype(object).map(lambda x: "" if x != x else f"{x:g}")
+    click.echo(shown.to_string(), err=True)
+    if labels.counts["ties"].iloc[-1] and rule.ties == "zero":
+        click.echo("ties are labelled non-hypoxic; --ties drop leaves them out", err=True)
+    for note in labels.notes:
+        click.echo(f"Note: {note}", err=True)
+    lost = labels.dropped
+    if len(lost):
+        click.echo(f"{len(lost)} of {facts['rows']} rows left out: {labels.left_out()}", err=True)
+    # What was not asked for is listed in the file alone.
+    lost = lost[~lost["reason"].str.startswith(NOT_ASKED)]
+    _say_lines([f"row {row}: {name!r}: {why}" for _, name, why, row in lost.to_numpy()])
 
 
 def say_duplicates(table: pd.DataFrame, note: str) -> None:

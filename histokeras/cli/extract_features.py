@@ -5,7 +5,12 @@ from typing import Any
 import click
 
 from histokeras.cli import extract_text, options, quiet
-from histokeras.cli.slide_options import slide_input_options, tile_options, tile_spec_from
+from histokeras.cli.slide_options import (
+    choice_from,
+    slide_input_options,
+    tile_options,
+    tile_spec_from,
+)
 from histokeras.models.catalog import BACKBONES
 
 
@@ -108,5 +113,8 @@ def _job(arguments: dict[str, Any]) -> Any:
         annotations=annotations,
         precision="mixed_float16" if arguments["mixed_precision"] else "float32",
         dtype="float16" if arguments["half"] else "float32",
+        choice=choice_from(
+            diagnostic_only=arguments["diagnostic_only"], sample_types=arguments["sample_types"]
+        ),
         **{name: arguments[name] for name in same},
     )

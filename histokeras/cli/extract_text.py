@@ -11,6 +11,9 @@ def say_prepared(prepared: Any) -> None:
     Args:
         prepared: A :class:`histokeras.features.job.Prepared`.
     """
+    # Loads pandas, for which ``--help`` need not wait.
+    from histokeras.cli import cohort_text
+
     plan, settings = prepared.plan, prepared.plan.settings
     mpp = f" at {settings['tile_mpp']:g} um/px" if "tile_mpp" in settings else ""
     click.echo(
@@ -22,6 +25,7 @@ def say_prepared(prepared: Any) -> None:
         click.secho("Warning: random weights know nothing of images", fg="red", err=True)
     if settings["backbone"] == "mini" and prepared.weights.kind == "bundled":
         click.echo("Note: mini was trained on painted tissue alone: for trials", err=True)
+    cohort_text.say_left_out(prepared.chosen, len(plan.outcomes) + len(plan.todo))
     for note in (*prepared.notes, *plan.notes):
         click.echo(f"Note: {note}", err=True)
     skipped = sum(row["outcome"] == "skipped" for row in plan.outcomes)

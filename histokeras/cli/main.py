@@ -19,6 +19,7 @@ COMMANDS = {
     "tiles": "Look at ready-made tiles: counts, sizes, colours, duplicates, a page.",
     "tile": "Cut slides into tiles: manifest and picture of each slide.",
     "extract-features": "Extract bottleneck features from slides or ready-made tiles.",
+    "label-hypoxia": "Label patients by a hypoxia score: above the median, or a cut-off.",
     "split": "Split patients into train, val and test, or into folds.",
     "fit-head": "Train a top-up head on features; evaluate it on its test patients.",
     "predict": "Predict slides or features with a trained run.",

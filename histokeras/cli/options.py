@@ -198,5 +198,6 @@ def _typed(parameter: click.Parameter, value: Any) -> list[str]:
         return values
     option = max(parameter.opts, key=lambda text: text.startswith("--"))
     if isinstance(parameter, click.Option) and parameter.is_flag:
-        return [option] if value else []
+        # Said against a config file: --all-slides.
+        return [option] if values[0] == "True" else parameter.secondary_opts[:1]
     return [word for item in values for word in (option, item)]

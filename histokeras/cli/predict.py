@@ -6,7 +6,13 @@ from typing import Any
 import click
 
 from histokeras.cli import extract_text, options, quiet
-from histokeras.cli.slide_options import default_mpp, recursive, slide_table
+from histokeras.cli.slide_options import (
+    choice_from,
+    choice_options,
+    default_mpp,
+    recursive,
+    slide_table,
+)
 
 
 @click.command()
@@ -23,6 +29,7 @@ from histokeras.cli.slide_options import default_mpp, recursive, slide_table
 @slide_table
 @default_mpp
 @recursive
+@choice_options
 @options.batch_size
 @options.workers
 @options.gpus
@@ -44,10 +51,12 @@ def predict(**arguments: Any) -> None:
     """
     import json
 
+    from histokeras.cli import cohort_text
     from histokeras.slides.inventory import slide_patients
 
     quiet.import_tensorflow()
     from histokeras.training.predict_job import (
+        choose_features,
         is_feature_input,
         open_run,
         require_own_output,
@@ -56,9 +65,15 @@ def predict(**arguments: Any) -> None:
 
     run, output = open_run(arguments["run"]), Path(arguments["output"])
     require_own_output(run, output, overwrite=arguments["overwrite"])
-    plan, source = None, arguments["inputs"][0]
-    if not is_feature_input(arguments["inputs"]):
-        plan, source = _extract(run, arguments), output
+    plan, chosen, source = None, None, arguments["inputs"][0]
+    choice = choice_from(
+        diagnostic_only=arguments["diagnostic_only"], sample_types=arguments["sample_types"]
+    )
+    if is_feature_input(arguments["inputs"]):
+        chosen, n_slides = choose_features(source, choice)
+        cohort_text.say_left_out(chosen, n_slides)
+    else:
+        plan, source = _extract(run, arguments, choice), output
         if not plan.finished():
             extract_text.end(plan, allow_empty=False)
     predictions = write_predicted(
@@ -71,6 +86,7 @@ def predict(**arguments: Any) -> None:
         run_folder=arguments["run"],
         command_line=options.command_line(),
         plan=plan,
+        chosen=chosen,
     )
     if not len(predictions.patients):
         click.echo("No patient ids are known: give --slide-table for patients.csv.", err=True)
@@ -82,7 +98,7 @@ def predict(**arguments: Any) -> None:
         extract_text.end(plan, allow_empty=arguments["allow_empty"])
 
 
-def _extract(run: Any, arguments: dict[str, Any]) -> Any:
+def _extract(run: Any, arguments: dict[str, Any], choice: Any) -> Any:
     import dataclasses
 
     from histokeras.errors import ConfigError
@@ -96,6 +112,7 @@ def _extract(run: Any, arguments: dict[str, Any]) -> Any:
         arguments["inputs"],
         arguments["output"],
         weights=arguments["weights"],
+        choice=choice,
         **{name: arguments[name] for name in names},
     )
     job = dataclasses.replace(job, overwrite=arguments["overwrite"])

@@ -1,6 +1,6 @@
 """Options of the commands that read slides, each defined once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +28,19 @@ default_mpp = click.option(
     type=float,
     metavar="UM",
     help="um per level-0 pixel for slides that do not tell.",
+)
+diagnostic_only = click.option(
+    "--diagnostic-only/--all-slides",
+    "diagnostic_only",
+    default=False,
+    help="Of TCGA slides the diagnostic ones (DX) only, no frozen sections.  [default: all]",
+)
+sample_types = click.option(
+    "--sample-types",
+    default="",
+    metavar="01,...",
+    help="Of TCGA slides these sample types only: 01 primary tumour, 06 metastasis, 11 normal "
+    "tissue.  [default: all]",
 )
 recursive = click.option("--recursive", is_flag=True, help="Search folders inside folders too.")
 tile_px = click.option(
@@ -87,12 +100,56 @@ mpp_tolerance = click.option(
 
 
 def slide_input_options(function: F) -> F:
-    """Add SLIDES, --slide-table, --default-mpp and --recursive to a command.
+    """Add SLIDES, --slide-table, --default-mpp, --recursive and the choice of TCGA slides.
 
     The command receives ``slides`` (tuple of Path), ``slide_table`` (Path or None),
-    ``default_mpp`` (float or None) and ``recursive`` (bool).
+    ``default_mpp`` (float or None), ``recursive`` (bool), and what ``choice_from`` takes.
     """
-    return options.together(slides, slide_table, default_mpp, recursive)(function)
+    return options.together(slides, slide_table, default_mpp, recursive, choice_options)(function)
+
+
+def choice_options(function: F) -> F:
+    """Add --diagnostic-only and --sample-types; the command receives what ``choice_from`` takes."""
+    return options.together(diagnostic_only, sample_types)(function)
+
+
+def choice_from(*, diagnostic_only: bool, sample_types: str) -> Any:
+    """Turn the options into a :class:`histokeras.cohort.tcga.SlideChoice`.
+
+    Raises:
+        ConfigError: If a sample type is none.
+    """
+    from histokeras.cohort.tcga import SlideChoice, parse_sample_types
+
+    types = parse_sample_types(sample_types)
+    return SlideChoice(diagnostic_only=diagnostic_only, sample_types=types)
+
+
+def choose_paths(
+    paths: Sequence[Path], *, diagnostic_only: bool, sample_types: str
+) -> tuple[list[Path], Any]:
+    """Leave out the slides that are not wanted, and say so.
+
+    Args:
+        paths: Slides.
+        diagnostic_only: Whether frozen sections are left out.
+        sample_types: The sample types to take, with commas; "" for all.
+
+    Returns:
+        The slides that are wanted, and a :class:`histokeras.cohort.tcga.Chosen` with the others.
+
+    Raises:
+        ConfigError: If a sample type is none.
+        SlideError: NO_SLIDES if none is left.
+    """
+    from histokeras.cli import cohort_text
+    from histokeras.cohort.tcga import choose_slides
+    from histokeras.slides.inventory import slide_id_of
+
+    choice = choice_from(diagnostic_only=diagnostic_only, sample_types=sample_types)
+    chosen = choose_slides([slide_id_of(path) for path in paths], choice)
+    cohort_text.say_left_out(chosen, len(paths))
+    return [path for path in paths if slide_id_of(path) not in chosen.left_out], chosen
 
 
 def tile_options(function: F) -> F:

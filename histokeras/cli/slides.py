@@ -1,11 +1,12 @@
 """``histokeras slides``."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from histokeras.cli import options
-from histokeras.cli.slide_options import slide_input_options
+from histokeras.cli.slide_options import choose_paths, slide_input_options
 
 
 @click.command()
@@ -18,6 +19,7 @@ def slides(
     default_mpp: float | None,
     recursive: bool,
     as_json: bool,
+    **choice: Any,
 ) -> None:
     """List SLIDES (files or folders): readable or why not, size, levels, mpp and its source.
 
@@ -27,6 +29,7 @@ def slides(
     Examples:
       histokeras slides slides/
       histokeras slides slides/ --recursive --json
+      histokeras slides tcga/ --recursive --diagnostic-only --sample-types 01
     """
     from histokeras.slides.inventory import (
         describe_slides,
@@ -37,10 +40,9 @@ def slides(
     )
 
     table = read_slide_table(slide_table) if slide_table is not None else {}
-    found = describe_slides(
-        find_slides(slides, recursive=recursive), table=table, default_mpp=default_mpp
-    )
-    click.echo(inventory_json(found) if as_json else format_inventory(found))
+    paths, chosen = choose_paths(find_slides(slides, recursive=recursive), **choice)
+    found = describe_slides(paths, table=table, default_mpp=default_mpp)
+    click.echo(inventory_json(found, chosen.outcomes()) if as_json else format_inventory(found))
     n_bad = int((~found["readable"]).sum())
     if n_bad:
         click.echo(f"{n_bad} of {len(found)} slide(s) cannot be used", err=True)

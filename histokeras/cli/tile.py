@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from histokeras.cli import options
-from histokeras.cli.slide_options import slide_input_options, tile_options
+from histokeras.cli.slide_options import choose_paths, slide_input_options, tile_options
 
 
 @click.command()
@@ -24,6 +24,8 @@ def tile(
     slide_table: Path | None,
     default_mpp: float | None,
     recursive: bool,
+    diagnostic_only: bool,
+    sample_types: str,
     output: Path,
     save_images: bool,
     workers: int | None,
@@ -51,8 +53,14 @@ def tile(
     from histokeras.tiles.run import TileJob, tile_slides
 
     spec, annotations = tile_spec_from(**tile_arguments)
+    paths, chosen = choose_paths(
+        find_slides(slides, recursive=recursive),
+        diagnostic_only=diagnostic_only,
+        sample_types=sample_types,
+    )
     job = TileJob(
-        slides=find_slides(slides, recursive=recursive),
+        slides=paths,
+        left_out=chosen.outcomes(),
         output=output,
         spec=spec,
         annotations=annotations,
@@ -75,7 +83,5 @@ def tile(
     bad = [o for o in record.slides if o["outcome"] == "failed"]
     bad += [o for o in record.slides if o["outcome"] == "empty" and not allow_empty]
     if bad:
-        click.echo(
-            f"{len(bad)} of {len(record.slides)} slide(s): see {output}/failures.csv", err=True
-        )
+        click.echo(f"{len(bad)} of {len(job.slides)} slide(s): see {output}/failures.csv", err=True)
         raise click.exceptions.Exit(4)

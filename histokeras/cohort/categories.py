@@ -1,20 +1,24 @@
 """Facts of a label table that may tell the label without any picture: tumour type and site."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
 from histokeras.cohort.ids import patient_from_slide
 from histokeras.cohort.join import Joined
 from histokeras.cohort.labels import Cohort
+from histokeras.tables import folded_name
 from histokeras.types import LABEL, PATIENT_ID
 
 SITE, TUMOUR_TYPE = "site", "tumour_type"
 _NAMES = {
-    TUMOUR_TYPE: ("tumour_type", "tumor_type", "cancer_type", "project_id"),
+    TUMOUR_TYPE: (
+        *("tumour_type", "cancer_type_acronym", "tcga_pancanatlas_cancer_type_acronym"),
+        *("tumor_type", "cancer_type", "project_id"),
+    ),
     SITE: ("site", "center", "centre", "hospital", "institution", "tissue_source_site"),
 }
-"""Names under which tables hold them, compared without case, blanks and dashes."""
+"""Names under which tables (cBioPortal's too) hold them, the first that is there counts."""
 
 
 def category_values(cohort: Cohort, joined: Joined) -> dict[str, list[str]]:
@@ -31,8 +35,9 @@ def category_values(cohort: Cohort, joined: Joined) -> dict[str, list[str]]:
         it is the target, has one value only, or about as many values as there are patients.
     """
     found = {}
-    for name, names in _NAMES.items():
-        column = _column(cohort, names)
+    columns = [name for name in cohort.table.columns if name not in (LABEL, cohort.target)]
+    for name in _NAMES:
+        column = find_category(columns, name)
         values: list[str] = []
         if column is not None:
             known = dict(zip(cohort.table[cohort.key], cohort.table[column], strict=True))
@@ -44,12 +49,15 @@ def category_values(cohort: Cohort, joined: Joined) -> dict[str, list[str]]:
     return found
 
 
-def _column(cohort: Cohort, names: Sequence[str]) -> str | None:
-    for column in cohort.table.columns:
-        plain = str(column).strip().casefold().replace(" ", "_").replace("-", "_")
-        if plain in names and column not in (LABEL, cohort.target):
-            return str(column)
-    return None
+def find_category(columns: Iterable[object], name: str) -> str | None:
+    """Return the column that holds the tumour type or the site; None if there is none.
+
+    Args:
+        columns: Names of columns; case, blanks and dashes do not matter.
+        name: ``tumour_type`` or ``site``.
+    """
+    by_folded = {folded_name(column): str(column) for column in reversed(list(columns))}
+    return next((by_folded[known] for known in _NAMES[name] if known in by_folded), None)
 
 
 def _barcode_sites(units: pd.DataFrame) -> list[str]:

@@ -21,7 +21,8 @@ _TCGA_SLIDE = re.compile(
 )
 _TCGA_DOTTED = re.compile(r"^TCGA\.[A-Z0-9]{2}\.[A-Z0-9]{4}(?=$|\.)")
 # A sample needs two digits: the suffix of TCGA-BH-A1ES-1 (R's make.unique) is no barcode.
-_TCGA_ANY = re.compile(rf"^({_PATIENT})(?:$|-\d{{2}}(?:$|[A-Z](?:$|[-.])|[-.]))")
+_TCGA_ANY = re.compile(rf"^({_PATIENT})(?:$|-(\d{{2}})(?:$|[A-Z](?:$|[-.])|[-.]))")
+_MADE_UNIQUE = re.compile(rf"^({_PATIENT})-\d$")
 _PATIENT_LENGTH = 12
 _SAMPLE_LENGTH = 15
 
@@ -58,6 +59,29 @@ def patient_from_slide(slide_id: str) -> str | None:
     """Return the patient that a TCGA barcode names (12 characters); None for any other name."""
     match = _TCGA_ANY.match(slide_id)
     return match.group(1) if match else None
+
+
+def sample_type(name: str) -> str | None:
+    """Return the two digits of the sample type that a TCGA barcode tells; None if it tells none."""
+    match = _TCGA_ANY.match(name)
+    return match.group(2) if match else None
+
+
+def base_patient(text: str) -> str:
+    """Return the patient of an id from a table, of a further sample too.
+
+    R's make.unique turned the second sample of ``TCGA-BH-A1ES`` into ``TCGA-BH-A1ES-1``. Such a row
+    is never joined to a slide, but it is of the same patient.
+
+    Args:
+        text: An id from a table.
+
+    Returns:
+        As ``canonical_patient``, without the suffix.
+    """
+    patient = canonical_patient(text)
+    match = _MADE_UNIQUE.match(patient)
+    return match.group(1) if match else patient
 
 
 def canonical_patient(text: str) -> str:

@@ -9,12 +9,14 @@ from histokeras.cohort.ids import (
     Matcher,
     canonical_patient,
     patient_from_slide,
+    sample_type,
     slide_stem,
     tile_key,
 )
 from histokeras.cohort.labels import Cohort
 from histokeras.cohort.overlap import no_overlap
 from histokeras.cohort.patients import PatientFinder, ambiguous
+from histokeras.cohort.tcga import normal_tissue
 from histokeras.errors import TableError
 from histokeras.tables import require_columns
 from histokeras.types import LABEL, PATIENT_ID, SLIDE_ID, TILE
@@ -66,7 +68,9 @@ def join_labels(
 
     Ids are compared without folder and file ending; TCGA barcodes of different length fit each
     other. The patient comes from ``units``, the label table or ``slide_patients`` (which must
-    agree), else the TCGA barcode, else a slide named exactly like a patient of the table.
+    agree), else the TCGA barcode, else a slide named exactly like a patient of the table. A slide
+    whose barcode says normal tissue gets no label but its own or its sample's: a patient's label is
+    that of the tumour.
 
     Args:
         units: One row per slide (``slide_id``) or per tile (``tile`` too), with features at hand;
@@ -81,9 +85,9 @@ def join_labels(
         The rows that can be used, in the order of ``units``, and what was lost on the way.
 
     Raises:
-        TableError: If nothing fits (NO_OVERLAP), an id fits several rows (ID_AMBIGUOUS), a slide
-            has two patients (SLIDE_TWO_PATIENTS), a patient is unknown (PATIENT_UNKNOWN), or tile
-            labels meet whole slides.
+        TableError: If nothing fits (NO_OVERLAP), nothing but normal tissue does (NORMAL_TISSUE), an
+            id fits several rows (ID_AMBIGUOUS), a slide has two patients (SLIDE_TWO_PATIENTS), a
+            patient is unknown (PATIENT_UNKNOWN), or tile labels meet whole slides.
     """
     require_columns(units, (SLIDE_ID, *((TILE,) if cohort.level == "tile" else ())), name="units")
     kind = "tile" if TILE in units.columns else "slide"
@@ -96,6 +100,10 @@ def join_labels(
     work["_key"] = _match(work, cohort)
     if not work["_key"].any():
         raise no_overlap(work, cohort, kind, slide_patients or {})
+    work["_normal"] = _normal_tissue(work, cohort)
+    work.loc[work["_normal"] != "", "_key"] = ""
+    if not work["_key"].any():
+        raise _only_normal(work, kind)
     used = work[work["_key"] != ""]
     unit, note = _unknown_patients(used, patients_unknown, kind)
     labels = dict(zip(cohort.table[cohort.key], cohort.table[LABEL], strict=True))
@@ -142,6 +150,27 @@ def _match(work: pd.DataFrame, cohort: Cohort) -> list[str]:
     return [_only(name, matcher.find(name)) if name else "" for name in names]
 
 
+def _normal_tissue(work: pd.DataFrame, cohort: Cohort) -> list[str]:
+    """Return why the label that each unit fits does not hold for its tissue, "" if it does."""
+    if cohort.level == "tile":
+        return [""] * len(work)
+    return [
+        normal_tissue(slide, tile) if key and sample_type(key) is None else ""
+        for key, slide, tile in zip(work["_key"], work[SLIDE_ID], work[TILE], strict=True)
+    ]
+
+
+def _only_normal(work: pd.DataFrame, kind: str) -> TableError:
+    normal = work[work["_normal"] != ""]
+    name = normal[TILE].iloc[0] or normal[SLIDE_ID].iloc[0]
+    return TableError(
+        f"all {len(normal)} {kind}(s) that fit a label are of normal tissue, first {name!r}: "
+        f"{normal['_normal'].iloc[0]}.",
+        code="NORMAL_TISSUE",
+        hint="Give slides of tumour tissue, or labels by slide_id.",
+    )
+
+
 def _only(name: str, keys: tuple[str, ...]) -> str:
     if len(keys) > 1:
         raise ambiguous(name, keys)
@@ -184,19 +213,26 @@ def _groups(work: pd.DataFrame) -> list[str]:
 def _dropped(work: pd.DataFrame, cohort: Cohort, kind: str) -> pd.DataFrame:
     lost = [("row", name, reason) for name, reason in cohort.dropped[["id", "reason"]].to_numpy()]
     taken = set(work["_key"])
+    normal = set(work.loc[work["_normal"] != "", PATIENT_ID]) - {""}
     lost += [
-        (cohort.level, key, f"labelled, but no {kind} with features")
+        (cohort.level, key, f"labelled, but no {kind} with features" + _of_tumour(key, normal))
         for key in cohort.table[cohort.key]
         if key not in taken
     ]
     unlabelled = work[work["_key"] == ""]
     names = unlabelled[TILE if kind == "tile" else SLIDE_ID]
-    for name, patient in zip(names, unlabelled[PATIENT_ID], strict=True):
+    for name, patient, why in zip(
+        names, unlabelled[PATIENT_ID], unlabelled["_normal"], strict=True
+    ):
         reason = "no label"
         if cohort.level == "patient":
             reason = f"no label for patient {patient}" if patient else "its patient is unknown"
-        lost.append((kind, name, reason))
+        lost.append((kind, name, why or reason))
     return pd.DataFrame(lost, columns=["kind", "id", "reason"], dtype=object)
+
+
+def _of_tumour(key: str, normal: Collection[str]) -> str:
+    return " of tumour tissue" if canonical_patient(key) in normal else ""
 
 
 def _funnel_counts(

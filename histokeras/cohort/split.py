@@ -8,7 +8,7 @@ from fractions import Fraction
 import pandas as pd
 
 from histokeras.cohort.allocate import Group, allocate
-from histokeras.cohort.ids import canonical_patient, patient_from_slide
+from histokeras.cohort.ids import base_patient, patient_from_slide
 from histokeras.cohort.join import Joined
 from histokeras.cohort.labels import Cohort, find_target, read_cohort
 from histokeras.cohort.split_file import read_split, split_text, write_split
@@ -208,8 +208,9 @@ def _patients(table: pd.DataFrame, accepted: bool) -> tuple[list[str], str, str]
         table[name].tolist() if name in table.columns else blank
         for name in (PATIENT_ID, SLIDE_ID, TILE)
     )
+    # A further sample (TCGA-BH-A1ES-1) lies where its patient does.
     patients = [
-        canonical_patient(patient) or patient_from_slide(slide) or ""
+        base_patient(patient) or patient_from_slide(slide) or ""
         for patient, slide in zip(given, slides, strict=True)
     ]
     n_unknown = patients.count("")

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from histokeras.errors import ConfigError, SlideError, TableError
-from histokeras.features.plan import Plan, plan_extraction
+from histokeras.cohort.tcga import Chosen, SlideChoice, choose_slides
+from histokeras.errors import ConfigError, FeatureError, SlideError, TableError
+from histokeras.features.plan import Plan, feature_path, plan_extraction
 from histokeras.features.settings import COMPUTE_BATCH, FeatureSettings
 from histokeras.features.sources import SlideSource, Source, tile_set_sources
 from histokeras.models.catalog import DEFAULT_BACKBONE, require_backbone
@@ -40,6 +41,7 @@ class ExtractJob:
         compute_batch: Tiles a replica computes at once.
         dtype: How vectors are stored.
         overwrite: Whether to do everything anew.
+        choice: Which TCGA slides are wanted.
     """
 
     inputs: Sequence[Path]
@@ -59,6 +61,7 @@ class ExtractJob:
     compute_batch: int = COMPUTE_BATCH
     dtype: str = "float32"
     overwrite: bool = False
+    choice: SlideChoice = dataclasses.field(default_factory=SlideChoice)
 
 
 @dataclass(frozen=True)
@@ -69,11 +72,13 @@ class Prepared:
         plan: What is to do.
         weights: The weights.
         notes: Sentences for the user.
+        chosen: The slides that are not wanted; the plan's outcomes list them too.
     """
 
     plan: Plan
     weights: WeightsSource
     notes: tuple[str, ...]
+    chosen: Chosen
 
 
 def prepare_job(job: ExtractJob, *, download: bool = True) -> Prepared:
@@ -85,14 +90,19 @@ def prepare_job(job: ExtractJob, *, download: bool = True) -> Prepared:
 
     Raises:
         MissingError: If the weights are not here (exit code 5); nothing has been done then.
-        FeatureError: If the output folder holds features made in another way.
-        TableError: If there are no slides or tiles.
+        FeatureError: If the output folder holds features made in another way, or of slides that
+            are not wanted.
+        SlideError: If there are no slides, or none that is wanted.
+        TableError: If there are no tiles.
     """
     if job.tile_table is not None and not job.ready_made:
         raise ConfigError("`--tile-table` belongs to ready-made tiles: give --tiles too.")
     backbone = require_backbone(job.backbone)
     weights = find_weights(backbone, job.weights, download=download)
     sources, spec, notes = (_tile_sources if job.ready_made else _slide_sources)(job)
+    chosen = choose_slides([source.slide_id for source in sources], job.choice)
+    _require_none_left_out(job.output, chosen)
+    sources = [source for source in sources if source.slide_id not in chosen.left_out]
     settings = FeatureSettings(
         backbone=backbone.name,
         weights=weights.label,
@@ -105,7 +115,20 @@ def prepare_job(job: ExtractJob, *, download: bool = True) -> Prepared:
         dtype=job.dtype,
     )
     plan = plan_extraction(sources, settings, job.output, overwrite=job.overwrite)
-    return Prepared(plan, weights, tuple(notes))
+    plan.outcomes += chosen.outcomes()
+    return Prepared(plan, weights, tuple(notes), chosen)
+
+
+def _require_none_left_out(folder: Path, chosen: Chosen) -> None:
+    """Refuse a folder with features of slides that are not wanted: `fit-head` would take them."""
+    found = [name for name in chosen.left_out if feature_path(folder, name).exists()]
+    if found:
+        raise FeatureError(
+            f"{folder} holds features of {len(found)} slide(s) that are left out now, first "
+            f"{found[0]!r} ({chosen.left_out[found[0]]}).",
+            code="CONFIG_MISMATCH",
+            hint="Choose a new output folder, or remove these files.",
+        )
 
 
 def _slide_sources(job: ExtractJob) -> tuple[Sequence[Source], TileSpec, list[str]]:
@@ -183,7 +206,7 @@ def describe_plan(prepared: Prepared, *, n_features: int) -> dict[str, Any]:
         tiles += len(opened.rows)
         rows.append({"slide": source.slide_id, "state": "to do", "tiles": len(opened.rows)})
     return {
-        "slides": len(rows),
+        "slides": len(rows) - len(prepared.chosen.left_out),
         "done": sum(row["outcome"] in ("skipped", "empty") for row in plan.outcomes),
         "todo": len(plan.todo),
         "tiles": tiles,

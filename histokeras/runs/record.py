@@ -47,7 +47,8 @@ class RunRecord:
         command: Name of the command.
         config: Its resolved options; paths are cut to their last part.
         facts: What else belongs to the record: device, weights, funnel, digests, ...
-        slides: Outcome of every slide: ``slide``, ``outcome`` (done, skipped, empty, failed), ...
+        slides: Outcome of every slide: ``slide``, ``outcome`` (done, skipped, empty, failed,
+            left out), ...
         command_line: The command as it was typed, paths cut to their last part; "" from Python.
     """
 
@@ -58,16 +59,17 @@ class RunRecord:
     command_line: str = ""
     started: str = field(default_factory=_now)
 
-    def write(self, folder: Path, *, status: str) -> None:
+    def write(self, folder: Path, *, status: str, name: str = "run.json") -> None:
         """Write ``run.json``.
 
         Args:
             folder: The output folder.
             status: ``running``, ``done``, ``done with failures`` or ``interrupted``.
+            name: Another name, for a command whose output is one file.
         """
         config = without_folders(self.config)
         write_json(
-            folder / "run.json",
+            folder / name,
             {
                 "command": self.command,
                 "command_line": self.command_line,
@@ -115,8 +117,14 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def read_outcomes(folder: Path) -> dict[str, str]:
-    """Return slide -> outcome (done, skipped, empty, failed) of the record in a folder."""
+    """Return slide -> outcome (done, skipped, empty, failed, left out) of a folder's record."""
     return {row["slide"]: row["outcome"] for row in read_record(folder).get("slides", [])}
+
+
+def read_left_out(folder: Path) -> dict[str, str]:
+    """Return slide -> reason of the slides that a command was told not to take."""
+    rows = read_record(folder).get("slides", [])
+    return {row["slide"]: row["reason"] for row in rows if row["outcome"] == "left out"}
 
 
 def require_own_folder(folder: Path, commands: Sequence[str], names: Sequence[str] = ()) -> None:

@@ -232,17 +232,19 @@ def _describe(path: Path, mpp: float | None, default_mpp: float | None) -> dict[
     return row
 
 
-def inventory_json(table: pd.DataFrame) -> str:
+def inventory_json(table: pd.DataFrame, left_out: Sequence[Mapping[str, str]] = ()) -> str:
     """Return the list as one JSON document; what is not known is null.
 
     Args:
         table: From ``describe_slides``.
+        left_out: Slides that were not wanted: ``slide``, ``outcome``, ``reason``.
     """
     rows = [
         {key: None if pd.isna(value) else value for key, value in row.items()}
         for row in table.astype(object).to_dict("records")
     ]
-    return json.dumps({"slides": rows}, indent=2, ensure_ascii=False, default=int)
+    document = {"slides": rows, "left_out": list(left_out)}
+    return json.dumps(document, indent=2, ensure_ascii=False, default=int)
 
 
 def _printable(text: str) -> str:

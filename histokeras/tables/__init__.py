@@ -2,6 +2,7 @@
 
 from histokeras.tables.columns import (
     find_column,
+    folded_name,
     nearest_name,
     require_columns,
     require_disjoint_patients,
@@ -12,6 +13,7 @@ from histokeras.tables.read import MISSING, read_table, row_numbers, text_table
 __all__ = [
     "MISSING",
     "find_column",
+    "folded_name",
     "nearest_name",
     "read_table",
     "require_columns",

@@ -27,7 +27,8 @@ def nearest_name(wanted: str, names: Iterable[str]) -> str | None:
     return by_folded[near[0]] if near else None
 
 
-def _folded(name: object) -> str:
+def folded_name(name: object) -> str:
+    """Return a column's name as names are compared: lower case, blanks and dashes as ``_``."""
     return str(name).strip().casefold().replace(" ", "_").replace("-", "_")
 
 
@@ -38,7 +39,7 @@ def is_id_column(name: object) -> bool:
     Patients are not meant: R writes NA for a missing one, and as a name it would make one invented
     patient of all who have none.
     """
-    return any(_folded(name) in (wanted, *ALIASES[wanted]) for wanted in (SLIDE_ID, TILE))
+    return any(folded_name(name) in (wanted, *ALIASES[wanted]) for wanted in (SLIDE_ID, TILE))
 
 
 def _same_values(table: pd.DataFrame, columns: Sequence[str]) -> bool:
@@ -68,7 +69,7 @@ def find_column(table: pd.DataFrame, wanted: str) -> str | None:
     if wanted in names:
         return wanted
     for group in ((wanted,), ALIASES[wanted]):
-        found = [name for name in names if _folded(name) in group]
+        found = [name for name in names if folded_name(name) in group]
         if len(found) > 1 and not _same_values(table, found):
             raise TableError(
                 f"columns {found} could each be `{wanted}`.",

@@ -45,6 +45,8 @@ class TileJob:
         save_images: Whether the kept tiles are written as PNG too.
         overwrite: Whether finished slides are cut anew.
         workers: Reading threads; None for the number of cores, at most 8.
+        left_out: Slides that were not wanted, as run.json lists them: ``slide``, ``outcome``,
+            ``reason``.
     """
 
     slides: Sequence[Path]
@@ -56,6 +58,7 @@ class TileJob:
     save_images: bool = False
     overwrite: bool = False
     workers: int | None = None
+    left_out: Sequence[Mapping[str, Any]] = ()
 
     def manifest_path(self, slide_id: str) -> Path:
         """Return where the manifest of a slide lies."""
@@ -79,8 +82,8 @@ def tile_slides(job: TileJob, *, config: Mapping[str, Any], quiet: bool = False)
         quiet: Whether to keep progress to oneself.
 
     Returns:
-        The record: ``slides`` has one entry a slide with ``outcome`` (done, skipped, empty or
-        failed), ``facts["failures"]`` the rows of failures.csv.
+        The record: ``slides`` has one entry a slide with ``outcome`` (done, skipped, empty,
+        failed or left out), ``facts["failures"]`` the rows of failures.csv.
 
     Raises:
         TableError: CONFIG_MISMATCH if the folder holds manifests made with another spec; nothing
@@ -92,7 +95,7 @@ def tile_slides(job: TileJob, *, config: Mapping[str, Any], quiet: bool = False)
     for name in ("tiles", "pictures"):
         files.prepare_folder(job.output / name)
     failures: list[dict[str, str]] = []
-    record = RunRecord("tile", config)
+    record = RunRecord("tile", config, slides=[dict(row) for row in job.left_out])
     record.write(job.output, status="running")
     status = "interrupted"
     try:

@@ -20,7 +20,7 @@ from histokeras.cohort.split_table import Split, apply_split
 from histokeras.errors import ConfigError
 from histokeras.features.index import FeatureIndex, index_features
 from histokeras.files import sha256_text
-from histokeras.runs.record import read_outcomes
+from histokeras.runs.record import read_left_out, read_outcomes
 from histokeras.slides.inventory import slide_patients
 from histokeras.training.head import HeadConfig
 from histokeras.types import LABEL, PATIENT_ID
@@ -131,9 +131,7 @@ def prepare_study(job: FitJob) -> Study:
         "n_resamples": job.n_resamples,
         "specificity": job.specificity,
     }
-    failed = pd.DataFrame(
-        {"kind": "slide", "id": list(index.failed), "reason": "failed in extract-features"}
-    )
+    failed = pd.DataFrame(_never_extracted(job.features, index), columns=["kind", "id", "reason"])
     parts = [table for table in (failed, joined.dropped, outside) if len(table)]
     dropped = pd.concat(parts, ignore_index=True) if parts else failed
     return Study(index, cohort, joined, split, dropped, inputs)
@@ -141,6 +139,15 @@ def prepare_study(job: FitJob) -> Study:
 
 def _is_large(index: FeatureIndex, memory_gb: float) -> bool:
     return 4 * sum(index.n_tiles) * index.n_features > memory_gb * 1e9
+
+
+def _never_extracted(folder: Path, index: FeatureIndex) -> list[tuple[str, str, str]]:
+    """Return kind, id and reason of the slides that ``extract-features`` gave no features of."""
+    left_out = read_left_out(folder) if folder.is_dir() else {}
+    return [
+        *(("slide", name, "failed in extract-features") for name in index.failed),
+        *(("slide", name, f"left out, {why}") for name, why in left_out.items()),
+    ]
 
 
 def _slides_without_features(folder: Path, index: FeatureIndex) -> list[str]:

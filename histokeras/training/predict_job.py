@@ -14,6 +14,7 @@ from histokeras.analysis.calibration import temperature_scaled
 from histokeras.analysis.collect import Predictions
 from histokeras.analysis.tables import write_tables
 from histokeras.cohort.patients import PatientFinder
+from histokeras.cohort.tcga import Chosen, SlideChoice, choose_slides
 from histokeras.errors import ConfigError, FeatureError, MissingError
 from histokeras.features.index import FeatureIndex, index_features
 from histokeras.features.job import ExtractJob
@@ -118,7 +119,7 @@ def extract_job_of(
         inputs: Slides or folders.
         output: Where the features go.
         weights: Path of the weights file, if the run used one.
-        slides: ``slide_table``, ``default_mpp``, ``recursive``, ``annotations``.
+        slides: ``slide_table``, ``default_mpp``, ``recursive``, ``annotations``, ``choice``.
 
     Raises:
         FeatureError: If the run was made on foreign features or ready-made tiles.
@@ -185,6 +186,7 @@ def write_predicted(
     run_folder: Path,
     command_line: str = "",
     plan: Plan | None = None,
+    chosen: Chosen | None = None,
 ) -> Predictions:
     """Predict a folder of features and write tables and record.
 
@@ -199,6 +201,7 @@ def write_predicted(
             was trained on.
         command_line: What was typed, for run.json.
         plan: The extraction, if slides were extracted: only its slides are predicted.
+        chosen: Of features, the slides that are not wanted.
 
     Returns:
         Slides and patients.
@@ -207,7 +210,10 @@ def write_predicted(
         FeatureError: If the features are of another kind than the run's.
         OutputError: If the output cannot be written.
     """
+    left_out = chosen.left_out if chosen is not None else {}
     index = index_features(features, only=None if plan is None else plan.finished())
+    if left_out:
+        index = index_features(features, only=set(index.names) - set(left_out))
     predicted, predictions = predict_index(
         run, index, slide_patients=slide_patients, memory_gb=memory_gb
     )
@@ -223,6 +229,7 @@ def write_predicted(
         {"slide": name, "outcome": "done", "tiles": n}
         for name, n in zip(index.names, index.n_tiles, strict=True)
     ]
+    record.slides += chosen.outcomes() if chosen is not None else []
     failures = [] if plan is None else plan.failures
     if plan is not None:
         record.slides = plan.outcomes
@@ -298,6 +305,24 @@ def _of_head(folder: Path, vectors: Vectors, index: FeatureIndex, rows: TileRows
 
 def _mean(parts: Sequence[Any]) -> Any:
     return parts[0] if len(parts) == 1 else np.mean(parts, axis=0, dtype=np.float64).astype("f4")
+
+
+def choose_features(features: Path, choice: SlideChoice) -> tuple[Chosen, int]:
+    """Find out which slides of a folder of features are not wanted.
+
+    Args:
+        features: The folder of features.
+        choice: Which TCGA slides are wanted.
+
+    Returns:
+        The slides that are not, and how many slides there are.
+
+    Raises:
+        FeatureError: If there are no features.
+        SlideError: NO_SLIDES if none is wanted.
+    """
+    names = index_features(features).names if choice.text else ()
+    return choose_slides(names, choice), len(names)
 
 
 def is_feature_input(inputs: Sequence[Path]) -> bool:

@@ -249,3 +249,59 @@ def test_the_funnel_says_what_it_counts() -> None:
     assert list(by_slide.funnel)[1:] == ["labelled", "with slide", "with features", "used"]
     assert format_funnel(by_tile.funnel).startswith("tiles in the table 2 -> labelled 2")
     assert next(iter(mixed.funnel)) == "patients or tiles in the table"
+
+
+NORMAL = "sample type 11 (normal tissue) never inherits the label of a patient's tumour"
+
+
+def test_normal_tissue_never_inherits_the_label_of_the_patient() -> None:
+    cohort = cohort_of("patient_id,label", "TCGA-A2-A0T2,a", "TCGA-B2-B0T2,b", "p1,a")
+    normals = ("TCGA-A2-A0T2-11A-01-TS1", "TCGA-B2-B0T2-11A", "TCGA-C2-C0T2-11A-01-TS1")
+
+    joined = join_labels(
+        slides("TCGA-A2-A0T2-01Z-00-DX1", *normals), cohort, slide_patients={normals[2]: "p1"}
+    )
+
+    assert joined.units["slide_id"].tolist() == ["TCGA-A2-A0T2-01Z-00-DX1"]
+    assert joined.funnel["used"] == 1
+    lacking = "labelled, but no slide with features of tumour tissue"
+    assert joined.dropped.to_numpy().tolist() == [
+        ["patient", "TCGA-B2-B0T2", lacking],
+        ["patient", "p1", lacking],
+        *(["slide", name, NORMAL] for name in normals),
+    ]
+
+
+def test_normal_tissue_keeps_a_label_of_its_own() -> None:
+    by_sample = cohort_of("patient_id,label", "TCGA-A2-A0T2-01,a", "TCGA-A2-A0T2-11,b")
+    by_slide = cohort_of("slide_id,label", "TCGA-A2-A0T2-01Z-00-DX1,a", "TCGA-A2-A0T2-11A-01-TS1,b")
+    by_short = cohort_of("slide_id,label", "TCGA-A2-A0T2,a", "TCGA-B2-B0T2,b")
+    units = slides("TCGA-A2-A0T2-01Z-00-DX1", "TCGA-A2-A0T2-11A-01-TS1")
+
+    assert join_labels(units, by_sample).units["label"].tolist() == ["a", "b"]
+    assert join_labels(units, by_slide).units["label"].tolist() == ["a", "b"]
+    assert join_labels(units, by_short).units["label"].tolist() == ["a"]
+
+
+def test_tiles_of_normal_tissue_are_known_by_their_slide_or_folder() -> None:
+    cohort = cohort_of("patient_id,label", "TCGA-A2-A0T2,a", "TCGA-B2-B0T2,b")
+    tiles = ["x/t1.png", "20x/TCGA-A2-A0T2-11A-01-TS1_files/1_1.jpeg", "x/t2.png"]
+    units = pd.DataFrame(
+        {"slide_id": ["TCGA-A2-A0T2-11A-01-TS1", "", "TCGA-A2-A0T2-01Z-00-DX1"], "tile": tiles,
+         "patient_id": "TCGA-A2-A0T2"}
+    )  # fmt: skip
+
+    joined = join_labels(units, cohort)
+    by_tile = join_labels(units, cohort_of("tile,label", f"{tiles[0]},a", f"{tiles[1]},b"))
+
+    assert joined.units["tile"].tolist() == ["x/t2.png"]
+    assert joined.dropped["reason"].tolist().count(NORMAL) == 2
+    assert len(by_tile.units) == 2
+
+
+def test_nothing_but_normal_tissue_is_an_error() -> None:
+    cohort = cohort_of("patient_id,label", "TCGA-A2-A0T2,a", "TCGA-B2-B0T2,b")
+
+    with pytest.raises(TableError, match=r"all 1 slide\(s\) that fit a label are of normal") as got:
+        join_labels(slides("TCGA-A2-A0T2-11A-01-TS1", "other"), cohort)
+    assert got.value.code == "NORMAL_TISSUE"
