@@ -1,6 +1,6 @@
 """What commands say about a label table on stderr: level, funnel, and every row left out."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 import click
 import pandas as pd
@@ -8,7 +8,7 @@ import pandas as pd
 from histokeras.cohort.hypoxia_labels import NOT_ASKED, HypoxiaLabels
 from histokeras.cohort.join import format_funnel
 from histokeras.cohort.labels import Cohort
-from histokeras.cohort.tcga import Chosen, count_reasons
+from histokeras.cohort.tcga import Chosen, count_reasons, normal_tissue
 
 MOST_LINES = 20
 """Rows listed one by one on the screen; outputs and ``--json`` hold them all."""
@@ -43,6 +43,17 @@ def say_left_out(chosen: Chosen, n_slides: int) -> None:
         click.echo(f"{len(lost)} of {n_slides} slide(s) left out: {count_reasons(lost)}", err=True)
     for note in chosen.notes:
         click.echo(f"Note: {note}", err=True)
+
+
+def say_normal(slides: Iterable[str]) -> None:
+    """Say which predicted slides are of normal tissue: nobody asked for their tumour."""
+    normal = [name for name in slides if normal_tissue(name)]
+    if normal:
+        click.echo(
+            f"Note: {len(normal)} slide(s) of normal tissue count in patients.csv, first "
+            f"{normal[0]!r}; --sample-types 01 leaves them out",
+            err=True,
+        )
 
 
 def say_strata(strata: Mapping[str, pd.DataFrame]) -> None:

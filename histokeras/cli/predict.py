@@ -88,6 +88,7 @@ def predict(**arguments: Any) -> None:
         plan=plan,
         chosen=chosen,
     )
+    cohort_text.say_normal(predictions.slides["slide_id"])
     if not len(predictions.patients):
         click.echo("No patient ids are known: give --slide-table for patients.csv.", err=True)
     if arguments["as_json"]:

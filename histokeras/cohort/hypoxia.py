@@ -19,6 +19,7 @@ HYPOXIC, NON_HYPOXIC = "hypoxic", "non-hypoxic"
 BY_TYPE, POOLED, SIGN, CUTOFF = "tumour-type", "pooled", "sign", "cutoff"
 TIES = ("zero", "drop")
 SCORE, THRESHOLD, SCALED, REASON = "score", "threshold", "scaled", "reason"
+UNKNOWN = "unknown"
 FEW = 10
 """A median of fewer patients is warned of."""
 _SPELLINGS = {"tumour_type": BY_TYPE, "tumor-type": BY_TYPE, "tumor_type": BY_TYPE}
@@ -205,13 +206,16 @@ def count_labels(scores: Floats, types: Sequence[str], labelled: pd.DataFrame) -
         labelled: From :func:`apply_rule`; rows without a label count only if they are ties.
 
     Returns:
-        Index ``tumour_type`` (``all`` last); ``n``, ``median`` of the scores, ``threshold`` (NaN
-        for ``all`` if types differ), ``hypoxic``, ``ties``, ``non-hypoxic``; ``n`` is the sum of
-        the last three.
+        Index ``tumour_type`` (``unknown`` for blanks, ``all`` last); ``n``, ``median`` of the
+        scores, ``threshold`` (NaN for ``all`` if types differ), ``hypoxic``, ``ties``,
+        ``non-hypoxic``; ``n`` is the sum of the last three.
     """
     counted = (labelled[LABEL] != "") | labelled[REASON].str.startswith("tie")
-    table = labelled.assign(score=scores, type=list(types))[counted]
+    names = [name or UNKNOWN for name in types]
+    table = labelled.assign(score=scores, type=names)[counted]
     rows = {str(name): _counts(part) for name, part in table.groupby("type", sort=True)}
+    if list(rows) == [UNKNOWN]:
+        rows = {}
     rows["all"] = _counts(table)
     return pd.DataFrame(list(rows.values()), index=pd.Index(list(rows), name="tumour_type"))
 

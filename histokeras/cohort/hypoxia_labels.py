@@ -16,6 +16,7 @@ from histokeras.cohort.hypoxia import (
     SCALED,
     SCORE,
     THRESHOLD,
+    UNKNOWN,
     FittedRule,
     HypoxiaRule,
     apply_rule,
@@ -108,7 +109,7 @@ def label_hypoxia(
     labelled = apply_rule(fitted, values, types)
     dropped = [_further_samples(scores.dropped, table, labelled, fitted)]
     asked = np.array([not wanted or name in wanted for name in types], dtype=np.bool_)
-    why = labelled[REASON].where(asked, [f"{NOT_ASKED}: {name}" for name in types])
+    why = labelled[REASON].where(asked, [f"{NOT_ASKED}: {name or UNKNOWN}" for name in types])
     dropped.append(_listed(table[why != ""], why[why != ""]))
     counts = count_labels(values[asked], table[TUMOUR_TYPE][asked].tolist(), labelled[asked])
     if split is not None:
@@ -197,7 +198,7 @@ def _listed(rows: pd.DataFrame, reasons: pd.Series) -> pd.DataFrame:
 
 
 def _learned_from(types: pd.Series, names: pd.Index) -> list[int]:
-    counts = types.value_counts()
+    counts = types.replace("", UNKNOWN).value_counts()
     return [int(counts.get(name, 0)) for name in names[:-1]] + [len(types)]
 
 
@@ -221,7 +222,7 @@ def _one_sided(counts: pd.DataFrame) -> list[str]:
         f"{name}: no {one} patient among {int(row['n'])}"
         for name, row in rows.iterrows()
         for one in (HYPOXIC, NON_HYPOXIC)
-        if row[one] == 0 and name
+        if row[one] == 0 and name != UNKNOWN
     ]
 
 

@@ -33,6 +33,22 @@ def test_columns_are_found_under_the_names_of_others() -> None:
     assert found["site"] == ["south"] * 4 + ["north"] * 4
 
 
+def test_the_acronym_of_cbioportal_wins_over_the_histology_beside_it() -> None:
+    patients = [f"P{i}" for i in range(8)]
+    table = pd.DataFrame(
+        {
+            "PATIENT_ID": patients,
+            "label": ["a", "b"] * 4,
+            "TUMOR_TYPE": ["ductal", "lobular"] * 4,
+            "CANCER_TYPE_ACRONYM": ["BRCA", "OV", "OV", "OV"] * 2,
+        }
+    )
+
+    found = found_in(table, slides_of(patients))
+
+    assert found == {"tumour_type": ["BRCA", "OV", "OV", "OV"] * 2}
+
+
 def test_the_site_of_a_tcga_patient_is_in_its_barcode() -> None:
     patients = [f"TCGA-{site}-A00{i}" for site in ("A2", "BH") for i in range(3)]
     table = pd.DataFrame({"patient_id": patients, "label": ["a", "b"] * 3})

@@ -5,9 +5,11 @@ import pytest
 from histokeras.cohort.ids import (
     Matcher,
     barcode_prefixes,
+    base_patient,
     canonical_patient,
     parse_tcga_slide,
     patient_from_slide,
+    sample_type,
     slide_stem,
     tile_key,
 )
@@ -100,6 +102,36 @@ def test_tile_key_has_forward_slashes() -> None:
 )
 def test_patients_have_one_form(text: str, patient: str) -> None:
     assert canonical_patient(text) == patient
+
+
+@pytest.mark.parametrize(
+    ("text", "patient"),
+    [
+        ("TCGA-BH-A1ES-1", "TCGA-BH-A1ES"),
+        ("TCGA.BH.A1ES.2", "TCGA-BH-A1ES"),
+        ("TCGA-BH-A1ES-01A", "TCGA-BH-A1ES"),
+        ("TCGA-BH-A1ES", "TCGA-BH-A1ES"),
+        ("TCGA-BH-A1ES-x", "TCGA-BH-A1ES-x"),
+        ("p-1", "p-1"),
+    ],
+)
+def test_a_further_sample_is_of_its_patient(text: str, patient: str) -> None:
+    assert base_patient(text) == patient
+
+
+@pytest.mark.parametrize(
+    ("name", "sample"),
+    [
+        (f"{DX}.{UUID}", "01"),
+        ("TCGA-A2-A0T2-11", "11"),
+        ("TCGA-A2-A0T2-06A", "06"),
+        ("TCGA-A2-A0T2", None),
+        ("TCGA-BH-A1ES-1", None),
+        ("slide-01", None),
+    ],
+)
+def test_the_sample_type_is_in_the_barcode(name: str, sample: str | None) -> None:
+    assert sample_type(name) == sample
 
 
 def test_barcode_prefixes_stop_at_the_patient_and_pass_over_the_uuid() -> None:

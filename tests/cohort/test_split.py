@@ -244,3 +244,13 @@ def test_strata_are_counted_on_each_side() -> None:
     assert counts.sum().to_dict() == {"x": 8, "y": 4}
     assert counts.sum(axis=1).tolist() == [4, 4, 4]
     assert counts.index.tolist() == [0, 1, 2]
+
+
+def test_a_further_sample_lies_on_the_side_of_its_patient() -> None:
+    names = [f"TCGA-A2-{i:04d}" for i in range(20)]
+    further = [f"{name}-1" for name in names]
+    table = pd.DataFrame({"patient_id": names + further, "label": ["a", "b"] * 20})
+
+    split = split_patients(table, target="label", shares=(60, 20, 20))
+
+    assert split.table["patient_id"].tolist() == names
