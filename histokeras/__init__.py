@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from histokeras.slides.synthetic import sample_slide
     from histokeras.tiles.cut import TileSet, cut_tiles
     from histokeras.tiles.grid import TileSpec
+    from histokeras.tiles.stain import normalise_stain
     from histokeras.training.fit import fit_head
     from histokeras.training.head import FittedHead
 
@@ -30,6 +31,7 @@ _PLACES = {
     "evaluate_levels": "histokeras.analysis.evaluate",
     "extract_features": "histokeras.features.memory",
     "fit_head": "histokeras.training.fit",
+    "normalise_stain": "histokeras.tiles.stain",
     "open_slide": "histokeras.slides.reader",
     "read_cohort": "histokeras.cohort.labels",
     "read_features": "histokeras.features.store",
@@ -48,6 +50,7 @@ __all__ = [
     "evaluate_levels",
     "extract_features",
     "fit_head",
+    "normalise_stain",
     "open_slide",
     "read_cohort",
     "read_features",

@@ -16,3 +16,7 @@ LEVELS = ("tile", "slide", "patient")
 """Levels at which labels may stand, finest first."""
 PROB = "prob_"
 """Prefix of the probability columns: ``prob_<class>``."""
+
+STAIN_NORMS = ("none", "macenko", "reinhard")
+"""Ways to normalise stains. What one does is part of the features: changed, it gets another name.
+Here, so that the command line can list them without NumPy."""

@@ -28,6 +28,7 @@ from histokeras.models.catalog import BACKBONES
 @options.backbone
 @options.weights
 @tile_options
+@options.stain_norm
 @options.mixed_precision
 @click.option("--half", is_flag=True, help="Store vectors as float16: half the disk.")
 @click.option(
@@ -104,7 +105,7 @@ def _job(arguments: dict[str, Any]) -> Any:
         **{name: arguments[name] for name in names}, default_px=backbone.tile_px
     )
     same = ["output", "backbone", "weights", "slide_table", "default_mpp", "recursive"]
-    same += ["ready_made", "tile_table", "compute_batch", "overwrite"]
+    same += ["ready_made", "tile_table", "compute_batch", "stain_norm", "overwrite"]
     return ExtractJob(
         inputs=arguments["slides"],
         spec=spec,

@@ -16,9 +16,10 @@ def say_prepared(prepared: Any) -> None:
 
     plan, settings = prepared.plan, prepared.plan.settings
     mpp = f" at {settings['tile_mpp']:g} um/px" if "tile_mpp" in settings else ""
+    stain = f", stain {settings['stain_norm']}" if "stain_norm" in settings else ""
     click.echo(
         f"backbone {settings['backbone']}, weights {prepared.weights.label}, tiles of "
-        f"{settings['tile_size_px']} px{mpp}",
+        f"{settings['tile_size_px']} px{mpp}{stain}",
         err=True,
     )
     if prepared.weights.kind == "random":
@@ -52,6 +53,13 @@ def end(plan: Any, *, allow_empty: bool) -> None:
         plan: The finished :class:`histokeras.features.plan.Plan`.
         allow_empty: Whether slides without tissue are no failure.
     """
+    left = sum(row.get("stain_left", 0) for row in plan.outcomes)
+    if left:
+        click.echo(
+            f"Note: {left} tile(s) show too little stain to be normalised and were left as they "
+            "are; the column `stain` of tiles/*.csv names them",
+            err=True,
+        )
     lost = {row["slide"] for row in plan.outcomes if row["outcome"] == "failed"}
     empty = {row["slide"] for row in plan.outcomes if row["outcome"] == "empty"}
     rows = [row for row in plan.failures if not (allow_empty and row["slide"] in empty)]

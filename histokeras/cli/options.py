@@ -9,6 +9,7 @@ import click
 from click.core import ParameterSource
 
 from histokeras.models.catalog import BACKBONES, DEFAULT_BACKBONE
+from histokeras.types import STAIN_NORMS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -104,6 +105,14 @@ weights = click.option(
     metavar="imagenet|PATH|random:SEED",
     help="Its weights: Keras' ImageNet ones, a .h5 file, or random ones for trials.  "
     "[default: imagenet; mini's come with the package, stain-texture has none]",
+)
+stain_norm = click.option(
+    "--stain-norm",
+    type=click.Choice(STAIN_NORMS),
+    default=STAIN_NORMS[0],
+    show_default=True,
+    help="Bring each slide's stain to one reference before the network; ready-made tiles one by "
+    "one. Which tiles are kept does not change.",
 )
 gpus = click.option(
     "--gpus", default="all", show_default=True, metavar="all|cpu|0,1", help="Devices that compute."

@@ -14,8 +14,15 @@ from histokeras.data.stream import SourceEnd, Tiles, stream_tiles
 from histokeras.errors import OutputError
 from histokeras.features.engine import Engine
 from histokeras.features.extras import NotedTiles, open_noted
-from histokeras.features.plan import Plan, empty_path, feature_path, manifest_path
-from histokeras.features.settings import fingerprint
+from histokeras.features.plan import (
+    STAIN_LEFT,
+    Plan,
+    empty_path,
+    feature_path,
+    manifest_path,
+    stain_left,
+)
+from histokeras.features.settings import fingerprint, stain_norm_of
 from histokeras.features.sources import Source, bad_tiles
 from histokeras.features.store import FeatureSet, arrays_sha256, write_features
 from histokeras.files import write_csv, write_json
@@ -108,7 +115,8 @@ def extract(
     """
     size_px = int(settings["tile_size_px"])
     collector = _Collector(engine, size_px)
-    openers = [partial(open_noted, source) for source in sources]
+    stain_norm = stain_norm_of(settings)
+    openers = [partial(open_noted, source, stain_norm) for source in sources]
     for part in stream_tiles(openers, size_px=size_px, batch_size=batch_size, workers=workers):
         if isinstance(part, SourceEnd):
             yield _result(sources[part.source], part, collector, settings)
@@ -127,6 +135,8 @@ def _result(
     opened = noted.tiles
     try:
         manifest = opened.manifest(collector.background)
+        if noted.stain is not None:
+            manifest = noted.stain.described(manifest)
         vectors = collector.finish().astype(settings["dtype"], copy=False)
         print_ = fingerprint(settings, opened.identity)
         empty = opened.empty(manifest)
@@ -159,6 +169,8 @@ def _features(
         "n_tiles": len(kept),
         "rejected": {str(reason): int(n) for reason, n in rejected.items()},
     }
+    if noted.stain is not None:
+        provenance["stain"] = noted.stain.facts()
     attributes, extras = noted.tiles.coords_attributes(), noted.extras(manifest)
     features = FeatureSet(vectors, tiles, settings["backbone"], provenance, attributes, extras)
     provenance["arrays_sha256"] = arrays_sha256(features)
@@ -201,6 +213,8 @@ def extract_to_folder(
         failures = outcome.pop("failures")
         plan.failures += failures
         detail = f"{outcome['tiles']} tiles"
+        if outcome.get(STAIN_LEFT):
+            detail += f", stain of {outcome[STAIN_LEFT]} left as it is"
         if failures and outcome["outcome"] != "done":
             detail = f"{failures[0]['code']} {failures[0]['message']}"
         elif failures:
@@ -225,6 +239,7 @@ def _write(folder: Path, result: Extracted) -> dict[str, Any]:
     digest = write_features(feature_path(folder, slide_id), result.features)
     empty_path(folder, slide_id).unlink(missing_ok=True)
     outcome = {"slide": slide_id, "outcome": "done", "tiles": len(result.features)}
+    outcome |= stain_left(result.features.provenance)
     return outcome | {"sha256": digest, "failures": bad_tiles(slide_id, result.manifest)}
 
 

@@ -1,4 +1,10 @@
-"""What is noted of each kept tile while it is read anyway: the floor vector, a hash, a picture."""
+"""What is noted of each kept tile while it is read anyway: the floor vector, a hash, a picture.
+
+Where stains are normalised, the floor and the pictures are of the changed tile: the floor must have
+what the network has, or their difference says nothing. The hash is of the tile as it was read: the
+same tile in two slides is the same, whatever stain each slide is brought to. Which tiles are kept
+is settled before, by their own pixels.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +22,7 @@ from PIL import Image as PillowImage
 from PIL import ImageDraw
 from scipy import ndimage
 
+from histokeras.features.stained import StainChange, estimate_stain
 from histokeras.tiles.texture import FLOOR_NAMES, stain_texture
 
 if TYPE_CHECKING:
@@ -39,9 +46,11 @@ class TileExtras:
     """What is known of the tiles of one feature file beside their features.
 
     Attributes:
-        floor: float32 ``(n_tiles, n_numbers)``: colour and texture, what a network must beat.
-        pixel_hash: uint64 ``(n_tiles,)``: equal for equal pixels, see :func:`pixel_hash`.
-        pictures: Row in the feature file -> JPEG of the tile, at most ``MAX_PICTURES``.
+        floor: float32 ``(n_tiles, n_numbers)``: colour and texture, what a network must beat, of
+            the pixels that the network saw.
+        pixel_hash: uint64 ``(n_tiles,)``: equal for equal pixels as read, see :func:`pixel_hash`.
+        pictures: Row in the feature file -> JPEG of the tile as the network saw it, at most
+            ``MAX_PICTURES``.
         overview: JPEG of the slide with its kept tiles framed, None where there is none.
         names: What the columns of ``floor`` are.
     """
@@ -68,7 +77,7 @@ def pixel_hash(image: Image) -> int:
     """Return the 8-byte BLAKE2b of a tile's shape and pixels, as an unsigned number.
 
     Args:
-        image: Shape (height, width, 3), uint8 RGB, as the network sees it.
+        image: Shape (height, width, 3), uint8 RGB, as read, before its stain is normalised.
     """
     digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=8)
     digest.update(np.ascontiguousarray(image).data)
@@ -82,10 +91,12 @@ class NotedTiles:
 
     Args:
         tiles: The open slide or folder; ``rows`` ascend.
+        stain: How the stain of its tiles is normalised; None if it is not.
     """
 
-    def __init__(self, tiles: OpenTiles) -> None:
+    def __init__(self, tiles: OpenTiles, stain: StainChange | None = None) -> None:
         self.tiles = tiles
+        self.stain = stain
         self.rows = tiles.rows
         self._floor = np.zeros((len(self.rows), len(FLOOR_NAMES)), np.float32)
         self._hashes = np.zeros(len(self.rows), np.uint64)
@@ -94,12 +105,14 @@ class NotedTiles:
         self._lock = threading.Lock()
 
     def read(self, row: int) -> tuple[Image, float, bool]:
-        """Return image, background and whether the tile is kept."""
+        """Return image as the network shall see it, background and whether the tile is kept."""
         image, background, kept = self.tiles.read(row)
         if kept:
             position = int(np.searchsorted(self.rows, row))
-            self._floor[position] = stain_texture(image)
             self._hashes[position] = pixel_hash(image)
+            if self.stain is not None:
+                image = self.stain.change(row, image)
+            self._floor[position] = stain_texture(image)
             self._note_picture(row, image)
         return image, background, kept
 
@@ -142,9 +155,22 @@ class NotedTiles:
         )
 
 
-def open_noted(source: Source) -> NotedTiles:
-    """Open a slide or folder so that the extras of its tiles are noted."""
-    return NotedTiles(source.open())
+def open_noted(source: Source, stain_norm: str = "none") -> NotedTiles:
+    """Open a slide or folder so that the extras of its tiles are noted.
+
+    Args:
+        source: The slide or folder.
+        stain_norm: How the stain of its tiles is normalised.
+
+    Raises:
+        SlideError: If it cannot be opened, or STAIN_UNKNOWN.
+    """
+    tiles = source.open()
+    try:
+        return NotedTiles(tiles, estimate_stain(tiles, stain_norm))
+    except BaseException:
+        tiles.close()
+        raise
 
 
 def tile_jpeg(image: Image) -> bytes:

@@ -40,6 +40,7 @@ class ExtractJob:
         precision: ``float32`` or ``mixed_float16``.
         compute_batch: Tiles a replica computes at once.
         dtype: How vectors are stored.
+        stain_norm: ``none``, ``macenko`` or ``reinhard``.
         overwrite: Whether to do everything anew.
         choice: Which TCGA slides are wanted.
     """
@@ -60,6 +61,7 @@ class ExtractJob:
     precision: str = "float32"
     compute_batch: int = COMPUTE_BATCH
     dtype: str = "float32"
+    stain_norm: str = "none"
     overwrite: bool = False
     choice: SlideChoice = dataclasses.field(default_factory=SlideChoice)
 
@@ -113,6 +115,7 @@ def prepare_job(job: ExtractJob, *, download: bool = True) -> Prepared:
         precision=job.precision,
         compute_batch=job.compute_batch,
         dtype=job.dtype,
+        stain_norm=job.stain_norm,
     )
     plan = plan_extraction(sources, settings, job.output, overwrite=job.overwrite)
     plan.outcomes += chosen.outcomes()

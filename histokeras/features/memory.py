@@ -22,6 +22,7 @@ def extract_features(
     *,
     backbone: str = ...,
     weights: str | None = ...,
+    stain_norm: str = ...,
     gpus: str = ...,
 ) -> FeatureSet: ...
 
@@ -32,6 +33,7 @@ def extract_features(
     *,
     backbone: str = ...,
     weights: str | None = ...,
+    stain_norm: str = ...,
     gpus: str = ...,
 ) -> list[FeatureSet]: ...
 
@@ -41,6 +43,7 @@ def extract_features(
     *,
     backbone: str = DEFAULT_BACKBONE,
     weights: str | None = None,
+    stain_norm: str = "none",
     gpus: str = "all",
 ) -> FeatureSet | list[FeatureSet]:
     """Extract bottleneck features of the tiles of open slides.
@@ -54,6 +57,8 @@ def extract_features(
         backbone: Name of the network.
         weights: ``imagenet``, the path of a ``.h5`` file or ``random:SEED``; the backbone's own
             default if None.
+        stain_norm: ``none``, or ``macenko`` or ``reinhard`` to bring each slide's stain to one
+            reference.
         gpus: ``all``, ``cpu`` or numbers such as ``0,1``.
 
     Returns:
@@ -63,7 +68,7 @@ def extract_features(
     Raises:
         MissingError: If the weights are not here.
         ConfigError: If the slides were cut in different ways.
-        SlideError: If a slide cannot be read or has no tile.
+        SlideError: If a slide cannot be read or has no tile, or its stain cannot be estimated.
     """
     several = [tiles] if isinstance(tiles, TileSet) else list(tiles)
     specs = {item.spec for item in several}
@@ -79,6 +84,7 @@ def extract_features(
         weights_sha256=source.sha256,
         tile=specs.pop(),
         compute_batch=COMPUTE_BATCH,
+        stain_norm=stain_norm,
     )
     engine = open_engine(network, source, settings.tile.size_px, strategy=choose_strategy(gpus))
     sources = [CutSource(item) for item in several]

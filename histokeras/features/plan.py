@@ -1,7 +1,7 @@
 """What of an extraction is done already and what is still to do. No TensorFlow."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from histokeras.features.sources import TILE_FACTS, Source, TileSetSource, bad_t
 from histokeras.features.store import read_features, read_provenance
 from histokeras.files import prepare_folder, safe_name, write_csv
 from histokeras.runs.record import failure, require_own_folder
+
+STAIN_LEFT = "stain_left"
 
 
 @dataclass
@@ -161,8 +163,22 @@ def _known_features(plan: Plan, source: Source, path: Path, wanted: str) -> bool
     plan.outcomes.append(
         {"slide": source.slide_id, "outcome": "skipped", "tiles": len(features)}
         | {"sha256": features.provenance["arrays_sha256"]}
+        | stain_left(features.provenance)
     )
     return True
+
+
+def stain_left(provenance: Mapping[str, Any]) -> dict[str, int]:
+    """Return how many tiles of a feature file kept their own stain, for the outcome of its slide.
+
+    Args:
+        provenance: Of the feature file.
+
+    Returns:
+        ``STAIN_LEFT`` -> their number; empty if there are none.
+    """
+    left = int(provenance.get("stain", {}).get("left_as_they_are", 0))
+    return {STAIN_LEFT: left} if left else {}
 
 
 def _refresh(plan: Plan, source: TileSetSource, path: Path) -> None:

@@ -8,10 +8,12 @@ from histokeras.errors import ConfigError, FeatureError
 from histokeras.files import canonical_json, sha256_text
 from histokeras.models.catalog import require_backbone
 from histokeras.tiles.grid import TileSpec
+from histokeras.tiles.stain import require_stain_norm
 
 COMPUTE_BATCH = 16
 PRECISIONS = ("float32", "mixed_float16")
 DTYPES = ("float32", "float16")
+STAIN_NORM = "stain_norm"
 _LABELS = frozenset({"weights"})
 """Not compared: the digest decides whether weights are the same, not where they came from."""
 
@@ -30,6 +32,8 @@ class FeatureSettings:
         precision: ``float32`` or ``mixed_float16``.
         compute_batch: Tiles a replica computes at once.
         dtype: How vectors are stored, ``float32`` or ``float16``.
+        stain_norm: ``none``, ``macenko`` or ``reinhard``; slides by the stain of the slide,
+            ready-made tiles each by its own.
     """
 
     backbone: str
@@ -41,9 +45,11 @@ class FeatureSettings:
     precision: str = "float32"
     compute_batch: int = COMPUTE_BATCH
     dtype: str = "float32"
+    stain_norm: str = "none"
 
     def __post_init__(self) -> None:
         require_backbone(self.backbone)
+        require_stain_norm(self.stain_norm)
         for name, allowed in (("precision", PRECISIONS), ("dtype", DTYPES)):
             if getattr(self, name) not in allowed:
                 raise ConfigError(
@@ -62,8 +68,16 @@ class FeatureSettings:
         if self.ready_made:
             tile = {"size_px": self.tile.size_px}
         flat.update({f"tile_{name}": value for name, value in tile.items()})
+        if self.stain_norm == "none":
+            # Features older than this setting have none either, and are the same.
+            del flat[STAIN_NORM]
         flat["preprocessing"] = require_backbone(self.backbone).preprocessing
         return flat
+
+
+def stain_norm_of(settings: Mapping[str, Any]) -> str:
+    """Return how stains are normalised according to plain settings, new or old."""
+    return str(settings.get(STAIN_NORM, "none"))
 
 
 def fingerprint(settings: Mapping[str, Any], identity: Mapping[str, Any]) -> str:
@@ -89,6 +103,8 @@ def require_same_settings(
     names = {*found, *wanted} - _LABELS
     keys = sorted(name for name in names if found.get(name) != wanted.get(name))
     if keys:
+        # Left out, this one is `none`, as users know it.
+        found, wanted = ({STAIN_NORM: "none", **settings} for settings in (found, wanted))
         differences = ", ".join(
             f"{key} {found.get(key)} (wanted {wanted.get(key)})" for key in keys
         )

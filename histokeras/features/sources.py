@@ -35,6 +35,10 @@ class OpenTiles(Protocol):
         """Of how many tiles a picture is kept."""
 
     @property
+    def one_stain(self) -> bool:
+        """Whether all tiles were stained together, or each has its own stain."""
+
+    @property
     def rows(self) -> npt.NDArray[np.int64]:
         """Numbers of the tiles to read."""
 
@@ -169,6 +173,11 @@ class SlideTiles:
         return SLIDE_PICTURES
 
     @property
+    def one_stain(self) -> bool:
+        """Whether all tiles were stained together: on one slide they were."""
+        return True
+
+    @property
     def facts(self) -> Mapping[str, Any]:
         """What the feature file says of its slide; no path, no label, no scanner's text."""
         return {
@@ -280,6 +289,11 @@ class TileSetTiles:
     def n_pictures(self) -> int:
         """Of how many tiles a picture is kept."""
         return MAX_PICTURES
+
+    @property
+    def one_stain(self) -> bool:
+        """Whether all tiles were stained together: a folder may hold many slides, or a class."""
+        return False
 
     @property
     def facts(self) -> Mapping[str, Any]:

@@ -35,6 +35,7 @@ def methods(run: RunFiles) -> str:
     parts = (
         _cohort(run),
         _tiles(settings),
+        _stain(settings),
         _features(settings),
         _split(run),
         _head(run),
@@ -78,6 +79,17 @@ def _tiles(settings: Mapping[str, Any]) -> str:
     if limit is not None and is_number(limit) and settings.get("tile_tissue") != "none":
         text += f"; tiles with more than {100 * float(limit):g} % background were left out"
     return text + "."
+
+
+def _stain(settings: Mapping[str, Any]) -> str:
+    words = {
+        "macenko": "Stains were normalised by the method of Macenko et al. (2009)",
+        "reinhard": "Colours of tissue were normalised by the method of Reinhard et al. (2001)",
+    }.get(str(settings.get("stain_norm")))
+    if words is None:
+        return ""
+    of = "tile by tile" if settings.get("ready_made") else "estimated once a slide"
+    return f"{words}, {of}, to one fixed reference of histokeras."
 
 
 def _features(settings: Mapping[str, Any]) -> str:

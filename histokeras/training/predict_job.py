@@ -19,7 +19,7 @@ from histokeras.errors import ConfigError, FeatureError, MissingError
 from histokeras.features.index import FeatureIndex, index_features
 from histokeras.features.job import ExtractJob
 from histokeras.features.plan import Plan
-from histokeras.features.settings import require_same_settings
+from histokeras.features.settings import require_same_settings, stain_norm_of
 from histokeras.files import prepare_folder, remove, write_bytes
 from histokeras.models.model_file import read_card, read_head
 from histokeras.runs.record import RunRecord, read_record, require_own_folder, write_failures
@@ -157,6 +157,7 @@ def extract_job_of(
         precision=settings["precision"],
         compute_batch=settings["compute_batch"],
         dtype=settings["dtype"],
+        stain_norm=stain_norm_of(settings),
         **slides,
     )
 
