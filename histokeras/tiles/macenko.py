@@ -21,6 +21,10 @@ LIGHT = 240
 """Grey level that counts as no dye at all (Io of the authors' code)."""
 STAINED = 0.15
 """Optical density from which on a colour counts as stained (beta)."""
+DARK = 3
+"""Up to this grey level in any colour the camera saw no more light: such pixels are left out of the
+estimate, as the original does not. Where nuclei are black in green, they double eosin's strength
+(measured: 3.1 in place of 1.4) and bleach the slide."""
 TAIL_PERCENT = 1.0
 """How many of the directions on either side are taken for noise (alpha)."""
 STRENGTH_PERCENT = 99.0
@@ -65,6 +69,7 @@ REFERENCE = MacenkoStain((0.5330, 0.7442, 0.4023), (0.1757, 0.8889, 0.4238), (1.
 of the authors' code. That code's eosin, (0.2159, 0.8012, 0.5581), takes more blue away, so that
 stroma turns salmon and everything somewhat brown."""
 
+_DECIMALS = 5
 _DENSITY = -np.log((np.arange(256) + 1) / LIGHT)
 
 
@@ -84,6 +89,7 @@ def fit_macenko(pixels: npt.NDArray[np.uint8]) -> MacenkoStain:
         SlideError: STAIN_UNKNOWN if there are too few stained pixels, or what is found cannot be
             haematoxylin and eosin.
     """
+    pixels = pixels[(pixels > DARK).all(axis=1)]
     density = _DENSITY[pixels]
     stained = density[(density >= STAINED).all(axis=1)]
     if len(stained) < max(MIN_PIXELS, MIN_SHARE * len(pixels)):
@@ -100,8 +106,10 @@ def fit_macenko(pixels: npt.NDArray[np.uint8]) -> MacenkoStain:
     strong = np.percentile(amounts, STRENGTH_PERCENT, axis=0)
     if strong.min() < MIN_STRENGTH:
         raise _unknown(f"its stain is too faint ({strong[0]:.2f} and {strong[1]:.2f})")
-    haematoxylin, eosin = ((float(r), float(g), float(b)) for r, g, b in dyes)
-    return MacenkoStain(haematoxylin, eosin, (float(strong[0]), float(strong[1])))
+    # Rounded, so that what another linear algebra library does to the last bits changes nothing.
+    first, second = dyes.round(_DECIMALS).tolist()
+    strengths = strong.round(_DECIMALS).tolist()
+    return MacenkoStain(tuple(first), tuple(second), tuple(strengths))
 
 
 def _angle_deg(first: Floats, second: Floats) -> float:

@@ -60,6 +60,7 @@ _TO_XYZ = (_RGB_TO_XYZ / _WHITE[:, None]).astype(np.float32)
 _FROM_XYZ = np.linalg.inv(_RGB_TO_XYZ / _WHITE[:, None]).astype(np.float32)
 _KNEE, _SLOPE, _OFFSET = 0.008856, 7.787, 16 / 116
 _STEPS = 65535
+_DECIMALS = 4
 
 
 def _linear_light() -> Plane:
@@ -128,11 +129,7 @@ def fit_reinhard(pixels: npt.NDArray[np.uint8]) -> LabStain:
     mean, std = lab.mean(axis=1), lab.std(axis=1)
     if std.min() < MIN_STD:
         raise _unknown("its tissue is of one colour")
-    return LabStain(_colour(mean), _colour(std))
-
-
-def _colour(values: npt.NDArray[np.float64]) -> Colour:
-    return float(values[0]), float(values[1]), float(values[2])
+    return LabStain(tuple(mean.round(_DECIMALS).tolist()), tuple(std.round(_DECIMALS).tolist()))
 
 
 def _unknown(reason: str) -> SlideError:
