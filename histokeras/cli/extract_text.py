@@ -56,8 +56,8 @@ def end(plan: Any, *, allow_empty: bool) -> None:
     left = sum(row.get("stain_left", 0) for row in plan.outcomes)
     if left:
         click.echo(
-            f"Note: {left} tile(s) show too little stain to be normalised and were left as they "
-            "are; the column `stain` of tiles/*.csv names them",
+            f"Note: the stain of {left} tile(s) cannot be estimated, they were left as they are; "
+            "the column `stain` of tiles/*.csv says which and why",
             err=True,
         )
     lost = {row["slide"] for row in plan.outcomes if row["outcome"] == "failed"}

@@ -177,7 +177,7 @@ PALE = np.random.default_rng(0).integers(205, 218, (64, 64, 3), dtype=np.uint8)
     [
         (GLASS, "macenko", "only 0 of 0 tissue pixels"),
         (GLASS, "reinhard", "only 0 of the pixels"),
-        (PALE, "macenko", "tissue pixels looked at are stained"),
+        (PALE, "macenko", "tissue pixels can be used"),
         (np.full((64, 64, 3), (150, 60, 120), np.uint8), "reinhard", "of one colour"),
         (one_dye(), "macenko", "one dye alone"),
         (brown(), "macenko", "degrees off its colour"),
