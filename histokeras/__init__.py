@@ -19,19 +19,25 @@ if TYPE_CHECKING:
     from histokeras.tiles.cut import TileSet, cut_tiles
     from histokeras.tiles.grid import TileSpec
     from histokeras.tiles.stain import normalise_stain
+    from histokeras.training.finetune import FinetuneConfig
+    from histokeras.training.finetune_api import finetune
     from histokeras.training.fit import fit_head
     from histokeras.training.head import FittedHead
+    from histokeras.training.saved_run import open_run
 
 _PLACES = {
     "FeatureSet": "histokeras.features.store",
+    "FinetuneConfig": "histokeras.training.finetune",
     "FittedHead": "histokeras.training.head",
     "TileSet": "histokeras.tiles.cut",
     "TileSpec": "histokeras.tiles.grid",
     "cut_tiles": "histokeras.tiles.cut",
     "evaluate_levels": "histokeras.analysis.evaluate",
     "extract_features": "histokeras.features.memory",
+    "finetune": "histokeras.training.finetune_api",
     "fit_head": "histokeras.training.fit",
     "normalise_stain": "histokeras.tiles.stain",
+    "open_run": "histokeras.training.saved_run",
     "open_slide": "histokeras.slides.reader",
     "read_cohort": "histokeras.cohort.labels",
     "read_features": "histokeras.features.store",
@@ -43,14 +49,17 @@ _PLACES = {
 
 __all__ = [
     "FeatureSet",
+    "FinetuneConfig",
     "FittedHead",
     "TileSet",
     "TileSpec",
     "cut_tiles",
     "evaluate_levels",
     "extract_features",
+    "finetune",
     "fit_head",
     "normalise_stain",
+    "open_run",
     "open_slide",
     "read_cohort",
     "read_features",

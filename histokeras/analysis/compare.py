@@ -12,7 +12,9 @@ COMPARED = ("auc", "balanced_accuracy", "accuracy", "f1_macro")
 """The figures in which a network is set against a baseline."""
 FLOOR = "floor"
 COLOUR = "colour"
+FROZEN = "frozen"
 TITLES = {
+    FROZEN: "same network, not fine-tuned",
     "majority": "majority class",
     COLOUR: "six colour numbers",
     FLOOR: "colour and texture, no network",

@@ -6,24 +6,18 @@ import click
 
 from histokeras.cli import extract_text, options, quiet
 from histokeras.cli.slide_options import (
-    choice_from,
+    extract_job_from,
+    ready_made,
     slide_input_options,
     tile_options,
-    tile_spec_from,
+    tile_table,
 )
-from histokeras.models.catalog import BACKBONES
 
 
 @click.command("extract-features")
 @slide_input_options
-@click.option(
-    "--tiles", "ready_made", is_flag=True, help="The inputs are folders of ready-made tile images."
-)
-@click.option(
-    "--tile-table",
-    type=options.existing_file,
-    help="With --tiles: table with tile and any of label, patient_id, slide_id, mpp.",
-)
+@ready_made
+@tile_table
 @options.output
 @options.backbone
 @options.weights
@@ -31,13 +25,7 @@ from histokeras.models.catalog import BACKBONES
 @options.stain_norm
 @options.mixed_precision
 @click.option("--half", is_flag=True, help="Store vectors as float16: half the disk.")
-@click.option(
-    "--compute-batch",
-    type=click.IntRange(1, 1024),
-    default=16,
-    show_default=True,
-    help="Tiles a device computes at once; part of the fingerprint. Larger is faster on GPUs.",
-)
+@options.compute_batch
 @options.batch_size
 @options.workers
 @options.gpus
@@ -63,7 +51,7 @@ def extract_features(**arguments: Any) -> None:
     from histokeras.features.job import describe_plan, prepare_job
     from histokeras.models.catalog import require_backbone
 
-    job = _job(arguments)
+    job = extract_job_from(arguments, dtype="float16" if arguments["half"] else "float32")
     prepared = prepare_job(job, download=not arguments["dry_run"])
     plan = prepared.plan
     extract_text.say_prepared(prepared)
@@ -94,28 +82,3 @@ def extract_features(**arguments: Any) -> None:
     else:
         click.echo(str(job.output))
     extract_text.end(plan, allow_empty=arguments["allow_empty"])
-
-
-def _job(arguments: dict[str, Any]) -> Any:
-    from histokeras.features.job import ExtractJob
-
-    names = ("tile_px", "mpp", "mag", "overlap_px", "max_background", "tissue", "mpp_tolerance")
-    backbone = BACKBONES[arguments["backbone"]]
-    spec, annotations = tile_spec_from(
-        **{name: arguments[name] for name in names}, default_px=backbone.tile_px
-    )
-    same = ["output", "backbone", "weights", "slide_table", "default_mpp", "recursive"]
-    same += ["ready_made", "tile_table", "compute_batch", "stain_norm", "overwrite"]
-    return ExtractJob(
-        inputs=arguments["slides"],
-        spec=spec,
-        size_px=arguments["tile_px"],
-        resize=arguments["ready_made"] and arguments["tile_px"] is not None,
-        annotations=annotations,
-        precision="mixed_float16" if arguments["mixed_precision"] else "float32",
-        dtype="float16" if arguments["half"] else "float32",
-        choice=choice_from(
-            diagnostic_only=arguments["diagnostic_only"], sample_types=arguments["sample_types"]
-        ),
-        **{name: arguments[name] for name in same},
-    )

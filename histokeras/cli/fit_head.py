@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from histokeras.cli import options, quiet
-from histokeras.models.catalog import DEFAULT_HEAD, HEAD_NAMES, HEAD_RATES
+from histokeras.cli import options, quiet, study_options
+from histokeras.models.catalog import HEAD_RATES
 
 
 @click.command("fit-head")
@@ -15,41 +15,23 @@ from histokeras.models.catalog import DEFAULT_HEAD, HEAD_NAMES, HEAD_RATES
 @options.target
 @options.positive
 @options.output
-@click.option(
-    "--split", "--splits", "split", type=options.existing_file, help="File of `histokeras split`."
-)
-@click.option(
-    "--shares",
-    metavar="TRAIN/VAL/TEST",
-    help="Split here, by patient, in percent.  [default: 70/15/15]",
-)
+@study_options.split
+@study_options.shares
 @click.option(
     "--cv",
     "folds",
     type=click.IntRange(min=3),
     help="Cross-validate: this many folds, a head each.",
 )
-@click.option("--stratify", default="", metavar="COLUMNS", help="Columns to balance, with commas.")
+@study_options.stratify
 @click.option(
     "--slide-table",
     type=options.existing_file,
     help="Table with slide_id and patient_id, where the labels stand at the patient.",
 )
 @options.patients_unknown
-@click.option(
-    "--head",
-    type=click.Choice(HEAD_NAMES),
-    default=DEFAULT_HEAD,
-    show_default=True,
-    help="linear: softmax regression; mlp: one hidden layer of 256; write-up: the hypoxia study's.",
-)
-@click.option(
-    "--class-weight",
-    type=click.Choice(("balanced", "none")),
-    default="balanced",
-    show_default=True,
-    help="balanced: each class weighs the same in the loss.",
-)
+@study_options.head
+@study_options.class_weight
 @click.option(
     "--epochs", type=click.IntRange(min=1), default=100, show_default=True, help="At most."
 )
@@ -160,12 +142,11 @@ def _job(arguments: dict[str, Any]) -> Any:
         class_weight=arguments["class_weight"],
         fit=FitConfig(seed=arguments["seed"], **fit),
     )
-    stratify = tuple(name.strip() for name in arguments["stratify"].split(",") if name.strip())
     same = ["features", "labels", "target", "positive", "slide_table", "split", "folds"]
     same += ["patients_unknown", "memory_gb", "n_resamples", "specificity"]
     return FitJob(
         **{name: arguments[name] for name in same},
         shares=parse_shares(arguments["shares"]) if arguments["shares"] else SHARES,
-        stratify=stratify,
+        stratify=study_options.stratified(arguments["stratify"]),
         head=head,
     )

@@ -22,6 +22,7 @@ COMMANDS = {
     "label-hypoxia": "Label patients by a hypoxia score: above the median, or a cut-off.",
     "split": "Split patients into train, val and test, or into folds.",
     "fit-head": "Train a top-up head on features; evaluate it on its test patients.",
+    "finetune": "Fine-tune a backbone on tiles; evaluate it beside its frozen self.",
     "predict": "Predict slides or features with a trained run.",
     "evaluate": "Figures with intervals, of a run or of predictions.",
     "report": "One page of a run to look at; or several runs in one table.",

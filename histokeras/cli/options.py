@@ -127,6 +127,13 @@ batch_size = click.option(
     show_default=True,
     help="Tiles read ahead together; does not change the features.",
 )
+compute_batch = click.option(
+    "--compute-batch",
+    type=click.IntRange(1, 1024),
+    default=16,
+    show_default=True,
+    help="Tiles a device computes at once; part of the fingerprint. Larger is faster on GPUs.",
+)
 workers = click.option(
     "--workers",
     type=click.IntRange(min=1),

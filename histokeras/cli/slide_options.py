@@ -8,6 +8,7 @@ import click
 
 from histokeras.cli import options
 from histokeras.errors import ConfigError
+from histokeras.models.catalog import BACKBONES
 from histokeras.slides.mpp import OBJECTIVE_UM
 from histokeras.tiles.grid import TileSpec
 from histokeras.types import Mpp
@@ -43,6 +44,14 @@ sample_types = click.option(
     "tissue.  [default: all]",
 )
 recursive = click.option("--recursive", is_flag=True, help="Search folders inside folders too.")
+ready_made = click.option(
+    "--tiles", "ready_made", is_flag=True, help="The inputs are folders of ready-made tile images."
+)
+tile_table = click.option(
+    "--tile-table",
+    type=options.existing_file,
+    help="With --tiles: table with tile and any of label, patient_id, slide_id, mpp.",
+)
 tile_px = click.option(
     "--tile-px",
     "--size-px",
@@ -235,3 +244,43 @@ def _annotations(tissue: str) -> Path | None:
             f"Received: {tissue}"
         )
     return folder
+
+
+def extract_job_from(arguments: dict[str, Any], **others: Any) -> Any:
+    """Turn the options of a command that extracts features into a job.
+
+    Args:
+        arguments: Name to value of every option: those of ``slide_input_options`` and
+            ``tile_options``, ``ready_made``, ``tile_table``, ``output``, ``backbone``,
+            ``weights``, ``stain_norm``, ``mixed_precision``, ``compute_batch``, ``overwrite``.
+        others: Further fields of the job.
+
+    Returns:
+        A :class:`histokeras.features.job.ExtractJob`.
+
+    Raises:
+        ConfigError: If options contradict each other.
+    """
+    # Pandas comes with it, for which ``--help`` need not wait.
+    from histokeras.features.job import ExtractJob
+
+    names = ("tile_px", "mpp", "mag", "overlap_px", "max_background", "tissue", "mpp_tolerance")
+    spec, annotations = tile_spec_from(
+        **{name: arguments[name] for name in names},
+        default_px=BACKBONES[arguments["backbone"]].tile_px,
+    )
+    same = ["output", "backbone", "weights", "slide_table", "default_mpp", "recursive"]
+    same += ["ready_made", "tile_table", "compute_batch", "stain_norm", "overwrite"]
+    return ExtractJob(
+        inputs=arguments["slides"],
+        spec=spec,
+        size_px=arguments["tile_px"],
+        resize=arguments["ready_made"] and arguments["tile_px"] is not None,
+        annotations=annotations,
+        precision="mixed_float16" if arguments["mixed_precision"] else "float32",
+        choice=choice_from(
+            diagnostic_only=arguments["diagnostic_only"], sample_types=arguments["sample_types"]
+        ),
+        **{name: arguments[name] for name in same},
+        **others,
+    )

@@ -75,12 +75,14 @@ class Prepared:
         weights: The weights.
         notes: Sentences for the user.
         chosen: The slides that are not wanted; the plan's outcomes list them too.
+        sources: All slides or folders of tiles, done or not.
     """
 
     plan: Plan
     weights: WeightsSource
     notes: tuple[str, ...]
     chosen: Chosen
+    sources: Sequence[Source] = ()
 
 
 def prepare_job(job: ExtractJob, *, download: bool = True) -> Prepared:
@@ -119,7 +121,7 @@ def prepare_job(job: ExtractJob, *, download: bool = True) -> Prepared:
     )
     plan = plan_extraction(sources, settings, job.output, overwrite=job.overwrite)
     plan.outcomes += chosen.outcomes()
-    return Prepared(plan, weights, tuple(notes), chosen)
+    return Prepared(plan, weights, tuple(notes), chosen, tuple(sources))
 
 
 def _require_none_left_out(folder: Path, chosen: Chosen) -> None:

@@ -1,5 +1,6 @@
 """Build a backbone with its weights and its own preprocessing inside."""
 
+import functools
 import warnings
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,10 @@ import keras
 import numpy as np
 
 from histokeras.errors import ConfigError, FeatureError
+from histokeras.models.backbone_file import load_backbone
 from histokeras.models.catalog import Application, Backbone
 from histokeras.models.mini import build_mini, load_mini
-from histokeras.models.weights import WeightsSource
+from histokeras.models.weights import FINETUNED, WeightsSource
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -43,12 +45,14 @@ def build_backbone(backbone: Backbone, weights: WeightsSource, size_px: int) -> 
         build = getattr(keras.applications, backbone.builder)
         shape = (size_px, size_px, 3)
         model = build(include_top=False, weights=None, pooling="avg", input_shape=shape)
-        if weights.path is not None:
-            _load(model, backbone, weights.path)
+        load = functools.partial(_load, model, backbone)
     else:
         model = build_mini(size_px)
-        if weights.path is not None:
-            load_mini(model, weights.path)
+        load = functools.partial(load_mini, model)
+    if weights.kind == FINETUNED:
+        load = functools.partial(_load_finetuned, model, backbone)
+    if weights.path is not None:
+        load(weights.path)
     model.trainable = False
     return model
 
@@ -84,6 +88,18 @@ def _load(model: keras.Model, backbone: Application, path: Path) -> None:
     ]
     if unfilled:
         raise _unfit(backbone, path, f"{len(unfilled)} arrays are missing, first {unfilled[0]}")
+    _mend_normalization(model)
+
+
+def _load_finetuned(model: keras.Model, backbone: Backbone, path: Path) -> None:
+    load_backbone(model, backbone, path)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()
+    _mend_normalization(model)
+
+
+def _mend_normalization(model: keras.Model) -> None:
     for layer in model.layers:
         if isinstance(layer, keras.layers.Normalization):
             _square_imagenet_std(layer)

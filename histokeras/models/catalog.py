@@ -22,6 +22,7 @@ class Backbone:
         min_px: Smallest side that it accepts.
         default_weights: What ``--weights`` means where it is not given.
         preprocessing: What is done to pixels before, by name; part of the fingerprint.
+        top_layer: Where its last block begins, which fine-tuning trains first; "" for no network.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Backbone:
     min_px: int
     default_weights: str
     preprocessing: str
+    top_layer: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +70,7 @@ _APPLICATIONS = (
         n_features=2048,
         tile_px=299,
         min_px=75,
+        top_layer="mixed7",
         weights_url=_KERAS_FILES
         + "inception_v3/inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
         weights_md5="bcbd6486424b2319ff4ef7d526e38f63",
@@ -80,6 +83,7 @@ _APPLICATIONS = (
         n_features=2048,
         tile_px=224,
         min_px=32,
+        top_layer="conv5_block1_1_conv",
         weights_url=_KERAS_FILES + "resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
         weights_md5="4d473c1dd8becc155b73f8504c6f6626",
         weights_mb=95,
@@ -91,6 +95,7 @@ _APPLICATIONS = (
         n_features=1280,
         tile_px=224,
         min_px=32,
+        top_layer="block6a_expand_conv",
         weights_url="https://storage.googleapis.com/keras-applications/efficientnetb0_notop.h5",
         weights_md5="50bc09e76180e00e4465e1a485ddc09d",
         weights_mb=17,
@@ -102,6 +107,7 @@ _APPLICATIONS = (
         n_features=1280,
         tile_px=224,
         min_px=32,
+        top_layer="block_13_expand",
         weights_url=_KERAS_FILES
         + "mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
         weights_md5=None,
@@ -114,6 +120,7 @@ _APPLICATIONS = (
         n_features=2048,
         tile_px=299,
         min_px=71,
+        top_layer="block13_sepconv1_act",
         weights_url=_KERAS_FILES + "xception/xception_weights_tf_dim_ordering_tf_kernels_notop.h5",
         weights_md5="b0042744bf5b25fce3cb969f33bebb97",
         weights_mb=84,
@@ -137,6 +144,7 @@ MINI = Backbone(
     n_features=224,
     tile_px=224,
     min_px=32,
+    top_layer="stage3_down_conv",
     default_weights="bundled",
     preprocessing="mini",
 )
@@ -172,5 +180,9 @@ HEAD_RATES = {"linear": 1e-3, "mlp": 3e-4, "write-up": 1e-3}
 At 1e-3 the validation loss of ``mlp`` was lowest after one epoch on real tiles, long before its
 ranking was best.
 """
+UNFREEZE = ("top", "all")
+"""What fine-tuning trains of a backbone: its last block, or every layer."""
+AUGMENTATION_NAMES = ("none", "flips", "light", "strong")
+"""Names of :func:`histokeras.models.augment.build_augmentation`."""
 HEAD_NAMES = tuple(HEAD_RATES)
 DEFAULT_HEAD = "linear"

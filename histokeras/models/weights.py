@@ -8,11 +8,16 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
+import safetensors
+
 from histokeras.errors import ConfigError, MissingError
 from histokeras.files import prepare_folder, sha256_file, temporary_path
 from histokeras.models.catalog import MINI, MINI_WEIGHTS, Application, Backbone
 
-IMAGENET, NONE, BUNDLED = "imagenet", "none", "bundled"
+IMAGENET, NONE, BUNDLED, FINETUNED = "imagenet", "none", "bundled", "finetuned"
+TUNED_FILE = Path("backbone", "weights.safetensors")
+"""Where a run of ``finetune`` keeps the weights of its backbone."""
+TUNED_FORMAT = "histokeras-backbone"
 _RANDOM = "random:"
 _TIMEOUT_S = 30
 _CHUNK_BYTES = 1 << 20
@@ -23,7 +28,7 @@ class WeightsSource:
     """Where weights come from, settled before any work starts.
 
     Attributes:
-        kind: ``imagenet``, ``file``, ``random``, ``bundled`` or ``none``.
+        kind: ``imagenet``, ``file``, ``finetuned``, ``random``, ``bundled`` or ``none``.
         path: The weights file; None for random weights and for none.
         seed: The seed of random weights; None otherwise.
         sha256: SHA-256 of the file; for random weights a text that names the seed; for none, the
@@ -54,8 +59,9 @@ def find_weights(
 
     Args:
         backbone: The network.
-        weights: ``imagenet``, ``random:SEED`` or the path of a ``.h5`` / ``.weights.h5`` file;
-            the backbone's default if None. ``none`` for a backbone that has no weights, and
+        weights: ``imagenet``, ``random:SEED``, the path of a ``.h5`` / ``.weights.h5`` file, or
+            that of a run of ``finetune`` (or of the file in it); the backbone's default if None.
+            ``none`` for a backbone that has no weights, and
             ``bundled`` for the one whose weights come with the package.
         download: Whether a download may be tried.
 
@@ -75,7 +81,7 @@ def find_weights(
         return _bundled_source(backbone)
     if weights == IMAGENET:
         return _imagenet_source(backbone, download=download)
-    return _file_source(weights, ".safetensors" if backbone.name == MINI.name else ".h5")
+    return _file_source(backbone, weights)
 
 
 def _bundled_source(backbone: Backbone) -> WeightsSource:
@@ -105,13 +111,19 @@ def _imagenet_source(backbone: Backbone, *, download: bool) -> WeightsSource:
     return WeightsSource(IMAGENET, path, None, sha256_file(path))
 
 
-def _file_source(weights: str, suffix: str) -> WeightsSource:
+def _file_source(backbone: Backbone, weights: str) -> WeightsSource:
+    suffix = ".safetensors" if backbone.name == MINI.name else ".h5"
     path = Path(weights).expanduser()
+    if path.is_dir():
+        path /= TUNED_FILE
+    if path.suffix == ".safetensors" and is_finetuned(path):
+        return WeightsSource(FINETUNED, path, None, sha256_file(path))
     if not path.is_file():
         raise MissingError(
             f"`weights` names no file. Received: weights={weights!r}.",
             code="WEIGHTS_MISSING",
-            hint=f"Give imagenet, random:SEED or the path of a {suffix} file.",
+            hint=f"Give imagenet, random:SEED, the path of a {suffix} file, or a run folder of "
+            "`histokeras finetune`.",
         )
     if path.suffix != suffix:
         raise ConfigError(
@@ -119,6 +131,15 @@ def _file_source(weights: str, suffix: str) -> WeightsSource:
             code="MODEL_UNTRUSTED",
         )
     return WeightsSource("file", path, None, sha256_file(path))
+
+
+def is_finetuned(path: Path) -> bool:
+    """Tell whether a file is a backbone that histokeras fine-tuned."""
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            return bool((file.metadata() or {}).get("format") == TUNED_FORMAT)
+    except (safetensors.SafetensorError, OSError):
+        return False
 
 
 def _random_source(weights: str) -> WeightsSource:

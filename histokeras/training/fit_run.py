@@ -1,7 +1,8 @@
 """Fit a study into a run folder: every table, figure and picture, and the record."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from histokeras.analysis.tables import write_tables
 from histokeras.cohort.split_file import split_text
 from histokeras.cohort.split_table import apply_split
 from histokeras.errors import FeatureError
+from histokeras.features.index import FeatureIndex
 from histokeras.files import (
     canonical_json,
     prepare_folder,
@@ -37,6 +39,25 @@ _ALWAYS = ("curves.json", "slides.csv", "patients.csv", "split.csv", "dropped.cs
            "duplicates.csv")  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Way:
+    """How a command fits a study.
+
+    Attributes:
+        command: Its name, for run.json.
+        fit: Given the study, the job and the folder, fits and predicts.
+        inputs: What decides the result beside the study's own inputs.
+        facts: What else run.json keeps; may be filled while fitting.
+        failures: Rows of failures.csv.
+    """
+
+    command: str
+    fit: Callable[[Study, FitJob, Path], FitResult]
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    failures: Sequence[Mapping[str, str]] = ()
+
+
 def run_fit(
     job: FitJob,
     study: Study,
@@ -45,6 +66,7 @@ def run_fit(
     config: dict[str, Any],
     command_line: str = "",
     overwrite: bool = False,
+    way: Way | None = None,
 ) -> FitResult | None:
     """Fit a study into a run folder.
 
@@ -55,6 +77,7 @@ def run_fit(
         config: The resolved options, for run.json.
         command_line: What was typed, for run.json.
         overwrite: Whether another run may be replaced.
+        way: How it is fitted; that of ``fit-head`` if None.
 
     Returns:
         What was fitted; None if this very run stands there already, finished.
@@ -64,48 +87,55 @@ def run_fit(
         ConfigError: If something else stands there.
         OutputError: If it cannot be written.
     """
-    require_own_folder(folder, ("fit-head",), OUTPUTS)
-    if not overwrite and _is_done(folder, study.inputs):
+    way = way or Way("fit-head", fit_study)
+    inputs = {**study.inputs, **way.inputs}
+    require_own_folder(folder, (way.command,), OUTPUTS)
+    if not overwrite and is_done(folder, inputs):
         return None
     prepare_folder(folder)
     # Nothing of an earlier run may be taken for a part of this one.
     remove(folder, OUTPUTS)
-    record = RunRecord("fit-head", config, command_line=command_line)
+    record = RunRecord(way.command, config, command_line=command_line)
     record.facts = {
-        "inputs": study.inputs,
+        "inputs": inputs,
         "note": study.joined.note or study.split.note,
-        "features": {
-            "settings": study.index.settings,
-            "sha256": study.index.digest,
-            "command_line": read_record(job.features).get("command_line", "")
-            if job.features.is_dir()
-            else "",
-        },
+        "features": _features(job, study.index),
         "labels": {"level": study.cohort.level, "classes": list(study.cohort.classes)},
         "head": job.head.as_dict(),
         "split": {"signed": study.split.signed, "sha256": study.split.digest, **study.split.meta},
         "funnel": study.joined.funnel,
         "n_dropped": len(study.dropped),
+        **way.facts,
     }
     record.slides = _slides(study)
     record.write(folder, status="running")
     write_csv(folder / "dropped.csv", study.dropped)
-    write_failures(folder, [])
+    write_failures(folder, way.failures)
     write_text(folder / "split.csv", split_text(study.split))
     status = "interrupted"
     try:
-        result = fit_study(study, job, folder)
+        result = way.fit(study, job, folder)
+        record.facts["features"] = _features(job, result.index)
         record.facts["temperature"] = [fold.fitted.temperature for fold in result.folds]
         record.facts["duplicates"] = result.duplicates.facts()
         write_csv(folder / "duplicates.csv", result.duplicates.table)
         write_tables(folder, result.predictions)
-        write_pictures(folder, study.index, result.predicted)
+        write_pictures(folder, result.index, result.predicted)
         write_json(folder / "curves.json", result.curves)
         write_json(folder / "metrics.json", result.metrics)
-        status = "done"
+        status = "done with failures" if way.failures else "done"
     finally:
         record.write(folder, status=status)
     return result
+
+
+def _features(job: FitJob, index: FeatureIndex) -> dict[str, Any]:
+    known = read_record(job.features) if job.features.is_dir() else {}
+    return {
+        "settings": index.settings,
+        "sha256": index.digest,
+        "command_line": known.get("command_line", ""),
+    }
 
 
 def _slides(study: Study) -> list[dict[str, Any]]:
@@ -120,9 +150,15 @@ def _slides(study: Study) -> list[dict[str, Any]]:
     ]
 
 
-def _is_done(folder: Path, inputs: Mapping[str, Any]) -> bool:
+def is_done(folder: Path, inputs: Mapping[str, Any]) -> bool:
+    """Tell whether this very run stands in a folder, finished.
+
+    Raises:
+        FeatureError: If another run stands there (CONFIG_MISMATCH).
+    """
     known = read_record(folder)
-    if not known:
+    if "inputs" not in known:
+        # None, or one that was interrupted before its inputs were known.
         return False
     # As JSON has them: tuples are lists there.
     before, now = known.get("inputs") or {}, json.loads(canonical_json(inputs))
@@ -133,7 +169,7 @@ def _is_done(folder: Path, inputs: Mapping[str, Any]) -> bool:
             code="CONFIG_MISMATCH",
             hint="Choose a new output folder, or give --overwrite.",
         )
-    return bool(known.get("status") == "done") and _is_whole(folder)
+    return str(known.get("status")).startswith("done") and _is_whole(folder)
 
 
 def _is_whole(folder: Path) -> bool:

@@ -1,7 +1,7 @@
 """Fit a study: a head and its baselines a fold, predictions of every tile, figures and curves."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,12 @@ import pandas as pd
 
 from histokeras.analysis.baselines import MAJORITY, RAW, Baselines
 from histokeras.analysis.collect import Predictions
+from histokeras.analysis.compare import FROZEN
 from histokeras.analysis.evaluate import curves_of_levels, require_positive
 from histokeras.analysis.saved import figures
 from histokeras.analysis.units import EvaluationConfig
 from histokeras.cohort.split_table import apply_split
+from histokeras.features.index import FeatureIndex
 from histokeras.files import prepare_folder, write_csv, write_json
 from histokeras.models.model_file import write_head
 from histokeras.training.duplicates import Duplicates, find_duplicates
@@ -29,11 +31,23 @@ from histokeras.types import FOLD, SPLIT, SPLITS
 
 @dataclass(frozen=True)
 class Fold:
-    """One fitted head and its baselines; ``number`` is None without cross-validation."""
+    """One fitted head and its baselines.
+
+    Attributes:
+        number: Of the fold; None without cross-validation.
+        fitted: The head.
+        baselines: Fitted to the same tiles.
+        frozen: Features of the same tiles before fine-tuning, and the head fitted on them; None
+            where nothing was fine-tuned.
+    """
 
     number: int | None
     fitted: FittedHead
     baselines: Baselines
+    frozen: tuple[FeatureIndex, FittedHead] | None = None
+
+
+FitFold = Callable[["Study", FitJob, TileRows, int | None], Fold]
 
 
 @dataclass(frozen=True)
@@ -47,6 +61,7 @@ class FitResult:
         metrics: What stands in metrics.json.
         curves: What stands in curves.json.
         duplicates: Tiles that occur under two patients, or on two sides of the split.
+        index: The features that were evaluated.
     """
 
     folds: Sequence[Fold]
@@ -55,24 +70,29 @@ class FitResult:
     metrics: dict[str, Any]
     curves: dict[str, Any]
     duplicates: Duplicates
+    index: FeatureIndex
 
 
-def fit_study(study: Study, job: FitJob, folder: Path | None = None) -> FitResult:
+def fit_study(
+    study: Study, job: FitJob, folder: Path | None = None, *, fit_fold: FitFold | None = None
+) -> FitResult:
     """Fit the head, or one a fold, predict every tile and compute the figures.
 
     Args:
         study: From :func:`prepare_study`.
         job: What to learn.
         folder: Where to write heads and predictions; None to write nothing.
+        fit_fold: How a fold is fitted; the head and baselines on the features if None.
     """
+    fit_fold = fit_fold or _fit_fold
     classes = study.cohort.classes
     positive = require_positive(classes, job.positive)
     note = study.joined.note or study.split.note
     folds: list[Fold] = []
     parts: list[Predicted] = []
     for number in range(study.split.folds) if study.split.folds else [None]:
-        rows = _rows(study, number)
-        fold = _fit_fold(study, job, rows, number)
+        rows = rows_of(study, number)
+        fold = fit_fold(study, job, rows, number)
         scored = rows if number is None else rows.on_side("test")
         parts.append(_predict(study, job, fold, scored, patient_safe=not note))
         folds.append(fold)
@@ -96,10 +116,11 @@ def fit_study(study: Study, job: FitJob, folder: Path | None = None) -> FitResul
     )
     if folder is not None:
         write_predictions(folder, study.index, predicted)
-    return FitResult(folds, predicted, predictions, metrics, curves, duplicates)
+    return FitResult(folds, predicted, predictions, metrics, curves, duplicates, study.index)
 
 
-def _rows(study: Study, number: int | None) -> TileRows:
+def rows_of(study: Study, number: int | None) -> TileRows:
+    """Return the tiles that are used, with their sides of the split, or those of a fold."""
     placed, _ = apply_split(study.joined.units, study.split, number)
     if number is not None:
         placed = placed.assign(**{FOLD: str(number)})
@@ -115,6 +136,22 @@ def _categories(rows: TileRows) -> dict[str, list[str]]:
 
 
 def _fit_fold(study: Study, job: FitJob, rows: TileRows, number: int | None) -> Fold:
+    fitted = fit_fold_head(study, job, rows, number)
+    return Fold(number, fitted, fit_fold_baselines(study, job, rows, number))
+
+
+def fit_fold_baselines(
+    study: Study, job: FitJob, rows: TileRows, number: int | None = None
+) -> Baselines:
+    """Fit the baselines of a split or fold."""
+    seed = job.head.fit.seed + (number or 0)
+    return fit_baselines(study.index, rows, study.cohort.classes, _categories(rows), seed=seed)
+
+
+def fit_fold_head(
+    study: Study, job: FitJob, rows: TileRows, number: int | None = None
+) -> FittedHead:
+    """Fit the head of a split or fold on the features."""
     sides = {}
     for side in ("train", "val"):
         part = rows.on_side(side)
@@ -125,10 +162,7 @@ def _fit_fold(study: Study, job: FitJob, rows: TileRows, number: int | None) -> 
         sides[side] = Labelled(vectors, part.target, weights)
     seed = job.head.fit.seed + (number or 0)
     config = dataclasses.replace(job.head, fit=dataclasses.replace(job.head.fit, seed=seed))
-    classes = study.cohort.classes
-    fitted = fit_classifier(sides["train"], sides["val"], classes, config)
-    baselines = fit_baselines(study.index, rows, classes, _categories(rows), seed=seed)
-    return Fold(number, fitted, baselines)
+    return fit_classifier(sides["train"], sides["val"], study.cohort.classes, config)
 
 
 def _predict(
@@ -140,6 +174,10 @@ def _predict(
         RAW: raw,
         **baseline_probabilities(fold.baselines, study.index, rows, _categories(rows)),
     }
+    if fold.frozen is not None:
+        index, head = fold.frozen
+        before = open_vectors(rows.parts(index), index.n_features, memory_gb=job.memory_gb)
+        others[FROZEN] = head.predict_proba(before)
     return Predicted(rows, fold.fitted.calibrated(raw), study.cohort.classes, others, patient_safe)
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import keras
 import numpy as np
@@ -20,7 +21,7 @@ from histokeras.analysis.metrics import (
 from histokeras.errors import ConfigError, TableError
 from histokeras.models.catalog import DEFAULT_HEAD, HEAD_NAMES
 from histokeras.models.heads import build_head
-from histokeras.training.loop import Batch, FitConfig, fit
+from histokeras.training.loop import Batch, FitConfig, fit, vector_data
 from histokeras.training.vectors import Vectors, mean_and_scale
 
 CLASS_WEIGHTS = ("balanced", "none")
@@ -129,7 +130,7 @@ def fit_classifier(
     model = build_head(config.head, train.vectors.n_features, len(classes), mean=mean, scale=scale)
     weight = np.ones(len(classes), np.float32)
     if config.class_weight == "balanced":
-        weight = (len(train.targets) / (len(classes) * counts)).astype(np.float32)
+        weight = class_weights(counts)
 
     def batches(epoch: int) -> Iterator[Batch]:
         # Order depends on (seed, epoch) alone, so that epoch 7 is the same after any history.
@@ -140,20 +141,40 @@ def fit_classifier(
 
     def validate(model: keras.Model) -> dict[str, float]:
         probabilities = predict_probabilities(model, val.vectors)
-        return _validation_figures(val.targets, probabilities, weight)
+        return validation_figures(val.targets, probabilities, weight)
 
     steps = math.ceil(len(train.targets) / config.fit.batch_size)
-    history = fit(model, batches, (steps, train.vectors.n_features), validate, config.fit)
+    data = vector_data(batches, steps=steps, n_features=train.vectors.n_features)
+    history = fit(model, data, validate, config.fit)
     raw = predict_probabilities(model, val.vectors)
     found = fit_temperature(val.targets, raw, weights=val.weights)
     return FittedHead(model, tuple(classes), history, found.value, found.note)
 
 
-def _validation_figures(
+def class_weights(counts: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Return weights with which each class counts the same in the loss.
+
+    Args:
+        counts: How often each class is seen, above 0, shape ``(n_classes,)``.
+
+    Returns:
+        Shape ``(n_classes,)``; their mean over what is seen is 1.
+    """
+    return np.asarray(counts.sum() / (len(counts) * counts), np.float32)
+
+
+def validation_figures(
     targets: npt.NDArray[np.int32],
     probabilities: npt.NDArray[np.float32],
     weight: npt.NDArray[np.float32],
 ) -> dict[str, float]:
+    """Return ``val_loss``, ``val_balanced_accuracy`` and ``val_auc``.
+
+    Args:
+        targets: Class numbers, shape ``(n,)``.
+        probabilities: Shape ``(n, n_classes)``.
+        weight: Of each class in the loss.
+    """
     confusion = confusion_matrix(targets, predicted_classes(probabilities), probabilities.shape[1])
     return {
         "val_loss": float(log_loss(targets, probabilities, weights=weight[targets])),

@@ -1,7 +1,9 @@
 """The one training loop: epochs in a seeded order, validation by ``analysis``, early stopping."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -11,8 +13,13 @@ import pandas as pd
 import tensorflow as tf
 
 from histokeras.errors import ConfigError
+from histokeras.training.checkpoint import State, read_checkpoint, write_checkpoint
 
 Batch = tuple[npt.NDArray[Any], npt.NDArray[np.int32], npt.NDArray[np.float32]]
+EpochData = Callable[[Callable[[], int]], tf.data.Dataset]
+"""Given a function that tells the epoch (from 0), returns the data of an epoch: inputs, integer
+targets, sample weights. Order depends on (seed, epoch) and on nothing before."""
+Validate = Callable[[keras.Model], dict[str, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +28,7 @@ class FitConfig:
 
     Attributes:
         epochs: Largest number of passes over the training data.
-        batch_size: Items a step.
+        batch_size: Items a step, over all devices.
         learning_rate: Of Adam.
         patience: Epochs without a lower validation loss after which training stops; the weights
             of the best epoch are kept.
@@ -46,85 +53,172 @@ class FitConfig:
             )
 
 
-def _without_tuner() -> tf.data.Options:
-    # Nothing is left to be tuned, and its sleeping thread can hold up the end of each epoch.
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return options
+@dataclass(frozen=True)
+class Resume:
+    """Where an interrupted training is taken up.
+
+    Attributes:
+        path: File of the checkpoint, written after each epoch.
+        key: What decides the training; a checkpoint of another key is not taken up.
+    """
+
+    path: Path
+    key: str
 
 
-class _Clock(keras.callbacks.Callback):
-    """Tells the data which epoch it is: order depends on (seed, epoch) and on nothing before."""
+class _Keeper(keras.callbacks.Callback):
+    """Validates after each epoch, keeps the best weights, stops, and writes the checkpoint."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        validate: Validate,
+        state: State,
+        patience: int,
+        resume: Resume | None,
+        on_epoch: Callable[[dict[str, float]], None],
+    ) -> None:
         super().__init__()
-        self.epoch = 0
+        self.state = state
+        self._validate, self._patience, self._resume = validate, patience, resume
+        self._on_epoch = on_epoch
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self.epoch = epoch
-
-
-class _Validation(keras.callbacks.Callback):
-    """Adds our own validation figures to the logs, before early stopping reads them."""
-
-    def __init__(self, validate: Callable[[keras.Model], dict[str, float]]) -> None:
-        super().__init__()
-        self._validate = validate
+    @property
+    def ended(self) -> bool:
+        return self.state.waited >= self._patience
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        if logs is not None:
-            logs.update(self._validate(self.model))
+        row = {"epoch": epoch + 1, **(logs or {}), **self._validate(self.model)}
+        row = {name: float(value) for name, value in row.items()}
+        _require_number(row)
+        state = self.state
+        state.history.append(row)
+        state.epoch, state.waited = epoch + 1, state.waited + 1
+        if row["val_loss"] < state.best_loss:
+            state.best, state.best_loss = self.model.get_weights(), row["val_loss"]
+            state.best_epoch, state.waited = epoch + 1, 0
+        if self._resume is not None:
+            write_checkpoint(self._resume.path, self.model, state, key=self._resume.key)
+        self._on_epoch(row)
+        self.model.stop_training = self.ended
 
 
 def fit(
     model: keras.Model,
-    batches: Callable[[int], Iterator[Batch]],
-    shape: tuple[int, int],
-    validate: Callable[[keras.Model], dict[str, float]],
+    data: EpochData,
+    validate: Validate,
     config: FitConfig,
+    *,
+    resume: Resume | None = None,
+    from_start: bool = False,
+    on_epoch: Callable[[dict[str, float]], None] = lambda row: None,
 ) -> pd.DataFrame:
     """Train a classifier in place and leave it with the weights of its best epoch.
 
     Args:
-        model: ``(batch, n_features) -> (batch, n_classes)`` probabilities; compiled here.
-        batches: Given the epoch, yields inputs, integer targets and sample weights.
-        shape: Number of batches an epoch, and the width of the inputs.
+        model: Inputs -> (batch, n_classes) probabilities; compiled here.
+        data: What an epoch learns from.
         validate: Given the model, returns figures of the validation data; must hold ``val_loss``.
         config: How to train.
+        resume: Where to go on after an interruption; None to keep no checkpoint.
+        from_start: Whether the weights before the first epoch compete too, as epoch 0.
+        on_epoch: Called with the row of each epoch, those of a checkpoint too.
 
     Returns:
         One row an epoch: ``epoch`` (from 1), ``loss``, ``accuracy``, what ``validate`` returned,
         and ``best`` (whether its weights were kept).
+
+    Raises:
+        ConfigError: If a loss is not a number.
+        FeatureError: If the checkpoint is damaged.
     """
-    clock, (steps, n_features) = _Clock(), shape
-    spec = (
-        tf.TensorSpec((None, n_features), tf.float32),
-        tf.TensorSpec((None,), tf.int32),
-        tf.TensorSpec((None,), tf.float32),
-    )
-    dataset = (
-        tf.data.Dataset.from_generator(lambda: batches(clock.epoch), output_signature=spec)
-        # Without a known length Keras takes the end of the first epoch for a failure.
-        .apply(tf.data.experimental.assert_cardinality(steps))
-        .prefetch(2)
-        .with_options(_without_tuner())
-    )
     model.compile(
         optimizer=keras.optimizers.Adam(config.learning_rate),
         loss="sparse_categorical_crossentropy",
         weighted_metrics=["accuracy"],
     )
-    stopping = keras.callbacks.EarlyStopping(
-        monitor="val_loss", mode="min", patience=config.patience, restore_best_weights=True
-    )
-    history = model.fit(
-        dataset,
-        epochs=config.epochs,
-        callbacks=[clock, _Validation(validate), stopping],
-        shuffle=False,
-        verbose=0,
-    )
-    table = pd.DataFrame(history.history)
-    table.insert(0, "epoch", np.arange(1, len(table) + 1))
-    table["best"] = table["epoch"] == stopping.best_epoch + 1
+    model.optimizer.build(model.trainable_variables)
+    known = None if resume is None else read_checkpoint(resume.path, model, key=resume.key)
+    state = known or _first(model, validate if from_start else None)
+    for row in state.history:
+        on_epoch(row)
+    keeper = _Keeper(validate, state, config.patience, resume, on_epoch)
+    if not keeper.ended and state.epoch < config.epochs:
+        clock = _Clock(state.epoch)
+        model.fit(
+            data(lambda: clock.epoch),
+            initial_epoch=state.epoch,
+            epochs=config.epochs,
+            callbacks=[clock, keeper],
+            shuffle=False,
+            verbose=0,
+        )
+    model.set_weights(state.best)
+    table = pd.DataFrame(state.history)
+    table["epoch"] = table["epoch"].astype(int)
+    table["best"] = table["epoch"] == state.best_epoch
     return table
+
+
+class _Clock(keras.callbacks.Callback):
+    """Tells the data which epoch it is."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__()
+        self.epoch = epoch
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self.epoch = epoch
+
+
+def _first(model: keras.Model, validate: Validate | None) -> State:
+    """Return the state before the first epoch."""
+    if validate is None:
+        return State(0, 0, 0, math.inf, [], model.get_weights())
+    row = {"epoch": 0.0, **{name: float(value) for name, value in validate(model).items()}}
+    _require_number(row)
+    return State(0, 0, 0, row["val_loss"], [row], model.get_weights())
+
+
+def _require_number(row: dict[str, float]) -> None:
+    losses = {name: value for name, value in row.items() if name.endswith("loss")}
+    odd = [name for name, value in losses.items() if not math.isfinite(value)]
+    if odd:
+        raise ConfigError(
+            f"`{odd[0]}` is {row[odd[0]]} after epoch {row['epoch']:.0f}: training has come apart.",
+            hint="Lower --learning-rate.",
+        )
+
+
+def vector_data(
+    batches: Callable[[int], Iterator[Batch]], *, steps: int, n_features: int
+) -> EpochData:
+    """Return the data of a head.
+
+    Args:
+        batches: Given the epoch, yields vectors, integer targets and sample weights.
+        steps: Number of batches an epoch.
+        n_features: Length of a vector.
+    """
+    spec = (
+        tf.TensorSpec((None, n_features), tf.float32),
+        tf.TensorSpec((None,), tf.int32),
+        tf.TensorSpec((None,), tf.float32),
+    )
+
+    def data(epoch: Callable[[], int]) -> tf.data.Dataset:
+        return (
+            tf.data.Dataset.from_generator(lambda: batches(epoch()), output_signature=spec)
+            # Without a known length Keras takes the end of the first epoch for a failure.
+            .apply(tf.data.experimental.assert_cardinality(steps))
+            .prefetch(2)
+            .with_options(_without_tuner())
+        )
+
+    return data
+
+
+def _without_tuner() -> tf.data.Options:
+    # Nothing is left to be tuned, and its sleeping thread can hold up the end of each epoch.
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return options

@@ -22,6 +22,7 @@ from histokeras.features.plan import Plan
 from histokeras.features.settings import require_same_settings, stain_norm_of
 from histokeras.files import prepare_folder, remove, write_bytes
 from histokeras.models.model_file import read_card, read_head
+from histokeras.models.weights import FINETUNED, TUNED_FILE
 from histokeras.runs.record import RunRecord, read_record, require_own_folder, write_failures
 from histokeras.tiles.grid import TileSpec
 from histokeras.training.head import predict_probabilities
@@ -42,11 +43,13 @@ class TrainedRun:
     """The heads of a run: one, or one a fold, whose probabilities are averaged.
 
     Attributes:
+        folder: The run folder.
         card: Card of the (first) head.
         folders: Folders of the heads.
         digests: SHA-256 of the weights of each.
     """
 
+    folder: Path
     card: Mapping[str, Any]
     folders: Sequence[Path]
     digests: Sequence[str]
@@ -84,7 +87,7 @@ def open_run(run: Path) -> TrainedRun:
     alike = all(card.get(key) == cards[0].get(key) for card in cards[1:] for key in same)
     if not alike or len(folders) != (cards[0].get("n_folds") or 1):
         raise FeatureError(f"the folds of {run} do not belong together.", code="CLASS_MISMATCH")
-    return TrainedRun(cards[0], folders, [card["head_sha256"] for card in cards])
+    return TrainedRun(run, cards[0], folders, [card["head_sha256"] for card in cards])
 
 
 def require_own_output(run: TrainedRun, output: Path, *, overwrite: bool) -> None:
@@ -123,7 +126,7 @@ def extract_job_of(
 
     Raises:
         FeatureError: If the run was made on foreign features or ready-made tiles.
-        MissingError: If the run used a weights file and none is given.
+        MissingError: If the run used weights that are not in it, and none are given.
     """
     settings = run.settings
     if "weights_sha256" not in settings:
@@ -132,14 +135,7 @@ def extract_job_of(
             code="CONFIG_MISMATCH",
             hint="Extract them with that tool and give their folder.",
         )
-    source = weights or settings["weights"]
-    if source == "file":
-        raise MissingError(
-            "this run's features were made with a weights file "
-            f"(sha256 {settings['weights_sha256'][:12]}...).",
-            code="WEIGHTS_MISSING",
-            hint="Give that file again with --weights PATH.",
-        )
+    source = run_weights(run, weights)
     tile = {
         key.removeprefix(_TILE): value for key, value in settings.items() if key.startswith(_TILE)
     }
@@ -159,6 +155,31 @@ def extract_job_of(
         dtype=settings["dtype"],
         stain_norm=stain_norm_of(settings),
         **slides,
+    )
+
+
+def run_weights(run: TrainedRun, weights: str | None = None) -> str:
+    """Return where the weights of a run's backbone are, as ``--weights`` has it.
+
+    Args:
+        run: The run.
+        weights: What the user gave; wins.
+
+    Raises:
+        MissingError: If the run used weights that are not in it, and none are given.
+    """
+    known = str(run.settings["weights"])
+    if weights is not None or known not in ("file", FINETUNED):
+        return weights or known
+    if known == FINETUNED and (run.folder / TUNED_FILE).is_file():
+        return str(run.folder / TUNED_FILE)
+    what = "a weights file" if known == "file" else "a fine-tuned backbone"
+    way = "that file" if known == "file" else "that run of `histokeras finetune`"
+    raise MissingError(
+        f"this run's features were made with {what} "
+        f"(sha256 {run.settings['weights_sha256'][:12]}...).",
+        code="WEIGHTS_MISSING",
+        hint=f"Give {way} with --weights PATH.",
     )
 
 

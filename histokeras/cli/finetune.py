@@ -1,0 +1,203 @@
+"""``histokeras finetune``."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from histokeras.cli import extract_text, options, quiet, study_options
+from histokeras.cli.slide_options import (
+    extract_job_from,
+    ready_made,
+    slide_input_options,
+    tile_options,
+    tile_table,
+)
+from histokeras.models.catalog import AUGMENTATION_NAMES, HEAD_RATES, UNFREEZE
+
+
+@click.command()
+@slide_input_options
+@ready_made
+@tile_table
+@options.labels
+@options.target
+@options.positive
+@options.output
+@options.backbone
+@options.weights
+@tile_options
+@options.stain_norm
+@study_options.split
+@study_options.shares
+@study_options.stratify
+@options.patients_unknown
+@study_options.head
+@study_options.class_weight
+@click.option(
+    "--unfreeze",
+    type=click.Choice(UNFREEZE),
+    default="top",
+    show_default=True,
+    help="What learns beside the head: the backbone's last block, or all of it.",
+)
+@click.option(
+    "--train-batch-norm",
+    "batch_norm",
+    is_flag=True,
+    help="BatchNormalization learns too, with statistics over all devices; needs large batches.",
+)
+@click.option(
+    "--augment",
+    "augmentation",
+    type=click.Choice(AUGMENTATION_NAMES),
+    default="light",
+    show_default=True,
+    help="How tiles are varied in training: see README.",
+)
+@click.option(
+    "--tiles-per-patient",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Tiles drawn of each patient an epoch, so that all count the same.  [default: all tiles]",
+)
+@click.option(
+    "--epochs", type=click.IntRange(min=1), default=20, show_default=True, help="At most."
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=32,
+    show_default=True,
+    help="Tiles a step, over all devices.",
+)
+@click.option(
+    "--learning-rate",
+    "--lr",
+    "learning_rate",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1e-4,
+    show_default=True,
+    help="Of Adam, while fine-tuning.",
+)
+@click.option(
+    "--patience",
+    "--early-stopping",
+    "patience",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="Stop after this many epochs without a lower validation loss.",
+)
+@options.mixed_precision
+@options.compute_batch
+@options.workers
+@options.gpus
+@options.bootstrap
+@options.specificity
+@options.memory_gb
+@options.seed
+@options.overwrite
+@options.allow_empty
+@options.as_json
+@options.config
+def finetune(**arguments: Any) -> None:
+    """Fine-tune a backbone on SLIDES, and evaluate it on patients it has not seen.
+
+    First a head is fitted on the features of the frozen backbone; then backbone and head learn
+    together from the tiles; then the backbone, as it was saved, extracts features again, and these
+    are evaluated, beside the frozen ones. The state before counts as epoch 0: on the validation
+    side the result is never worse than the frozen backbone.
+
+    Writes what fit-head writes, backbone/weights.safetensors (for --weights of other commands),
+    frozen/ and tuned/ with features before and after. The same command again goes on.
+
+    \b
+    Examples:
+      histokeras finetune slides/ --labels labels.csv --target label -o tuned/ --backbone resnet50
+      histokeras finetune --tiles tiles/ --tile-table tiles.csv -o tuned/ --backbone resnet50
+      histokeras predict tuned/ new_slides/ -o predictions/
+    """
+    import json
+
+    from histokeras.analysis.format import format_metrics
+    from histokeras.cli import cohort_text
+
+    quiet.import_tensorflow()
+    from histokeras.report.page import write_report
+    from histokeras.runs.record import read_object
+    from histokeras.training.finetune_run import begin_finetune, run_finetune
+
+    job, output = _job(arguments), Path(arguments["output"])
+    config = options.recorded(arguments, "overwrite")
+    begun = begin_finetune(job, config=config, on_prepared=extract_text.say_prepared)
+    cohort_text.say_cohort(begun.study.cohort)
+    cohort_text.say_joined(begun.study.joined.funnel, begun.study.dropped)
+    for note in {begun.study.joined.note, begun.study.split.note} - {""}:
+        click.secho(f"Warning: {note}", fg="red", err=True)
+    result = run_finetune(
+        job,
+        begun,
+        config=config,
+        command_line=options.command_line(),
+        overwrite=arguments["overwrite"],
+    )
+    if result is None:
+        click.echo(f"{output} holds this very run, finished: nothing to do.", err=True)
+    else:
+        cohort_text.say_duplicates(result.duplicates.table, result.duplicates.note)
+    if result is not None or not (output / "report.html").is_file():
+        write_report(output)
+    metrics = read_object(output / "metrics.json")
+    if arguments["as_json"]:
+        click.echo(json.dumps(metrics, indent=2))
+    else:
+        tested = {side: levels for side, levels in metrics["splits"].items() if side == "test"}
+        click.echo(format_metrics({**metrics, "splits": tested}), err=True)
+        click.echo(f"Look at {output / 'report.html'}", err=True)
+        click.echo(str(output))
+    extract_text.end(begun.plan, allow_empty=arguments["allow_empty"])
+
+
+def _job(arguments: dict[str, Any]) -> Any:
+    from histokeras.cohort.split import SHARES, parse_shares
+    from histokeras.errors import ConfigError
+    from histokeras.training.finetune import FinetuneConfig
+    from histokeras.training.finetune_run import FinetuneJob
+    from histokeras.training.fit_job import FitJob
+    from histokeras.training.head import HeadConfig
+    from histokeras.training.loop import FitConfig
+
+    if arguments["split"] is not None and arguments["shares"] is not None:
+        raise ConfigError("`--split` and `--shares` exclude each other: give one of them.")
+    if arguments["labels"] is None and not arguments["ready_made"]:
+        raise ConfigError("`--labels` is needed: a table of labels.")
+    extract = extract_job_from(arguments)
+    head = HeadConfig(
+        head=arguments["head"],
+        class_weight=arguments["class_weight"],
+        fit=FitConfig(learning_rate=HEAD_RATES[arguments["head"]], seed=arguments["seed"]),
+    )
+    same = ["labels", "target", "positive", "slide_table", "split", "patients_unknown"]
+    same += ["memory_gb", "n_resamples", "specificity"]
+    fit = {key: arguments[key] for key in ("epochs", "batch_size", "patience", "learning_rate")}
+    tune = {key: arguments[key] for key in ("unfreeze", "batch_norm", "augmentation")}
+    return FinetuneJob(
+        extract=extract,
+        fit=FitJob(
+            features=extract.output,
+            shares=parse_shares(arguments["shares"]) if arguments["shares"] else SHARES,
+            stratify=study_options.stratified(arguments["stratify"]),
+            head=head,
+            **{name: arguments[name] for name in same},
+        ),
+        config=FinetuneConfig(
+            tiles_per_patient=arguments["tiles_per_patient"],
+            precision=extract.precision,
+            fit=FitConfig(seed=arguments["seed"], **fit),
+            **tune,
+        ),
+        gpus=arguments["gpus"],
+        workers=arguments["workers"],
+        say=lambda line: click.echo(line, err=True),
+    )

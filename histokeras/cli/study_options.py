@@ -1,0 +1,43 @@
+"""Options of the commands that learn from labels, each defined once."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from histokeras.cli import options
+from histokeras.models.catalog import DEFAULT_HEAD, HEAD_NAMES
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+split = click.option(
+    "--split", "--splits", "split", type=options.existing_file, help="File of `histokeras split`."
+)
+shares = click.option(
+    "--shares",
+    metavar="TRAIN/VAL/TEST",
+    help="Split here, by patient, in percent.  [default: 70/15/15]",
+)
+stratify = click.option(
+    "--stratify", default="", metavar="COLUMNS", help="Columns to balance, with commas."
+)
+head = click.option(
+    "--head",
+    type=click.Choice(HEAD_NAMES),
+    default=DEFAULT_HEAD,
+    show_default=True,
+    help="linear: softmax regression; mlp: one hidden layer of 256; write-up: Dense 2048, "
+    "BatchNorm, tanh, as the hypoxia study was written up.",
+)
+class_weight = click.option(
+    "--class-weight",
+    type=click.Choice(("balanced", "none")),
+    default="balanced",
+    show_default=True,
+    help="balanced: each class weighs the same in the loss.",
+)
+
+
+def stratified(text: str) -> tuple[str, ...]:
+    """Return the columns of ``--stratify``."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())

@@ -1,0 +1,302 @@
+"""``finetune`` as a whole: frozen features, a head on them, the second phase, the figures."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from histokeras.analysis.calibration import fit_temperature
+from histokeras.errors import ConfigError, TableError
+from histokeras.features.index import index_features
+from histokeras.features.job import ExtractJob, Prepared, prepare_job
+from histokeras.features.pixels import TilePixels
+from histokeras.features.plan import Plan
+from histokeras.features.run import run_job
+from histokeras.files import canonical_json, prepare_folder, remove, sha256_text
+from histokeras.models.backbone_file import write_backbone
+from histokeras.models.catalog import STAIN_TEXTURE, require_backbone
+from histokeras.models.devices import choose_strategy, describe_devices
+from histokeras.models.weights import TUNED_FILE
+from histokeras.runs.environment import usable_cores
+from histokeras.runs.record import RunRecord, read_record, require_own_folder
+from histokeras.training.finetune import FinetuneConfig, Tuned, finetune
+from histokeras.training.fit_job import FitJob, Study, prepare_study
+from histokeras.training.fit_run import OUTPUTS, Way, is_done, run_fit
+from histokeras.training.fit_study import (
+    FitResult,
+    Fold,
+    fit_fold_baselines,
+    fit_fold_head,
+    fit_study,
+    rows_of,
+)
+from histokeras.training.head import FittedHead, predict_probabilities
+from histokeras.training.loop import Resume
+from histokeras.training.references import label_weights
+from histokeras.training.rows import TileRows
+from histokeras.training.vectors import open_vectors
+
+FROZEN, TUNED = "frozen", "tuned"
+"""Folders of features in a run: before and after fine-tuning."""
+_BACKBONE = str(TUNED_FILE.parent)
+_CHECKPOINT = "checkpoint.safetensors"
+_OWN = (FROZEN, TUNED, _BACKBONE, _CHECKPOINT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneJob:
+    """What to fine-tune on what.
+
+    Attributes:
+        extract: Slides or tiles, backbone, weights, how tiles are cut; its output folder is the
+            run's.
+        fit: Labels, split, head; its ``features`` are not used.
+        config: How the second phase is trained.
+        gpus: ``all``, ``cpu`` or numbers.
+        workers: Reading threads; the number of cores, at most 8, if None.
+        batch_size: Tiles read ahead together while extracting.
+        say: Called with a line for the user now and then.
+    """
+
+    extract: ExtractJob
+    fit: FitJob
+    config: FinetuneConfig = field(default_factory=FinetuneConfig)
+    gpus: str = "all"
+    workers: int | None = None
+    batch_size: int = 64
+    say: Callable[[str], None] = lambda line: None
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return self.extract.output
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A run whose frozen features are there, its labels joined.
+
+    Attributes:
+        prepared: The frozen extraction.
+        study: Features, labels and split.
+    """
+
+    prepared: Prepared
+    study: Study
+
+    @property
+    def plan(self) -> Plan:
+        """What became of each slide."""
+        return self.prepared.plan
+
+
+def begin_finetune(
+    job: FinetuneJob,
+    *,
+    config: Mapping[str, Any],
+    on_prepared: Callable[[Prepared], None] = lambda prepared: None,
+) -> Begun:
+    """Extract the features of the frozen backbone, and join labels and split to them.
+
+    Args:
+        job: What to do.
+        config: The resolved options, for run.json.
+        on_prepared: Called before features are extracted.
+
+    Raises:
+        ConfigError: If the run folder holds something else, or the backbone is no network.
+        HistokerasError: Whatever extraction and labels raise.
+    """
+    backbone = require_backbone(job.extract.backbone)
+    if backbone.name == STAIN_TEXTURE.name:
+        raise ConfigError(f"{backbone.name} is no network: there is nothing to fine-tune.")
+    require_own_folder(job.folder, ("finetune",), (*OUTPUTS, *_OWN))
+    frozen = dataclasses.replace(job.extract, output=job.folder / FROZEN)
+    prepared = prepare_job(frozen)
+    on_prepared(prepared)
+    prepare_folder(job.folder)
+    if not read_record(job.folder):
+        # Whose folder it is, should the extraction be interrupted.
+        RunRecord("finetune", config).write(job.folder, status="running")
+    job.say(f"1 of 3: features of the frozen {backbone.name}")
+    _extract(job, frozen, prepared, config)
+    if not prepared.plan.finished():
+        raise TableError(
+            f"none of {len(prepared.plan.outcomes)} slides could be used: "
+            f"see {job.folder / FROZEN / 'failures.csv'}.",
+            code="NO_TILES",
+        )
+    study = prepare_study(dataclasses.replace(job.fit, features=job.folder / FROZEN))
+    if study.split.folds:
+        raise ConfigError(
+            "`finetune` takes one split into train, val and test, not folds.",
+            hint="Make one with `histokeras split` without --cv, or leave --split out.",
+        )
+    return Begun(prepared, study)
+
+
+def run_finetune(
+    job: FinetuneJob,
+    begun: Begun,
+    *,
+    config: dict[str, Any],
+    command_line: str = "",
+    overwrite: bool = False,
+) -> FitResult | None:
+    """Fit the head, fine-tune, extract with the tuned backbone, and evaluate that.
+
+    Args:
+        job: What to do.
+        begun: From :func:`begin_finetune`.
+        config: The resolved options, for run.json.
+        command_line: What was typed, for run.json.
+        overwrite: Whether another run may be replaced.
+
+    Returns:
+        What was fitted; None if this very run stands there already, finished.
+
+    Raises:
+        FeatureError: If another run stands there (CONFIG_MISMATCH).
+        OutputError: If it cannot be written.
+    """
+    inputs = {"finetune": job.config.as_dict()}
+    every = {**begun.study.inputs, **inputs}
+    facts: dict[str, Any] = {"finetune": dict(job.config.as_dict()), "devices": {}}
+    fit_job = dataclasses.replace(job.fit, features=job.folder / FROZEN)
+    if not overwrite and is_done(job.folder, every):
+        return None
+    if overwrite:
+        remove(job.folder, [TUNED, _BACKBONE, _CHECKPOINT])
+    key = sha256_text(canonical_json(every))
+
+    def fit(study: Study, fitted: FitJob, folder: Path) -> FitResult:
+        return _fit(job, begun, study, fitted, facts, key, config)
+
+    way = Way("finetune", fit, inputs, facts, begun.plan.failures)
+    result = run_fit(
+        fit_job,
+        begun.study,
+        job.folder,
+        config=config,
+        command_line=command_line,
+        overwrite=overwrite,
+        way=way,
+    )
+    remove(job.folder, [_CHECKPOINT])
+    return result
+
+
+def _fit(
+    job: FinetuneJob,
+    begun: Begun,
+    study: Study,
+    fit_job: FitJob,
+    facts: dict[str, Any],
+    key: str,
+    config: Mapping[str, Any],
+) -> FitResult:
+    rows = rows_of(study, None)
+    frozen_head = fit_fold_head(study, fit_job, rows)
+    tuned = _tune(job, begun, rows, frozen_head, facts, key)
+    prepare_folder(job.folder / _BACKBONE)
+    backbone = require_backbone(job.extract.backbone)
+    digest = write_backbone(job.folder / TUNED_FILE, tuned.network, backbone)
+    facts["finetune"] |= {"weights_sha256": digest, **tuned.facts()}
+    head = tuned.head
+    history = tuned.history
+    del tuned
+    job.say(f"3 of 3: features of the fine-tuned {backbone.name}, as it was saved")
+    index = _extract_tuned(job, study, config)
+    evaluated = dataclasses.replace(study, index=index)
+
+    def fit_fold(study: Study, job: FitJob, rows: TileRows, number: int | None) -> Fold:
+        fitted = _calibrated(study, job, rows, head, frozen_head.classes, history)
+        baselines = fit_fold_baselines(study, job, rows)
+        return Fold(number, fitted, baselines, (begun.study.index, frozen_head))
+
+    return fit_study(evaluated, fit_job, job.folder, fit_fold=fit_fold)
+
+
+def _tune(
+    job: FinetuneJob,
+    begun: Begun,
+    rows: TileRows,
+    frozen_head: FittedHead,
+    facts: dict[str, Any],
+    key: str,
+) -> Tuned:
+    strategy = choose_strategy(job.gpus)
+    facts["devices"].update(describe_devices(strategy))
+    job.say(f"2 of 3: {job.config.unfreeze} of {job.extract.backbone} on {len(rows)} tiles")
+    pixels = TilePixels(begun.study.index, begun.prepared.sources)
+    try:
+        return finetune(
+            require_backbone(job.extract.backbone),
+            begun.prepared.weights,
+            frozen_head,
+            rows,
+            pixels,
+            int(begun.plan.settings["tile_size_px"]),
+            job.fit.head,
+            job.config,
+            strategy=strategy,
+            workers=job.workers or min(8, usable_cores()),
+            resume=Resume(job.folder / _CHECKPOINT, key),
+            on_epoch=lambda row: job.say(_told(row)),
+        )
+    finally:
+        pixels.close()
+
+
+def _told(row: Mapping[str, float]) -> str:
+    figures = "  ".join(f"{name} {value:.4f}" for name, value in row.items() if name != "epoch")
+    return f"  epoch {row['epoch']:.0f}  {figures}"
+
+
+def _extract(
+    job: FinetuneJob, extraction: ExtractJob, prepared: Prepared, config: Mapping[str, Any]
+) -> Plan:
+    return run_job(
+        extraction,
+        prepared,
+        config=dict(config),
+        gpus=job.gpus,
+        batch_size=job.batch_size,
+        workers=job.workers,
+    )
+
+
+def _extract_tuned(job: FinetuneJob, study: Study, config: Mapping[str, Any]) -> Any:
+    """Extract with the backbone as it was written: what is evaluated is what others will load."""
+    keras.backend.clear_session()
+    extraction = dataclasses.replace(
+        job.extract, output=job.folder / TUNED, weights=str(job.folder / TUNED_FILE)
+    )
+    _extract(job, extraction, prepare_job(extraction), config)
+    index = index_features(job.folder / TUNED)
+    if (index.names, index.n_tiles) != (study.index.names, study.index.n_tiles):
+        raise TableError(
+            "slides changed while the backbone was fine-tuned: other tiles than before.",
+            code="SLIDE_CHANGED",
+            hint="Give the command again with --overwrite.",
+        )
+    return index
+
+
+def _calibrated(
+    study: Study,
+    job: FitJob,
+    rows: TileRows,
+    head: keras.Model,
+    classes: tuple[str, ...],
+    history: Any,
+) -> FittedHead:
+    """Fit the temperature on val, on the features of the saved backbone."""
+    val = rows.on_side("val")
+    vectors = open_vectors(val.parts(study.index), study.index.n_features, memory_gb=job.memory_gb)
+    raw = predict_probabilities(head, vectors)
+    found = fit_temperature(val.target, raw, weights=label_weights(val, study.cohort.key))
+    return FittedHead(head, classes, history, found.value, found.note)
