@@ -1,6 +1,7 @@
 """Choose the devices that compute: the CPU, one GPU, or several under MirroredStrategy."""
 
 import contextlib
+import functools
 from typing import Any
 
 import tensorflow as tf
@@ -32,12 +33,17 @@ def choose_strategy(gpus: str = "all") -> tf.distribute.Strategy:
         return tf.distribute.OneDeviceStrategy("/cpu:0") if present else _default()
     if len(numbers) == 1:
         return tf.distribute.OneDeviceStrategy(f"/gpu:{numbers[0]}")
-    return mirrored([f"GPU:{number}" for number in numbers])
+    return mirrored(*(f"GPU:{number}" for number in numbers))
 
 
-def mirrored(devices: list[str]) -> tf.distribute.Strategy:
-    """Return a ``MirroredStrategy`` over ``devices``, such as ``["GPU:0", "GPU:1"]``."""
-    return tf.distribute.MirroredStrategy(devices)
+@functools.cache
+def mirrored(*devices: str) -> tf.distribute.Strategy:
+    """Return the ``MirroredStrategy`` over ``devices``, such as ``"GPU:0", "GPU:1"``.
+
+    One for the whole process: a second one over the same devices counts its collective operations
+    from the start again, and trips over those of the first (TensorFlow 2.21).
+    """
+    return tf.distribute.MirroredStrategy(list(devices))
 
 
 def _default() -> tf.distribute.Strategy:

@@ -182,6 +182,7 @@ def finetune(
                 config.fit,
                 resume=resume,
                 from_start=True,
+                warmup_steps=n_epoch // batch,
                 on_epoch=on_epoch,
             )
         except tf.errors.OpError:

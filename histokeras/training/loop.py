@@ -110,6 +110,7 @@ def fit(
     *,
     resume: Resume | None = None,
     from_start: bool = False,
+    warmup_steps: int = 0,
     on_epoch: Callable[[dict[str, float]], None] = lambda row: None,
 ) -> pd.DataFrame:
     """Train a classifier in place and leave it with the weights of its best epoch.
@@ -121,6 +122,8 @@ def fit(
         config: How to train.
         resume: Where to go on after an interruption; None to keep no checkpoint.
         from_start: Whether the weights before the first epoch compete too, as epoch 0.
+        warmup_steps: Steps over which the rate rises to its value: Adam's first steps are as long
+            as any, in directions that a few batches chose, and could undo what was learned before.
         on_epoch: Called with the row of each epoch, those of a checkpoint too.
 
     Returns:
@@ -132,7 +135,7 @@ def fit(
         FeatureError: If the checkpoint is damaged.
     """
     model.compile(
-        optimizer=keras.optimizers.Adam(config.learning_rate),
+        optimizer=keras.optimizers.Adam(_rate(config.learning_rate, warmup_steps)),
         loss="sparse_categorical_crossentropy",
         weighted_metrics=["accuracy"],
     )
@@ -157,6 +160,32 @@ def fit(
     table["epoch"] = table["epoch"].astype(int)
     table["best"] = table["epoch"] == state.best_epoch
     return table
+
+
+@keras.saving.register_keras_serializable("histokeras")
+class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
+    """A rate that rises in a straight line, then stays.
+
+    Args:
+        rate: Where it ends.
+        steps: After how many steps.
+    """
+
+    def __init__(self, rate: float, steps: int) -> None:
+        self.rate, self.steps = rate, steps
+
+    def __call__(self, step: Any) -> Any:
+        """Return the rate of a step, counted from 0."""
+        done = keras.ops.cast(step, "float32") + 1
+        return self.rate * keras.ops.minimum(1.0, done / self.steps)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what makes the same schedule again."""
+        return {"rate": self.rate, "steps": self.steps}
+
+
+def _rate(rate: float, warmup_steps: int) -> Any:
+    return WarmUp(rate, warmup_steps) if warmup_steps else rate
 
 
 class _Clock(keras.callbacks.Callback):

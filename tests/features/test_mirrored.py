@@ -23,7 +23,7 @@ backbone = require_backbone("mobilenetv2")
 weights = find_weights(backbone, "random:0")
 images = np.random.default_rng(0).integers(0, 256, (11, 96, 96, 3), dtype=np.uint8)
 found = {}
-strategies = {"one": None, "two": mirrored(["CPU:0", "CPU:1"]),
+strategies = {"one": None, "two": mirrored("CPU:0", "CPU:1"),
               "named": tf.distribute.OneDeviceStrategy("/cpu:0")}
 for name, strategy in strategies.items():
     engine = KerasEngine(backbone, weights, 96, strategy=strategy, compute_batch=4)

@@ -234,7 +234,7 @@ import keras
 from histokeras.models.augment import build_augmentation
 from histokeras.models.devices import mirrored
 
-with mirrored(["CPU:0", "CPU:1"]).scope():
+with mirrored("CPU:0", "CPU:1").scope():
     image = keras.Input((16, 16, 3))
     x = build_augmentation("strong", seed=0, size_px=16)(image)
     out = keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(x))

@@ -98,7 +98,9 @@ def test_the_joined_network_says_what_backbone_and_head_say() -> None:
     head = build_head("mlp", backbone.n_features, 3)
     images = np.random.default_rng(1).integers(0, 256, (3, 32, 32, 3)).astype("uint8")
 
-    found = build_trainable(backbone, network, head, 32, build_augmentation("strong"))(images, training=False)
+    joined = build_trainable(backbone, network, head, 32, build_augmentation("strong"))
+
+    found = joined(images, training=False)
 
     features = network(preprocess(backbone, images.astype("float32")), training=False)
     np.testing.assert_allclose(np.asarray(found), np.asarray(head(features)), rtol=1e-6)

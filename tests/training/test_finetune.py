@@ -20,23 +20,25 @@ from histokeras.training.loop import FitConfig
 from histokeras.training.rows import TileRows
 
 SIZE = 48
-FIT = FitConfig(epochs=3, batch_size=16, learning_rate=1e-3, patience=3, seed=1)
+FIT = FitConfig(epochs=5, batch_size=8, learning_rate=2e-4, patience=5, seed=1)
 ONE = dataclasses.replace(FIT, epochs=1)
-CONFIG = FinetuneConfig(fit=FIT, tiles_per_patient=4)
+CONFIG = FinetuneConfig(fit=FIT, tiles_per_patient=4, augmentation="flips")
 
 
 def write_tiles(folder: Path, n_patients: int = 20, seed: int = 0) -> Path:
-    """Tiles of the same colours whose stripes lie or stand; a table beside them."""
+    """Tiles of the same colours whose stripes are wide or narrow; a table beside them."""
     rng = np.random.default_rng(seed)
     rows = []
     for patient in range(n_patients):
-        label = ("lying", "standing")[patient % 2]
+        label = ("narrow", "wide")[patient % 2]
         place = folder / "tiles" / label
         place.mkdir(parents=True, exist_ok=True)
         for number in range(3 + patient % 3):
-            wave = np.sin(np.arange(SIZE) / 3 + rng.uniform(0, 6))[:, None] * np.ones(SIZE)
-            wave = wave if label == "lying" else wave.T
-            noisy = 160 + 50 * wave[..., None] + rng.normal(0, 12, (SIZE, SIZE, 3))
+            period = {"narrow": 1.0, "wide": 1.3}[label]
+            wave = np.sin(np.arange(SIZE) / period + rng.uniform(0, 6))[:, None, None]
+            wave = wave * np.ones((1, SIZE, 1))
+            wave = wave if number % 2 else wave.transpose(1, 0, 2)
+            noisy = 160 + 30 * wave + rng.normal(0, 30, (SIZE, SIZE, 3))
             name = f"p{patient:02d}_{number}.png"
             Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(place / name)
             rows.append({"tile": f"{label}/{name}", "label": label, "patient_id": f"p{patient}"})
@@ -94,16 +96,16 @@ def test_only_the_top_block_learned_and_no_batch_norm(run: FittedRun) -> None:
 def test_what_is_evaluated_is_the_backbone_as_it_was_saved(run: FittedRun, tiles: Path) -> None:
     backbone = require_backbone("mini")
     network = build_backbone(backbone, find_weights(backbone, str(run.folder)), SIZE)
-    stored = read_features(run.folder / "tuned" / "features" / "lying.h5")
+    stored = read_features(run.folder / "tuned" / "features" / "narrow.h5")
     paths = [tiles / "tiles" / name for name in stored.tiles["tile"]]
     images = np.stack([np.asarray(Image.open(path)) for path in paths]).astype(np.float32)
 
     features = np.asarray(network(images, training=False))
 
     np.testing.assert_allclose(stored.vectors, features, rtol=1e-4, atol=1e-5)
-    written = pd.read_csv(run.folder / "predictions" / "lying.csv").set_index("tile")
+    written = pd.read_csv(run.folder / "predictions" / "narrow.csv").set_index("tile")
     found = hk.open_run(run.folder).predict_proba(stored).set_index("tile")
-    for name in ("prob_lying", "prob_standing"):
+    for name in ("prob_narrow", "prob_wide"):
         np.testing.assert_allclose(found.loc[written.index, name], written[name], atol=1e-5)
 
 
@@ -147,7 +149,7 @@ def test_a_tile_that_cannot_be_read_stops_with_its_name(tiles: Path, tmp_path: P
             for path in (folder / "tiles").rglob("*_1.png"):
                 path.write_bytes(b"no picture")
 
-    with pytest.raises(SlideError, match=r"tile \d+ of (lying|standing) is no longer"):
+    with pytest.raises(SlideError, match=r"tile \d+ of (narrow|wide) is no longer"):
         tuned(folder, tmp_path / "run", say=say)
 
 

@@ -57,7 +57,7 @@ def tune(strategy, batch_norm, batch_size=16):
 found = {}
 for batch_norm in (False, True):
     one = tune(tf.distribute.get_strategy(), batch_norm)
-    two = tune(mirrored(["CPU:0", "CPU:1"]), batch_norm)
+    two = tune(mirrored("CPU:0", "CPU:1"), batch_norm)
     columns = ["loss", "val_loss"]
     difference = (one.history[columns] - two.history[columns]).abs().to_numpy()
     moved = [np.abs(np.asarray(a) - np.asarray(b)).max()
@@ -66,7 +66,7 @@ for batch_norm in (False, True):
         "losses": float(np.nanmax(difference)), "weights": float(max(moved)),
         "fell": float(one.history["loss"].iloc[-1] - one.history["loss"].iloc[1])}
 try:
-    tune(mirrored(["CPU:0", "CPU:1"]), False, 15)
+    tune(mirrored("CPU:0", "CPU:1"), False, 15)
 except ConfigError as error:
     found["error"] = str(error)
 print(json.dumps(found))

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from histokeras.errors import ConfigError, FeatureError
-from histokeras.training.loop import Batch, FitConfig, Resume, fit, vector_data
+from histokeras.training.loop import Batch, FitConfig, Resume, WarmUp, fit, vector_data
 
 N, WIDTH, BATCH = 48, 6, 16
 CONFIG = FitConfig(epochs=6, batch_size=BATCH, learning_rate=0.02, patience=6, seed=1)
@@ -143,3 +143,9 @@ def test_patience_counts_from_the_best_epoch_and_the_start_competes() -> None:
 def test_a_loss_that_is_no_number_stops_with_a_reason() -> None:
     with pytest.raises(ConfigError, match=r"`val_loss` is nan after epoch 2.*--learning-rate"):
         fit(network(), DATA, validations([0.5, float("nan")]), CONFIG)
+
+
+def test_the_rate_rises_and_then_stays() -> None:
+    rates = [float(WarmUp(0.4, 4)(step)) for step in range(6)]
+
+    np.testing.assert_allclose(rates, [0.1, 0.2, 0.3, 0.4, 0.4, 0.4], rtol=1e-6)
