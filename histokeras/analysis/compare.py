@@ -12,8 +12,10 @@ COMPARED = ("auc", "balanced_accuracy", "accuracy", "f1_macro")
 """The figures in which a network is set against a baseline."""
 FLOOR = "floor"
 COLOUR = "colour"
+MEAN = "mean"
 TITLES = {
     "majority": "majority class",
+    MEAN: "mean of the training patients",
     COLOUR: "six colour numbers",
     FLOOR: "colour and texture, no network",
     "tumour_type": "tumour type alone",
@@ -58,7 +60,10 @@ def difference_figures(network: Figures, baseline: Figures, names: Sequence[str]
 
 
 def baseline_block(
-    name: str, estimates: Mapping[str, Estimate], differences: Mapping[str, Estimate]
+    name: str,
+    estimates: Mapping[str, Estimate],
+    differences: Mapping[str, Estimate],
+    compared: Sequence[str] = COMPARED,
 ) -> dict[str, Any]:
     """Return a baseline's title, figures and differences as plain values.
 
@@ -66,9 +71,10 @@ def baseline_block(
         name: Name of the baseline; one without a title in ``TITLES`` bears its name.
         estimates: Its own figures.
         differences: Network minus baseline.
+        compared: Names of the figures that are shown.
     """
     return {
         "title": TITLES.get(name, name),
-        **{figure: estimates[figure].as_json() for figure in COMPARED},
-        "difference": {figure: differences[figure].as_json() for figure in COMPARED},
+        **{figure: estimates[figure].as_json() for figure in compared},
+        "difference": {figure: differences[figure].as_json() for figure in compared},
     }
