@@ -227,7 +227,10 @@ def predicted_names(table: pd.DataFrame) -> tuple[str, tuple[str, ...]]:
         TableError: If it has neither ``prob_<class>`` nor ``pred_<target>`` columns.
     """
     target = predicted_target(table)
-    return (REGRESSION, (target,)) if target else (CLASSIFICATION, class_names(table))
+    # Probabilities are named by other tools too; a lone number is ours.
+    if target and not any(str(name).startswith(PROB) for name in table.columns):
+        return REGRESSION, (target,)
+    return CLASSIFICATION, class_names(table)
 
 
 def collect_predictions(

@@ -82,7 +82,7 @@ def run_fit(
             else "",
         },
         "labels": {"level": study.cohort.level, "classes": list(study.cohort.classes)},
-        "head": job.head.as_dict(),
+        "head": job.head_options,
         "split": {"signed": study.split.signed, "sha256": study.split.digest, **study.split.meta},
         "funnel": study.joined.funnel,
         "n_dropped": len(study.dropped),
@@ -95,7 +95,7 @@ def run_fit(
     status = "interrupted"
     try:
         result = fit_study(study, job, folder)
-        record.facts["temperature"] = [fold.fitted.temperature for fold in result.folds]
+        record.facts |= _head_facts(result)
         record.facts["duplicates"] = result.duplicates.facts()
         write_csv(folder / "duplicates.csv", result.duplicates.table)
         write_tables(folder, result.predictions)
@@ -106,6 +106,13 @@ def run_fit(
     finally:
         record.write(folder, status=status)
     return result
+
+
+def _head_facts(result: FitResult) -> dict[str, list[Any]]:
+    """Return what belongs to the heads, one a fold: temperature, or the target's mean and scale."""
+    facts = [fold.fitted.facts() for fold in result.folds]
+    names = [name for name in facts[0] if not name.endswith("_note")]
+    return {name: [fact[name] for fact in facts] for name in names}
 
 
 def _slides(study: Study) -> list[dict[str, Any]]:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from histokeras.analysis.baselines import MAJORITY, RAW, Baselines
+from histokeras.analysis.baselines import MAJORITY
 from histokeras.analysis.collect import Predictions
-from histokeras.analysis.evaluate import curves_of_levels, require_positive
+from histokeras.analysis.compare import MEAN
+from histokeras.analysis.evaluate import curves_of_levels
 from histokeras.analysis.saved import figures
 from histokeras.analysis.units import EvaluationConfig
 from histokeras.cohort.split_table import apply_split
@@ -19,12 +20,13 @@ from histokeras.files import prepare_folder, write_csv, write_json
 from histokeras.models.model_file import write_head
 from histokeras.training.duplicates import Duplicates, find_duplicates
 from histokeras.training.fit_job import CATEGORY, FitJob, Study
-from histokeras.training.head import FittedHead, Labelled, fit_classifier
-from histokeras.training.references import baseline_probabilities, fit_baselines, label_weights
+from histokeras.training.head import Labelled
+from histokeras.training.references import baseline_probabilities, label_weights
 from histokeras.training.results import Predicted, write_predictions
 from histokeras.training.rows import TileRows, tile_rows
+from histokeras.training.tasks import TASKS, AnyBaselines, Fitted
 from histokeras.training.vectors import open_vectors
-from histokeras.types import FOLD, SPLIT, SPLITS
+from histokeras.types import FOLD, REGRESSION, SPLIT, SPLITS
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,8 @@ class Fold:
     """One fitted head and its baselines; ``number`` is None without cross-validation."""
 
     number: int | None
-    fitted: FittedHead
-    baselines: Baselines
+    fitted: Fitted
+    baselines: AnyBaselines
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,7 @@ def fit_study(study: Study, job: FitJob, folder: Path | None = None) -> FitResul
         job: What to learn.
         folder: Where to write heads and predictions; None to write nothing.
     """
-    classes = study.cohort.classes
-    positive = require_positive(classes, job.positive)
+    positive = TASKS[job.task].positive(study.cohort, job.positive)
     note = study.joined.note or study.split.note
     folds: list[Fold] = []
     parts: list[Predicted] = []
@@ -103,7 +104,7 @@ def _rows(study: Study, number: int | None) -> TileRows:
     placed, _ = apply_split(study.joined.units, study.split, number)
     if number is not None:
         placed = placed.assign(**{FOLD: str(number)})
-    return tile_rows(study.index, placed, {name: i for i, name in enumerate(study.cohort.classes)})
+    return tile_rows(study.index, placed, TASKS[study.cohort.task].classes(study.cohort))
 
 
 def _categories(rows: TileRows) -> dict[str, list[str]]:
@@ -125,9 +126,9 @@ def _fit_fold(study: Study, job: FitJob, rows: TileRows, number: int | None) -> 
         sides[side] = Labelled(vectors, part.target, weights)
     seed = job.head.fit.seed + (number or 0)
     config = dataclasses.replace(job.head, fit=dataclasses.replace(job.head.fit, seed=seed))
-    classes = study.cohort.classes
-    fitted = fit_classifier(sides["train"], sides["val"], classes, config)
-    baselines = fit_baselines(study.index, rows, classes, _categories(rows), seed=seed)
+    task = TASKS[study.cohort.task]
+    fitted = task.fit(sides["train"], sides["val"], study.cohort, config)
+    baselines = task.fit_baselines(study.index, rows, study.cohort, _categories(rows), seed)
     return Fold(number, fitted, baselines)
 
 
@@ -135,12 +136,14 @@ def _predict(
     study: Study, job: FitJob, fold: Fold, rows: TileRows, *, patient_safe: bool
 ) -> Predicted:
     vectors = open_vectors(rows.parts(study.index), study.index.n_features, memory_gb=job.memory_gb)
-    raw = fold.fitted.predict_raw(vectors)
+    scores = fold.fitted.scores(vectors)
+    own = scores.pop(next(iter(scores)))
     others = {
-        RAW: raw,
+        **scores,
         **baseline_probabilities(fold.baselines, study.index, rows, _categories(rows)),
     }
-    return Predicted(rows, fold.fitted.calibrated(raw), study.cohort.classes, others, patient_safe)
+    cohort = study.cohort
+    return Predicted(rows, own, cohort.outputs, others, patient_safe, cohort.task)
 
 
 def _pooled(parts: Sequence[Predicted]) -> Predicted:
@@ -161,15 +164,16 @@ def _pooled(parts: Sequence[Predicted]) -> Predicted:
     # A baseline that one fold could not fit is none of the whole.
     names = [name for name in parts[0].others if all(name in part.others for part in parts)]
     others = {name: np.concatenate([part.others[name] for part in parts])[order] for name in names}
-    # It ranks nobody. One class in one fold and another in the next would look like a ranking.
-    if MAJORITY in others:
-        others[MAJORITY] = np.broadcast_to(others[MAJORITY].mean(0), others[MAJORITY].shape)
+    # It ranks nobody. One class (or mean) in one fold and another in the next would look like a ranking.
+    for name in {MAJORITY, MEAN} & set(others):
+        others[name] = np.broadcast_to(others[name].mean(0), others[name].shape)
     return Predicted(
         pooled,
         np.concatenate([part.probabilities for part in parts])[order],
         parts[0].classes,
         others,
         parts[0].patient_safe,
+        parts[0].task,
     )
 
 
@@ -184,15 +188,14 @@ def _write_fold(
     card = {
         "head": job.head.head,
         "n_features": study.index.n_features,
-        "classes": list(fold.fitted.classes),
-        "positive": positive,
-        "target": job.target,
+        **TASKS[job.task].names(study.cohort, positive),
+        # What a column of predictions is called after must be the column's own name.
+        "target": study.cohort.target if job.task == REGRESSION else job.target,
         "level": study.cohort.level,
         "note": note,
-        "temperature": fold.fitted.temperature,
-        "temperature_note": fold.fitted.temperature_note,
+        **fold.fitted.facts(),
         "features": study.index.settings,
-        "training": job.head.as_dict(),
+        "training": job.head_options,
         "split_sha256": study.split.digest,
         "fold": fold.number,
         "n_folds": study.split.folds,

@@ -12,7 +12,10 @@ import tensorflow as tf
 
 from histokeras.errors import ConfigError
 
-Batch = tuple[npt.NDArray[Any], npt.NDArray[np.int32], npt.NDArray[np.float32]]
+Batch = tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.float32]]
+CROSS_ENTROPY, SQUARED_ERROR = "sparse_categorical_crossentropy", "mean_squared_error"
+_TARGETS = {CROSS_ENTROPY: (tf.int32, ["accuracy"]), SQUARED_ERROR: (tf.float32, [])}
+"""Loss -> type of its targets, and what else is logged of the training data."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,24 +85,28 @@ def fit(
     shape: tuple[int, int],
     validate: Callable[[keras.Model], dict[str, float]],
     config: FitConfig,
+    loss: str = CROSS_ENTROPY,
 ) -> pd.DataFrame:
-    """Train a classifier in place and leave it with the weights of its best epoch.
+    """Train a head in place and leave it with the weights of its best epoch.
 
     Args:
-        model: ``(batch, n_features) -> (batch, n_classes)`` probabilities; compiled here.
-        batches: Given the epoch, yields inputs, integer targets and sample weights.
+        model: ``(batch, n_features) -> (batch, n_classes)`` probabilities, or ``(batch, 1)``
+            numbers; compiled here.
+        batches: Given the epoch, yields inputs, targets (class numbers, or numbers) and sample
+            weights.
         shape: Number of batches an epoch, and the width of the inputs.
         validate: Given the model, returns figures of the validation data; must hold ``val_loss``.
         config: How to train.
+        loss: ``sparse_categorical_crossentropy`` or ``mean_squared_error``.
 
     Returns:
-        One row an epoch: ``epoch`` (from 1), ``loss``, ``accuracy``, what ``validate`` returned,
-        and ``best`` (whether its weights were kept).
+        One row an epoch: ``epoch`` (from 1), ``loss``, of classes ``accuracy``, what ``validate``
+        returned, and ``best`` (whether its weights were kept).
     """
     clock, (steps, n_features) = _Clock(), shape
     spec = (
         tf.TensorSpec((None, n_features), tf.float32),
-        tf.TensorSpec((None,), tf.int32),
+        tf.TensorSpec((None,), _TARGETS[loss][0]),
         tf.TensorSpec((None,), tf.float32),
     )
     dataset = (
@@ -111,8 +118,8 @@ def fit(
     )
     model.compile(
         optimizer=keras.optimizers.Adam(config.learning_rate),
-        loss="sparse_categorical_crossentropy",
-        weighted_metrics=["accuracy"],
+        loss=loss,
+        weighted_metrics=list(_TARGETS[loss][1]),
     )
     stopping = keras.callbacks.EarlyStopping(
         monitor="val_loss", mode="min", patience=config.patience, restore_best_weights=True
