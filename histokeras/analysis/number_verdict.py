@@ -74,8 +74,9 @@ def _floor(
         return False, ""
     if floor["value"] is None:
         return None, "Not compared with colour and texture alone, which say one number for all."
+    chance = ", which is no better than chance," if floor["value"] <= 0 else ","
     ranks = (
-        f"Spearman {network['value']:.3f} against {floor['value']:.3f}, "
+        f"Spearman {network['value']:.3f} against {floor['value']:.3f}{chance} "
         f"difference {signed(difference)}"
     )
     if difference["low"] is None:

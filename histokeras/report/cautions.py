@@ -163,7 +163,8 @@ def _not_compared(run: RunFiles) -> Iterator[Caution]:
 
 
 def _floor(run: RunFiles) -> Iterator[Caution]:
-    if not run.main:
+    # Where nothing is shown at all, the floor is not the point.
+    if not run.main or any(no_relation(run)):
         return
     beaten, text = at(run.main, "verdict", "beaten"), at(run.main, "verdict", "text") or ""
     if beaten is False:

@@ -101,7 +101,7 @@ def _table(pairs: Sequence[tuple[str, RunFiles]]) -> Table:
         [name, *(of(run) for of in columns.values())] for name, run in pairs
     ]
     note = "Square brackets hold intervals. " + (
-        "R2: against the mean of the tested true numbers. The error is in the target's unit."
+        "R²: against the mean of the tested true numbers. The error is in the target's unit."
         if is_number
         else "AUC: of the positive class, else the mean of classes."
     )
@@ -137,7 +137,7 @@ _CLASS_FIGURES: dict[str, Callable[[RunFiles], Cell]] = {
 _NUMBER_FIGURES: dict[str, Callable[[RunFiles], Cell]] = {
     "Target": lambda run: Cell(run.target),
     "Spearman": lambda run: _figure(run.figures.get("spearman")),
-    "R2": lambda run: _figure(run.figures.get("r2")),
+    "R²": lambda run: _figure(run.figures.get("r2")),
     "Mean absolute error": _error,
     "Spearman of colour and texture": lambda run: _figure(_floor(run, "spearman")),
     "Run minus colour and texture": lambda run: _figure(

@@ -225,7 +225,7 @@ def _evaluation(run: RunFiles) -> str:
         text = "" if run.level == "tile" else (
             f"The predictions of all tiles of a {run.level} were averaged. "
         )  # fmt: skip
-        text += "R2 is against the mean of the tested true numbers. "
+        text += "R² is against the mean of the tested true numbers. "
     resamples, unit = run.metrics.get("n_resamples"), run.main.get("resampled_by")
     if resamples and unit:
         level = 100 * (1 - run.metrics.get("alpha", 0.05))

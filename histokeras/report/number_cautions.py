@@ -41,7 +41,7 @@ def values_off(run: RunFiles) -> Iterator[Caution]:
         yield Caution(
             "values-off",
             "The ranking holds, the numbers do not",
-            f"R2 is {number(r2)}: the mean of these true numbers, the same for everyone, would be "
+            f"R² is {number(r2)}: the mean of these true numbers, the same for everyone, would be "
             "nearer than the predictions.",
             "Use the order of the predictions, not their value; look at the scatter plot for a "
             "shift or a wrong slope.",

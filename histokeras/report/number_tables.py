@@ -12,7 +12,7 @@ from histokeras.report.text import DASH, at, digits, interval, measured, number
 
 NAMES = {
     "spearman": "Spearman",
-    "r2": "R2",
+    "r2": "R²",
     "mae": "Mean absolute error (lower is better)",
     "pearson": "Pearson",
     "rmse": "Root mean squared error (lower is better)",
@@ -74,7 +74,7 @@ def _level_table(run: RunFiles, level: str, values: Mapping[str, Any]) -> Table:
     notes = [
         f"{run.target}: mean {digits(target.get('mean'))}, SD {digits(target.get('sd'))}, median "
         f"{digits(target.get('median'))}, from {digits(target.get('min'))} to "
-        f"{digits(target.get('max'))}. Errors are in its unit; R2 is against the mean of these "
+        f"{digits(target.get('max'))}. Errors are in its unit; R² is against the mean of these "
         "true numbers."
     ]
     found = [str(item["note"]) for figures in aggregations.values() for item in figures.values()
@@ -118,13 +118,13 @@ def number_baseline_table(run: RunFiles) -> Table | None:
         rows.append(cells)
     unit = run.main.get("resampled_by") or run.level
     notes = [
-        f"Δ: this run minus the baseline, on the same resamples of {unit}s. Of Spearman and R2 the "
+        f"Δ: this run minus the baseline, on the same resamples of {unit}s. Of Spearman and R² the "
         "run is better above 0, of the error below 0; an interval that holds 0 leaves it open. One "
         "number for everyone ranks nobody: it has no Spearman."
     ]
     if run.main.get("folds"):
         notes.append(
-            "Pooled over folds, baselines without skill fall below 0 in Spearman and R2, because "
+            "Pooled over folds, baselines without skill fall below 0 in Spearman and R², because "
             "each test fold lacks what its training folds have more of."
         )
     caption = f"Simple baselines, fitted to the same training data, {run.level} level"

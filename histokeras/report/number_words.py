@@ -30,7 +30,7 @@ def number_verdict(run: RunFiles) -> Verdict:
 def _scale(run: RunFiles) -> str:
     alpha = run.metrics.get("alpha", 0.05)
     return (
-        "Spearman: 0 is chance, 1 is perfect ranking. R2: 1 is perfect; 0 is what the mean of "
+        "Spearman: 0 is chance, 1 is perfect ranking. R²: 1 is perfect; 0 is what the mean of "
         "these true numbers would reach, which nobody knows beforehand. Square brackets hold the "
         f"{100 * (1 - alpha):g} % interval, from resampling "
         f"{run.main.get('resampled_by', 'unit')}s."
@@ -41,7 +41,7 @@ def _tiles(run: RunFiles, n: int) -> tuple[tuple[str, str, str], ...]:
     figures = run.figures
     tiles = [
         (name, number(at(figures, key, "value")), interval(figures.get(key)).partition(" ")[2])
-        for name, key in (("Spearman", "spearman"), ("R2", "r2"))
+        for name, key in (("Spearman", "spearman"), ("R²", "r2"))
     ]
     error = figures.get("mae")
     tiles.append(
