@@ -101,10 +101,10 @@ def _claim(difference: Mapping[str, Any], beaten: bool) -> str:
 def _others(baselines: Mapping[str, Any], beaten: bool | None) -> list[str]:
     """Return what reaches as much without any network, if the network is not shown to beat it."""
     start = "But even six" if beaten else "Even six"
-    whats = {COLOUR: f"{start} colour numbers alone", **{
+    rivals = {COLOUR: f"{start} colour numbers alone", **{
         name: f"{what} alone, without any picture," for name, what in _CATEGORIES.items()
     }}  # fmt: skip
-    return [_as_well(baselines[name], what) for name, what in whats.items() if name in baselines]
+    return [_as_well(baselines[name], what) for name, what in rivals.items() if name in baselines]
 
 
 def _as_well(baseline: Mapping[str, Any], what: str) -> str:

@@ -34,7 +34,8 @@ def number_sides_table(run: RunFiles) -> Table | None:
     patients = run.tables["patients"]
     if not len(patients) or not {"label", "split"} <= set(patients):
         return None
-    values = pd.to_numeric(patients["label"], errors="coerce")
+    # Not numpy's whole numbers, which would pass for no numbers.
+    values = pd.to_numeric(patients["label"], errors="coerce").astype(float)
     words = {"train": "Training", "val": "Validation", "test": "Test"}
     rows: list[list[str | Cell]] = []
     for side, word in words.items():

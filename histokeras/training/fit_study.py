@@ -164,7 +164,7 @@ def _pooled(parts: Sequence[Predicted]) -> Predicted:
     # A baseline that one fold could not fit is none of the whole.
     names = [name for name in parts[0].others if all(name in part.others for part in parts)]
     others = {name: np.concatenate([part.others[name] for part in parts])[order] for name in names}
-    # It ranks nobody. One class (or mean) in one fold and another in the next would look like a ranking.
+    # It ranks nobody. Another class (or mean) in each fold would look like a ranking.
     for name in {MAJORITY, MEAN} & set(others):
         others[name] = np.broadcast_to(others[name].mean(0), others[name].shape)
     return Predicted(

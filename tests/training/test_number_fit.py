@@ -33,7 +33,8 @@ def scored(cohort_folder: Path, folder: Path) -> Path:
     """The label table with a score that tissue shows, around 1000, and one that it does not."""
     table = pd.read_csv(cohort_folder / "labels.csv")
     rng = np.random.default_rng(0)
-    table["score"] = 1000 + 20 * (table["label"] == "pos") + rng.normal(0, 3, len(table))
+    score = 1000 + 20 * (table["label"] == "pos") + rng.normal(0, 3, len(table))
+    table["score"] = score.round().astype(int)
     table["noise"] = rng.normal(size=len(table))
     table.to_csv(folder / "scores.csv", index=False)
     return folder / "scores.csv"
@@ -150,6 +151,8 @@ def test_the_page_shows_the_score_and_nothing_of_classes(finished: Path) -> None
                  "stratified by quantiles of score", "squared error of the standardised target",
                  "Only 6 patients were tested", "Lowest and highest tiles"):  # fmt: skip
         assert word in page
+    tested = pd.read_csv(finished / "patients.csv").query("split == 'test'")["label"]
+    assert f"<td>{tested.min()}</td><td>{tested.max()}</td>" in page
     for word in ("softmax", "AUC", "emperature", "Confusion", "class_weight", "Tiles by class"):
         assert word not in page
     data = pd.read_csv(finished / "report/scatter.csv")
@@ -189,7 +192,7 @@ def test_runs_of_numbers_are_compared_with_their_like(
     page = write_comparison([finished, finished], tmp_path / "c.html").read_text()
 
     assert "Spearman of each run" in page
-    assert "Spearman of the floor" in page
+    assert "Spearman of colour and texture" in page
     assert "AUC" not in page
     with pytest.raises(ConfigError, match=r"runs of numbers \(score\) and runs of classes"):
         write_comparison([finished, tmp_path / "classes"], tmp_path / "d.html")
