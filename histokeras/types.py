@@ -16,6 +16,11 @@ LEVELS = ("tile", "slide", "patient")
 """Levels at which labels may stand, finest first."""
 PROB = "prob_"
 """Prefix of the probability columns: ``prob_<class>``."""
+PRED = "pred_"
+"""Prefix of the column of a predicted number: ``pred_<target>``."""
+CLASSIFICATION, REGRESSION = "classification", "regression"
+TASKS = (CLASSIFICATION, REGRESSION)
+"""What is learned: classes, or a number."""
 
 STAIN_NORMS = ("none", "macenko", "reinhard")
 """Ways to normalise stains. What one does is part of the features: changed, it gets another name.

@@ -24,6 +24,8 @@ N_SLIDES = "n_slides"
 MIXED_LABELS = "mixed_labels"
 """True where the tiles carry more than one label; the label is then left empty."""
 
+_FACTS = (SLIDE_ID, PATIENT_ID, SPLIT, FOLD, LABEL, MIXED_LABELS, N_TILES)
+
 Texts = npt.NDArray[np.object_]
 
 
@@ -111,13 +113,11 @@ def slide_sums(tiles: pd.DataFrame, classes: Sequence[str] | None = None) -> pd.
     classes = class_names(tiles) if classes is None else tuple(classes)
     # float32 is what networks give: tables from memory and from a file then agree to the last bit.
     probs = score_matrix(tiles, classes).astype(np.float32)
-    parts = _keys(tiles)
-    parts[MIXED_LABELS] = False
-    parts[N_TILES] = 1
+    parts = tile_parts(tiles)
     parts[[f"{PROB}{name}" for name in classes]] = probs.astype(np.float64)
     shares = np.eye(len(classes))[predicted_classes(probs)]
     parts[[f"{SHARE}{name}" for name in classes]] = shares
-    return _pool_slides(parts, classes)
+    return pool_slides(parts, _scores(classes))
 
 
 def pooled_slides(
@@ -136,11 +136,16 @@ def pooled_slides(
         TableError: If a column is missing, or one slide belongs to two patients.
     """
     classes = class_names(parts[0]) if classes is None else tuple(classes)
+    return join_slides(parts, _scores(classes))
+
+
+def join_slides(parts: Sequence[pd.DataFrame], scores: Sequence[str]) -> pd.DataFrame:
+    """Join slide tables whose columns of numbers are ``scores``; see :func:`pooled_slides`."""
     for part in parts:
-        require_columns(part, _columns(classes), name="slide table")
+        require_columns(part, [*_FACTS, *scores], name="slide table")
     # Slides without a kept tile have no row; pandas warns of empty tables in a concat.
     filled = [part for part in parts if len(part)] or list(parts[:1])
-    return _pool_slides(pd.concat(filled, ignore_index=True), classes)
+    return pool_slides(pd.concat(filled, ignore_index=True), scores)
 
 
 def patients_from_slides(
@@ -162,10 +167,15 @@ def patients_from_slides(
         LeakageError: If a patient lies on two sides of the split.
     """
     classes = class_names(slides) if classes is None else tuple(classes)
-    require_columns(slides, _columns(classes), name="slide table")
+    return pool_patients(slides, _scores(classes))
+
+
+def pool_patients(slides: pd.DataFrame, scores: Sequence[str]) -> pd.DataFrame:
+    """Aggregate slides, numbers in ``scores``, to patients; see :func:`patients_from_slides`."""
+    require_columns(slides, [*_FACTS, *scores], name="slide table")
     known = slides[text_column(slides, PATIENT_ID) != ""]
     require_disjoint_patients(known.assign(**{SPLIT: text_column(known, SPLIT)}))
-    patients, units = _pool(known, (PATIENT_ID, SPLIT, FOLD), classes)
+    patients, units = _pool(known, (PATIENT_ID, SPLIT, FOLD), scores)
     has_id = text_column(known, SLIDE_ID) != ""
     named = pd.DataFrame({"unit": units[has_id], SLIDE_ID: text_column(known, SLIDE_ID)[has_id]})
     n_slides = np.bincount(named.drop_duplicates()["unit"].to_numpy(), minlength=len(patients))
@@ -173,9 +183,13 @@ def patients_from_slides(
     return patients
 
 
-def _columns(classes: Sequence[str]) -> list[str]:
-    scores = [f"{prefix}{name}" for prefix in (PROB, SHARE) for name in classes]
-    return [SLIDE_ID, PATIENT_ID, SPLIT, FOLD, LABEL, MIXED_LABELS, N_TILES, *scores]
+def _scores(classes: Sequence[str]) -> list[str]:
+    return [f"{prefix}{name}" for prefix in (PROB, SHARE) for name in classes]
+
+
+def tile_parts(tiles: pd.DataFrame) -> pd.DataFrame:
+    """Return the ids and labels of tiles as rows to be pooled, each of one tile."""
+    return _keys(tiles).assign(**{MIXED_LABELS: False, N_TILES: 1})
 
 
 def _keys(table: pd.DataFrame) -> pd.DataFrame:
@@ -183,8 +197,13 @@ def _keys(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({name: text_column(table, name) for name in columns}, dtype=object)
 
 
-def _pool_slides(parts: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
-    slides, _ = _pool(parts, (SLIDE_ID, PATIENT_ID, SPLIT, FOLD), classes)
+def pool_slides(parts: pd.DataFrame, scores: Sequence[str]) -> pd.DataFrame:
+    """Pool rows of one slide: the means of ``scores``, weighted with ``n_tiles``.
+
+    Raises:
+        TableError: If the rows of one slide belong to two patients.
+    """
+    slides, _ = _pool(parts, (SLIDE_ID, PATIENT_ID, SPLIT, FOLD), scores)
     pairs = slides.loc[slides[SLIDE_ID] != "", [SLIDE_ID, PATIENT_ID]].drop_duplicates()
     doubled = pairs.loc[pairs[SLIDE_ID].duplicated(keep=False)]
     if len(doubled):
@@ -199,7 +218,7 @@ def _pool_slides(parts: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
 
 
 def _pool(
-    parts: pd.DataFrame, keys: Sequence[str], classes: Sequence[str]
+    parts: pd.DataFrame, keys: Sequence[str], scores: Sequence[str]
 ) -> tuple[pd.DataFrame, Ints]:
     """Pool rows with equal keys, weighted with ``n_tiles``; also return every row's unit."""
     texts = _keys(parts)
@@ -218,7 +237,7 @@ def _pool(
     pooled[N_TILES] = n_tiles
     order = np.argsort(units, kind="stable")
     ends = np.cumsum(np.bincount(units, minlength=len(first)))
-    for column in (f"{prefix}{name}" for prefix in (PROB, SHARE) for name in classes):
+    for column in scores:
         sums = _exact_sums((parts[column].to_numpy(np.float64) * weights)[order], ends)
         pooled[column] = sums / n_tiles
     return pooled, units

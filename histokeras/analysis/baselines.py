@@ -46,6 +46,10 @@ class LinearBaseline:
     bias: Floats
     strength: float
 
+    def outputs(self, vectors: AnyFloats) -> Floats:
+        """Return what :meth:`predict_proba` returns."""
+        return self.predict_proba(vectors)
+
     def predict_proba(self, vectors: AnyFloats) -> Floats:
         """Return probabilities, float64 ``(n, K)``, of vectors ``(n, d)``."""
         logits = ((vectors - self.mean) / self.scale) @ self.weights + self.bias
@@ -87,6 +91,15 @@ class Baselines:
             "categories": {name: dict(table) for name, table in self.categories.items()},
             "floor_names": list(self.floor_names),
         }
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of columns that each baseline gives."""
+        return len(self.classes)
+
+    def constants(self, n: int) -> dict[str, Floats]:
+        """Return ``n`` rows that say the same of every tile, by name, float64 ``(n, K)``."""
+        return {MAJORITY: self.of_majority(n)}
 
     def of_majority(self, n: int) -> Floats:
         """Return ``n`` rows that all say the majority class, float64 ``(n, K)``."""

@@ -13,9 +13,11 @@ COMPARED = ("auc", "balanced_accuracy", "accuracy", "f1_macro")
 FLOOR = "floor"
 COLOUR = "colour"
 FROZEN = "frozen"
+MEAN = "mean"
 TITLES = {
     FROZEN: "same network, not fine-tuned",
     "majority": "majority class",
+    MEAN: "mean of the training patients",
     COLOUR: "six colour numbers",
     FLOOR: "colour and texture, no network",
     "tumour_type": "tumour type alone",
@@ -60,7 +62,10 @@ def difference_figures(network: Figures, baseline: Figures, names: Sequence[str]
 
 
 def baseline_block(
-    name: str, estimates: Mapping[str, Estimate], differences: Mapping[str, Estimate]
+    name: str,
+    estimates: Mapping[str, Estimate],
+    differences: Mapping[str, Estimate],
+    compared: Sequence[str] = COMPARED,
 ) -> dict[str, Any]:
     """Return a baseline's title, figures and differences as plain values.
 
@@ -68,9 +73,10 @@ def baseline_block(
         name: Name of the baseline; one without a title in ``TITLES`` bears its name.
         estimates: Its own figures.
         differences: Network minus baseline.
+        compared: Names of the figures that are shown.
     """
     return {
         "title": TITLES.get(name, name),
-        **{figure: estimates[figure].as_json() for figure in COMPARED},
-        "difference": {figure: differences[figure].as_json() for figure in COMPARED},
+        **{figure: estimates[figure].as_json() for figure in compared},
+        "difference": {figure: differences[figure].as_json() for figure in compared},
     }

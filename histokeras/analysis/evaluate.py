@@ -8,17 +8,33 @@ import pandas as pd
 
 from histokeras.analysis.aggregate import MIXED_LABELS, SHARE, score_matrix, text_column
 from histokeras.analysis.baselines import RAW
-from histokeras.analysis.collect import Predictions, class_numbers, fold_numbers
+from histokeras.analysis.collect import KINDS, Predictions, fold_numbers
 from histokeras.analysis.curves import level_curves
 from histokeras.analysis.figures import headline_figures
 from histokeras.analysis.metrics import AnyFloats, Ints
+from histokeras.analysis.number_units import evaluate_numbers
 from histokeras.analysis.units import EvaluationConfig, Units, evaluate_units, not_evaluated
 from histokeras.errors import ConfigError
-from histokeras.types import LABEL, LEVELS, PATIENT_ID, SLIDE_ID, SPLIT
+from histokeras.types import (
+    CLASSIFICATION,
+    LABEL,
+    LEVELS,
+    PATIENT_ID,
+    REGRESSION,
+    SLIDE_ID,
+    SPLIT,
+)
 
 PROBABILITY = "probability"
 MEAN_PROBABILITY = "mean_probability"
 SHARE_OF_TILES = "share_of_tiles"
+PREDICTION = "prediction"
+MEAN_PREDICTION = "mean_prediction"
+_MAIN = {
+    CLASSIFICATION: (PROBABILITY, MEAN_PROBABILITY),
+    REGRESSION: (PREDICTION, MEAN_PREDICTION),
+}
+"""The main aggregation of tiles, and of slides and patients."""
 _OF_A_FOLD = ("auc", "balanced_accuracy", "accuracy", "f1_macro")
 ALL = "all"
 """Key of the only part of predictions that bear no split."""
@@ -65,10 +81,13 @@ def evaluate_levels(
         or counts, ``calibration``, ``baselines``, ``verdict``, ``folds`` (None without
         cross-validation) and ``aggregations`` -> name -> ``auc auc_of auc_per_class pr_auc
         balanced_accuracy accuracy f1_macro f1_per_class brier ece confusion`` and more. Each figure
-        is an :class:`~histokeras.analysis.bootstrap.Estimate`.
+        is an :class:`~histokeras.analysis.bootstrap.Estimate`. Of predicted numbers ``task`` and
+        ``target`` come first in place of the classes, and a level is what
+        :func:`~histokeras.analysis.number_units.evaluate_numbers` returns.
 
     Raises:
-        ConfigError: If ``positive`` is none of two classes, or there are fewer than two.
+        ConfigError: If ``positive`` is none of two classes, or there are fewer than two; or if one
+            is named and the target is a number.
         TableError: If patients are known for a part of the units only.
         ValueError: If ``label_level`` is no level, or tiles are needed and were not kept.
     """
@@ -81,16 +100,23 @@ def evaluate_levels(
             "labels stand at the tile level, but the tiles were not kept: collect the predictions "
             "with keep_tiles=True. Received: label_level='tile'"
         )
-    positive = require_positive(classes, positive)
+    is_number = predictions.task == REGRESSION
+    if is_number:
+        refuse_positive(positive)
+    else:
+        positive = require_positive(classes, positive)
     splits = [ALL] if _without_split(predictions) else config.splits
     return {
-        "classes": list(classes),
-        "positive": positive,
+        **(
+            {"task": REGRESSION, "target": classes[0]}
+            if is_number
+            else {"classes": list(classes), "positive": positive}
+        ),
         "label_level": label_level,
         "n_resamples": config.n_resamples,
         "alpha": config.alpha,
         "seed": config.seed,
-        "specificity": config.specificity,
+        **({} if is_number else {"specificity": config.specificity}),
         "splits": {
             split: {
                 level: _evaluate_level(predictions, split, level, label_level, positive, config)
@@ -127,6 +153,19 @@ def require_positive(classes: Sequence[str], positive: str | None) -> str | None
     return positive
 
 
+def refuse_positive(positive: str | None) -> None:
+    """Refuse a positive class where a number is predicted.
+
+    Raises:
+        ConfigError: If there is one.
+    """
+    if positive is not None:
+        raise ConfigError(
+            f"`positive` names a class, and regression has none. Received: positive={positive!r}",
+            hint="Leave `--positive` out.",
+        )
+
+
 def _without_split(predictions: Predictions) -> bool:
     return not (text_column(predictions.slides, SPLIT) != "").any()
 
@@ -145,6 +184,8 @@ def _evaluate_level(
     if isinstance(found, str):
         return not_evaluated(found)
     units, folds = found
+    if predictions.task == REGRESSION:
+        return evaluate_numbers(units, folds, config=config)
     metrics = evaluate_units(units, predictions.classes, positive=positive, config=config)
     if metrics["evaluated"]:
         metrics["folds"] = _of_folds(units, folds, predictions.classes, positive)
@@ -167,9 +208,12 @@ def curves_of_levels(
         config: Seed of the bands; the defaults if None.
 
     Returns:
-        Level -> what :func:`~histokeras.analysis.curves.level_curves` returns.
+        Level -> what :func:`~histokeras.analysis.curves.level_curves` returns; nothing for
+        predicted numbers, which have none.
     """
-    curves = {}
+    curves: dict[str, Any] = {}
+    if predictions.task == REGRESSION:
+        return curves
     for level, figures in metrics["splits"].get(split, {}).items():
         found = level_units(predictions, split, level) if figures["evaluated"] else ""
         if not isinstance(found, str):
@@ -190,7 +234,7 @@ def level_units(predictions: Predictions, split: str, level: str) -> tuple[Units
         if tiles is None:
             return f"no tiles in the split {split}"
         others = {name: other.tiles[key].probs for name, other in predictions.others.items()}
-        scores: dict[str, AnyFloats] = {PROBABILITY: tiles.probs}
+        scores: dict[str, AnyFloats] = {_MAIN[predictions.task][0]: tiles.probs}
         units = Units(
             level=level,
             targets=tiles.targets,
@@ -208,12 +252,12 @@ def level_units(predictions: Predictions, split: str, level: str) -> tuple[Units
     if not rows.any():
         return f"no {level}s in the split {split}"
     means = {
-        name: score_matrix(_table(other, level)[rows], other.classes, name=f"{level} table")
+        name: KINDS[other.task].matrix(
+            _table(other, level)[rows], other.classes, name=f"{level} table"
+        )
         for name, other in predictions.others.items()
     }
-    return _units_of_table(table[rows], level, predictions.classes, means), fold_numbers(
-        table[rows]
-    )
+    return _units_of_table(table[rows], level, predictions, means), fold_numbers(table[rows])
 
 
 def _table(predictions: Predictions, level: str) -> pd.DataFrame:
@@ -229,18 +273,19 @@ def _baselines(others: Mapping[str, AnyFloats]) -> dict[str, AnyFloats]:
 
 
 def _units_of_table(
-    table: pd.DataFrame, level: str, classes: Sequence[str], others: Mapping[str, AnyFloats]
+    table: pd.DataFrame, level: str, predictions: Predictions, others: Mapping[str, AnyFloats]
 ) -> Units:
     names, codes = np.unique(text_column(table, PATIENT_ID).astype(str), return_inverse=True)
     # The empty name sorts first: it stands for "unknown" and becomes -1.
     codes = codes - int(names[0] == "")
+    kind, classes, name = KINDS[predictions.task], predictions.classes, f"{level} table"
+    scores = {_MAIN[predictions.task][1]: kind.matrix(table, classes, name=name)}
+    if SHARE in kind.pooled:
+        scores[SHARE_OF_TILES] = score_matrix(table, classes, prefix=SHARE, name=name)
     return Units(
         level=level,
-        targets=class_numbers(text_column(table, LABEL), classes),
-        scores={
-            MEAN_PROBABILITY: score_matrix(table, classes, name=f"{level} table"),
-            SHARE_OF_TILES: score_matrix(table, classes, prefix=SHARE, name=f"{level} table"),
-        },
+        targets=kind.targets(text_column(table, LABEL), classes),
+        scores=scores,
         patients=codes if (codes >= 0).any() else None,
         n_mixed=int(table[MIXED_LABELS].to_numpy(np.bool_).sum()),
         raw=_raw(others, MEAN_PROBABILITY),

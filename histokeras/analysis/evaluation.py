@@ -17,7 +17,7 @@ from histokeras.cohort.labels import Cohort
 from histokeras.errors import ConfigError
 from histokeras.files import prepare_folder, remove, write_bytes, write_csv, write_json
 from histokeras.runs.record import RunRecord, read_record, require_own_folder
-from histokeras.types import LABEL, SLIDE_ID, SPLIT, TILE
+from histokeras.types import LABEL, REGRESSION, SLIDE_ID, SPLIT, TILE
 
 _TAKEN_OVER = ("failures.csv", "dropped.csv", "duplicates.csv")
 OUTPUTS = ("metrics.json", "curves.json", "slides.csv", "patients.csv", *_TAKEN_OVER, "pictures",
@@ -93,7 +93,7 @@ def evaluate_saved(
         raise ConfigError("these predictions carry no labels.", hint="Give --labels TABLE.")
     else:
         predictions = collect_predictions(
-            saved.tables(), classes=saved.classes, keep_tiles=level == "tile"
+            saved.tables(), classes=saved.classes, keep_tiles=level == "tile", task=saved.task
         )
     config = replace(config or EvaluationConfig(), patient_safe=not note, is_floor=saved.is_floor)
     metrics = figures(
@@ -143,7 +143,7 @@ def _facts(evaluation: Evaluation) -> dict[str, Any]:
     }
     facts["labels"] = {
         "level": evaluation.metrics["label_level"],
-        "classes": evaluation.metrics["classes"],
+        "classes": evaluation.metrics.get("classes", []),
     }
     if evaluation.joined is not None:
         facts["funnel"] = evaluation.joined.funnel
@@ -197,6 +197,9 @@ def _shown(evaluation: Evaluation, table: pd.DataFrame) -> pd.DataFrame:
     labels = dict(zip(units[key].astype(str), units[LABEL].astype(str), strict=True))
     table = table[table[key].isin(labels)].copy()
     table[LABEL] = table[key].map(labels)
+    if evaluation.saved.task == REGRESSION:
+        # Neither right nor wrong: the lowest and the highest stay what they are.
+        return table
     overviews = table["why"] == "overview"
     tiles = table[~overviews].drop_duplicates("file").assign(why="sample")
     prob = pd.to_numeric(tiles["prob"], errors="coerce")

@@ -1,21 +1,17 @@
 """Metrics as a short table for the terminal."""
 
-import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from histokeras.analysis.number_format import number_block
+from histokeras.analysis.text import OPTIMISTIC, aligned, cell, plural, short, value, wrapped
 from histokeras.analysis.verdict import signed
+from histokeras.types import REGRESSION
 
 _AGGREGATIONS = {
     "probability": "probability",
     "mean_probability": "mean probability",
     "share_of_tiles": "share of tiles",
-}
-_WIDTH = 100
-
-_OPTIMISTIC = {
-    "train": "the head was fitted to these: not a measure of what it can do",
-    "val": "training stopped where these were best: optimistic",
 }
 
 
@@ -55,17 +51,19 @@ def _level_block(
 ) -> list[str]:
     if not figures["evaluated"]:
         return [f"{split}, {level} level: not evaluated ({figures['reason']})"]
+    if metrics.get("task") == REGRESSION:
+        return number_block(metrics, split, level, figures)
     aggregations = figures["aggregations"]
     rows = [("", *(_AGGREGATIONS.get(name, name) for name in aggregations), "n")]
     for label, *path in _rows(next(iter(aggregations.values()))):
-        cells = [_cell(_at(values, path)) for values in aggregations.values()]
+        cells = [cell(_at(values, path)) for values in aggregations.values()]
         rows.append((label, *cells, f"{figures['n']}"))
     resamples = f"{metrics['n_resamples']:,} resamples of {figures['resampled_by']}s"
     ending = f"  [..]: {100 * (1 - metrics['alpha']):g} % intervals, {resamples}"
-    notes = [_OPTIMISTIC.get(split, ""), figures["note"], *_estimate_notes(figures)]
+    notes = [OPTIMISTIC.get(split, ""), figures["note"], *_estimate_notes(figures)]
     return [
         _header(split, level, figures),
-        *_aligned(rows),
+        *aligned(rows),
         *_calibration(figures),
         *_folds(figures),
         ending + _redrawn(figures),
@@ -74,17 +72,12 @@ def _level_block(
     ]
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [f"  {'  '.join(map(str.ljust, row, widths))}".rstrip() for row in rows]
-
-
 def _calibration(figures: Mapping[str, Any]) -> list[str]:
     found = figures.get("calibration")
     if not found:
         return []
     changes = [
-        f"{title} {_value(found['before'][name])} -> {_value(found['after'][name])}"
+        f"{title} {value(found['before'][name])} -> {value(found['after'][name])}"
         for name, title in (("brier", "Brier"), ("ece", "ECE"))
     ]
     return [f"  temperature scaling: {', '.join(changes)}"]
@@ -96,7 +89,7 @@ def _folds(figures: Mapping[str, Any]) -> list[str]:
     if not folds:
         return []
     shown = (("auc", "AUC"), ("balanced_accuracy", "balanced accuracy"))
-    values = (f"{title} {' '.join(_short(fold[name]) for fold in folds)}" for name, title in shown)
+    values = (f"{title} {' '.join(short(fold[name]) for fold in folds)}" for name, title in shown)
     return [f"  folds: {'; '.join(values)}"]
 
 
@@ -111,38 +104,23 @@ def _baselines(figures: Mapping[str, Any]) -> list[str]:
         rows.append(
             (
                 block["title"],
-                _cell(block["auc"]),
+                cell(block["auc"]),
                 "-" if difference["value"] is None else signed(difference),
             )
         )
-    verdict = textwrap.wrap(
-        figures["verdict"]["text"], _WIDTH, initial_indent="  ", subsequent_indent="  "
-    )
-    return [*_aligned(rows), *verdict]
-
-
-def _value(estimate: Mapping[str, Any]) -> str:
-    return "-" if estimate["value"] is None else f"{estimate['value']:.3f}"
-
-
-def _short(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+    return [*aligned(rows), *wrapped(figures["verdict"]["text"])]
 
 
 def _header(split: str, level: str, figures: Mapping[str, Any]) -> str:
     """Return the line that tells the level, the numbers and the prevalence."""
-    count = _plural(figures["n"], level)
+    count = plural(figures["n"], level)
     if level != "patient" and figures["n_patients"] is not None:
-        count += f" of {_plural(figures['n_patients'], 'patient')}"
+        count += f" of {plural(figures['n_patients'], 'patient')}"
     shares = ", ".join(
         f"{name} {figures['n_per_class'][name]:,} ({100 * share:.0f} %)"
         for name, share in figures["prevalence"].items()
     )
     return f"{split}, {level} level: {count}; {shares}"
-
-
-def _plural(number: int, word: str) -> str:
-    return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
 def _rows(values: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -174,14 +152,6 @@ def _at(values: Mapping[str, Any], path: list[str]) -> Mapping[str, Any] | None:
             return None
         found = found[key]
     return dict(found)
-
-
-def _cell(estimate: Mapping[str, Any] | None) -> str:
-    if estimate is None or estimate["value"] is None:
-        return "-"
-    if estimate["low"] is None:
-        return f"{estimate['value']:.3f} [no interval]"
-    return f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
 
 
 def _estimates(figures: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from histokeras.analysis.collect import Predictions, collect_predictions
+from histokeras.analysis.collect import Predictions, collect_predictions, predicted_names
 from histokeras.analysis.evaluate import evaluate_levels
 from histokeras.analysis.units import EvaluationConfig
 from histokeras.cohort.join import Joined, join_labels
@@ -21,7 +21,17 @@ from histokeras.files import safe_name
 from histokeras.models.catalog import STAIN_TEXTURE
 from histokeras.runs.record import read_object, read_record
 from histokeras.tables import read_table, require_columns
-from histokeras.types import FOLD, LABEL, PATIENT_ID, PROB, SLIDE_ID, SPLIT, TILE
+from histokeras.types import (
+    CLASSIFICATION,
+    FOLD,
+    LABEL,
+    PATIENT_ID,
+    PRED,
+    PROB,
+    SLIDE_ID,
+    SPLIT,
+    TILE,
+)
 
 _EVALUATED = ("n_resamples", "seed", "specificity")
 _KEYS = (SLIDE_ID, PATIENT_ID, LABEL, SPLIT, FOLD)
@@ -33,7 +43,7 @@ class Saved:
 
     Attributes:
         folder: The run folder, or the output of ``predict``.
-        classes: Classes in the order of their columns.
+        classes: Classes in the order of their columns; for regression the target.
         level: Where the labels stand; "" if there are none.
         positive: Of two classes the positive one, if the run named it.
         note: "" or why the run is not patient-safe.
@@ -43,6 +53,7 @@ class Saved:
         is_floor: Whether the features are colour and texture themselves, without a network.
         evaluated: ``n_resamples``, ``seed`` and ``specificity`` that a run was evaluated with;
             empty for predictions.
+        task: What was learned.
     """
 
     folder: Path
@@ -54,6 +65,7 @@ class Saved:
     is_run: bool
     is_floor: bool = False
     evaluated: Mapping[str, Any] = field(default_factory=dict)
+    task: str = CLASSIFICATION
 
     def tables(self) -> Iterator[pd.DataFrame]:
         """Yield the tile table of each slide, with its ids, label and split."""
@@ -93,7 +105,7 @@ class Saved:
 
 def _read(path: Path) -> pd.DataFrame:
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    scores = [name for name in table.columns if name.startswith(PROB)]
+    scores = [name for name in table.columns if name.startswith((PROB, PRED))]
     return table.astype(dict.fromkeys(scores, "float32"))
 
 
@@ -123,7 +135,7 @@ def open_saved(folder: Path) -> Saved:
         TableError: If there are none.
     """
     first = _read(prediction_files(folder)[0])
-    classes = tuple(name.removeprefix(PROB) for name in first.columns if name.startswith(PROB))
+    task, classes = predicted_names(first)
     record = read_record(folder)
     written = read_object(folder / "metrics.json")
     slides = None
@@ -141,6 +153,7 @@ def open_saved(folder: Path) -> Saved:
         record.get("command") == "fit-head",
         record.get("features", {}).get("settings", {}).get("backbone") == STAIN_TEXTURE.name,
         {name: written[name] for name in _EVALUATED if name in written},
+        task,
     )
 
 
@@ -166,10 +179,10 @@ def relabelled(
         of ``predict`` have none, and who was in the training data of their run is left out.
 
     Raises:
-        TableError: If nothing fits, or a label is none of the classes.
+        TableError: If nothing fits, or a label is none of the classes (or no number).
         LeakageError: If all that is labelled was in the training data.
     """
-    cohort = read_cohort(labels, target=target)
+    cohort = read_cohort(labels, target=target, task=saved.task)
     keys = [SLIDE_ID, TILE, PATIENT_ID]
     if saved.slides is None:
         units = pd.concat([_known(table, keys) for table in saved.tables()], ignore_index=True)
@@ -195,7 +208,7 @@ def relabelled(
                 )
 
     predictions = collect_predictions(
-        tables(), classes=saved.classes, keep_tiles=cohort.level == "tile"
+        tables(), classes=saved.classes, keep_tiles=cohort.level == "tile", task=saved.task
     )
     return predictions, cohort, joined
 

@@ -6,19 +6,21 @@ import numpy as np
 
 from histokeras.analysis.collect import Predictions
 from histokeras.files import write_csv
-from histokeras.types import FOLD, PROB
+from histokeras.types import FOLD, PROB, REGRESSION
 
 
 def write_tables(folder: Path, predictions: Predictions) -> None:
-    """Write ``slides.csv`` and ``patients.csv``, each with the class of the highest mean.
+    """Write ``slides.csv`` and ``patients.csv``, each with the class of the highest mean, if any.
 
     Args:
         folder: The run folder.
         predictions: Slides and patients.
     """
     for name, table in (("slides", predictions.slides), ("patients", predictions.patients)):
-        scores = table[[f"{PROB}{label}" for label in predictions.classes]].to_numpy()
-        predicted = np.asarray(predictions.classes, object)[scores.argmax(axis=1)]
         # Without cross-validation there are no folds to tell.
         known = table if (table[FOLD] != "").any() else table.drop(columns=FOLD)
-        write_csv(folder / f"{name}.csv", known.assign(predicted=predicted))
+        if predictions.task != REGRESSION:
+            scores = table[[f"{PROB}{label}" for label in predictions.classes]].to_numpy()
+            predicted = np.asarray(predictions.classes, object)[scores.argmax(axis=1)]
+            known = known.assign(predicted=predicted)
+        write_csv(folder / f"{name}.csv", known)

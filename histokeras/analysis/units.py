@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from histokeras.analysis.bootstrap import (
     ALPHA,
@@ -72,7 +73,8 @@ class Units:
 
     Attributes:
         level: ``tile``, ``slide`` or ``patient``.
-        targets: Class numbers, shape ``(n,)``; -1 where there is no label.
+        targets: Class numbers, shape ``(n,)``; -1 where there is no label. For regression numbers,
+            float64; NaN where there is none, and ``K`` is 1.
         scores: Name of an aggregation -> shape ``(n, K)``; the first one is the main one.
         patients: Patient numbers in the order of their ids, shape ``(n,)``, -1 where unknown; None
             where all are.
@@ -84,12 +86,19 @@ class Units:
     """
 
     level: str
-    targets: AnyInts
+    targets: npt.NDArray[Any]
     scores: Mapping[str, AnyFloats]
     patients: AnyInts | None
     n_mixed: int = 0
     raw: Mapping[str, AnyFloats] = field(default_factory=dict)
     baselines: Mapping[str, AnyFloats] = field(default_factory=dict)
+
+    @property
+    def known(self) -> Bools:
+        """Which units have a label, shape ``(n,)``."""
+        numbers = np.issubdtype(self.targets.dtype, np.floating)
+        known: Bools = np.isfinite(self.targets) if numbers else self.targets >= 0
+        return known
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,13 +107,13 @@ class Labelled:
 
     Attributes:
         rows: Which units have one, shape of all units, bool.
-        targets: Their class numbers, shape ``(n,)``.
+        targets: Their class numbers (or numbers), shape ``(n,)``.
         patients: Number of what is resampled, shape ``(n,)``, in ``0..P-1`` without gaps.
         resampled: ``patient``, or the level where patients are unknown.
     """
 
     rows: Bools
-    targets: AnyInts
+    targets: npt.NDArray[Any]
     patients: Ints
     resampled: str
 
@@ -122,7 +131,7 @@ def labelled_units(units: Units) -> Labelled | str:
     """
     if units.n_mixed:
         return f"{units.n_mixed} of {len(units.targets)} {units.level}s carry more than one label"
-    rows = units.targets >= 0
+    rows = units.known
     if not rows.any():
         return f"none of {len(units.targets)} {units.level}s has a label"
     patients, resampled = _resampling_units(units, rows)
@@ -184,9 +193,10 @@ def evaluate_units(
     return level
 
 
-def _estimated(
+def estimated(
     figures: Figures, labelled: Labelled, config: EvaluationConfig
 ) -> dict[str, Estimate]:
+    """Estimate figures with the intervals that ``config`` asks for."""
     return patient_bootstrap(
         figures,
         n_resamples=config.n_resamples,
@@ -215,7 +225,7 @@ def _aggregation(
     )
     confusion = confusion_matrix(labelled.targets, predicted_classes(scores), len(classes))
     return {
-        **_named(_estimated(figures, labelled, config), positive),
+        **_named(estimated(figures, labelled, config), positive),
         "specificity": config.specificity,
         "confusion": {
             "counts": confusion.astype(np.int64).tolist(),
@@ -237,7 +247,7 @@ def _calibration(
     figures = calibration_figures(
         labelled.targets, units.raw[main][labelled.rows], labelled.patients, labelled.n_patients
     )
-    before = _estimated(figures, labelled, config)
+    before = estimated(figures, labelled, config)
     return {
         "before": {name: estimate.as_json() for name, estimate in before.items()},
         "after": {name: aggregations[main][name] for name in before},
@@ -266,7 +276,7 @@ def _baselines(
         own = headline(scores)
         differences = difference_figures(network, own, COMPARED)
         blocks[name] = baseline_block(
-            name, _estimated(own, labelled, config), _estimated(differences, labelled, config)
+            name, estimated(own, labelled, config), estimated(differences, labelled, config)
         )
     return blocks
 

@@ -51,7 +51,7 @@ def floor_verdict(
             "text": f"Not known whether the network beats colour and texture alone: {areas} "
             f"({difference['note'] or 'no interval'}).",
         }
-    areas += f" ({100 * (1 - alpha):g} % interval, {_counted(level_metrics, difference)})"
+    areas += f" ({100 * (1 - alpha):g} % interval, {counted(level_metrics, difference)})"
     beaten = difference["low"] > 0
     sentences = [f"{_claim(difference)}: {areas}{'' if beaten else _needless(difference)}."]
     sentences.append(_chance(own))
@@ -111,7 +111,8 @@ def _needless(difference: Mapping[str, Any]) -> str:
     return ", an interval that holds 0"
 
 
-def _counted(level_metrics: Mapping[str, Any], difference: Mapping[str, Any]) -> str:
+def counted(level_metrics: Mapping[str, Any], difference: Mapping[str, Any]) -> str:
+    """Return what was resampled and how many: "40 patients"."""
     number = difference["n_patients"]
     number = level_metrics["n"] if number is None else number
     word = level_metrics["resampled_by"]

@@ -7,6 +7,7 @@ import click
 from click.core import ParameterSource
 
 from histokeras.cli import options
+from histokeras.types import REGRESSION
 
 
 @click.command()
@@ -70,6 +71,9 @@ def evaluate(
     from histokeras.slides.inventory import slide_patients
 
     saved = open_saved(folder)
+    if saved.task == REGRESSION:
+        names = {"positive": "--positive", "specificity": "--specificity"}
+        options.refuse_given(names, f"these predictions are of a number, {saved.classes[0]}")
     if labels is not None and not saved.is_run and side != "test":
         raise ConfigError("`--side` is for runs: predictions of new slides have no sides.")
     asked: dict[str, Any] = {"n_resamples": n_resamples, "seed": seed, "specificity": specificity}

@@ -7,12 +7,20 @@ import click
 
 from histokeras.cli import options, quiet, study_options
 from histokeras.models.catalog import HEAD_RATES
+from histokeras.types import REGRESSION
+
+_OF_CLASSES = {
+    "positive": "--positive",
+    "class_weight": "--class-weight",
+    "specificity": "--specificity",
+}
 
 
 @click.command("fit-head")
 @click.argument("features", type=options.existing_path)
 @options.labels
 @options.target
+@options.task
 @options.positive
 @options.output
 @study_options.split
@@ -67,12 +75,14 @@ def fit_head(**arguments: Any) -> None:
     Writes report.html to look at, metrics.json, head/, history.csv, predictions/, slides.csv,
     patients.csv, split.csv, dropped.csv, duplicates.csv and run.json. Labels may stand at the tile,
     slide or patient; figures are given at that level and above, with 95 % intervals by resampling
-    patients, and beside what colour and texture alone reach.
+    patients, and beside what colour and texture alone reach. With --task regression the target is a
+    number: Spearman, R2 and the mean absolute error take the place of AUC and accuracy.
 
     \b
     Examples:
       histokeras fit-head feats/ --labels labels.csv --target label -o run/
       histokeras fit-head feats/ --labels labels.xlsx --target msi --positive MSI-H --cv 5 -o run/
+      histokeras fit-head feats/ --labels scores.csv --target buffa --task regression -o run/
     """
     import json
 
@@ -99,7 +109,8 @@ def fit_head(**arguments: Any) -> None:
             fg="red",
             err=True,
         )
-    config = options.recorded(arguments, "overwrite")
+    left_out = ("overwrite", *(_OF_CLASSES if arguments["task"] == REGRESSION else ("task",)))
+    config = options.recorded(arguments, *left_out)
     result = run_fit(
         job,
         study,
@@ -132,6 +143,8 @@ def _job(arguments: dict[str, Any]) -> Any:
     from histokeras.training.head import HeadConfig
     from histokeras.training.loop import FitConfig
 
+    if arguments["task"] == REGRESSION:
+        options.refuse_given(_OF_CLASSES, "a number has no classes")
     given = [name for name in ("split", "shares", "folds") if arguments[name] is not None]
     if len(given) > 1:
         raise ConfigError("`--split`, `--shares` and `--cv` exclude each other: give one of them.")
@@ -143,7 +156,7 @@ def _job(arguments: dict[str, Any]) -> Any:
         fit=FitConfig(seed=arguments["seed"], **fit),
     )
     same = ["features", "labels", "target", "positive", "slide_table", "split", "folds"]
-    same += ["patients_unknown", "memory_gb", "n_resamples", "specificity"]
+    same += ["patients_unknown", "memory_gb", "n_resamples", "specificity", "task"]
     return FitJob(
         **{name: arguments[name] for name in same},
         shares=parse_shares(arguments["shares"]) if arguments["shares"] else SHARES,

@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from histokeras.models.catalog import BACKBONES, DEFAULT_BACKBONE
-from histokeras.types import STAIN_NORMS
+from histokeras.types import STAIN_NORMS, TASKS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -76,6 +76,13 @@ target = click.option(
     default="label",
     show_default=True,
     help="Column of the table with the labels.",
+)
+task = click.option(
+    "--task",
+    type=click.Choice(TASKS),
+    default=TASKS[0],
+    show_default=True,
+    help="regression: the target is a number, such as a score.",
 )
 patients_unknown = click.option(
     "--patients-unknown",
@@ -178,6 +185,19 @@ def recorded(arguments: Mapping[str, Any], *left_out: str) -> dict[str, Any]:
         if isinstance(kept.get(name), str) and Path(kept[name]).exists():
             kept[name] = Path(kept[name])
     return kept
+
+
+def refuse_given(names: Mapping[str, str], why: str) -> None:
+    """Refuse options that were given, on the command line or in a file, and mean nothing here.
+
+    Args:
+        names: Name of a parameter -> what it is called on the command line.
+        why: Why they mean nothing, a clause.
+    """
+    context = click.get_current_context()
+    for name, option in names.items():
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise click.UsageError(f"`{option}` is for classification: {why}. Leave it out.")
 
 
 def together(*decorators: Callable[[F], F]) -> Callable[[F], F]:

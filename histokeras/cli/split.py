@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from histokeras.cli import options
+from histokeras.types import REGRESSION
 
 
 @click.command()
@@ -16,7 +17,11 @@ from histokeras.cli import options
     required=True,
     help="Table (.csv, .xlsx) with a patient column.",
 )
-@click.option("--target", help="Label column whose classes are balanced.  [default: none]")
+@click.option(
+    "--target",
+    help="Label column to balance: its classes, or its quantiles.  [default: none]",
+)
+@options.task
 @click.option(
     "-o", "--output", "--out", "output", type=options.any_path, required=True, help="Split file."
 )
@@ -40,6 +45,7 @@ from histokeras.cli import options
 def split(
     labels: Path,
     target: str | None,
+    task: str,
     output: Path,
     shares: str | None,
     folds: int | None,
@@ -58,6 +64,7 @@ def split(
     Examples:
       histokeras split --labels labels.csv --target label -o split.csv
       histokeras split --labels labels.csv --target label --cv 5 --stratify site -o folds.csv
+      histokeras split --labels scores.csv --target buffa --task regression -o split.csv
     """
     import json
 
@@ -80,7 +87,11 @@ def split(
             f"`--output` {output} is the label table itself.",
             hint="Choose another name for the split file; `--overwrite` does not help here.",
         )
-    cohort = read_cohort(labels, target=target)
+    if task == REGRESSION and target is None:
+        raise click.UsageError(
+            "`--task regression` needs `--target COLUMN`, whose quantiles count."
+        )
+    cohort = read_cohort(labels, target=target, task=task)
     made = split_patients(
         cohort,
         shares=parse_shares(shares or "70/15/15"),

@@ -100,8 +100,9 @@ def _require_enough(groups: Sequence[Group], n_sides: int, label_rows: Mapping[s
             f"the label column holds {len(counts)} different numbers ({examples}, ...) and looks "
             f"continuous: classes are needed, each with at least {n_sides} patients.",
             code="SPLIT_IMPOSSIBLE",
-            hint="Group the numbers into classes, such as low and high, in a column of their own, "
-            f"and name that one as the target. {_NO_TARGET}",
+            hint="To learn the number itself give `--task regression`. Or group the numbers into "
+            "classes, such as low and high, in a column of their own, and name that one as the "
+            f"target. {_NO_TARGET}",
         )
     alike = [names for names in alike_names(counts) if not set(names).isdisjoint(scarce)]
     same = [f" {name_rows(names, label_rows)} differ only in case or blanks." for names in alike]

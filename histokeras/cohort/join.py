@@ -19,7 +19,7 @@ from histokeras.cohort.patients import PatientFinder, ambiguous
 from histokeras.cohort.tcga import normal_tissue
 from histokeras.errors import TableError
 from histokeras.tables import require_columns
-from histokeras.types import LABEL, PATIENT_ID, SLIDE_ID, TILE
+from histokeras.types import CLASSIFICATION, LABEL, PATIENT_ID, SLIDE_ID, TILE
 
 FUNNEL = ("patients in the table", "labelled", "with slide", "with features", "used")
 """Steps of the funnel; the first names what is counted where that is not only patients."""
@@ -40,6 +40,7 @@ class Joined:
         note: "" or e.g. "tile-level, not patient-safe"; every output repeats it.
         label_rows: The first row of each class in the label table.
         keys: For each row of ``units`` the key of the row of the label table that it fits.
+        task: Whether labels are classes or numbers.
     """
 
     units: pd.DataFrame
@@ -49,6 +50,7 @@ class Joined:
     note: str = ""
     label_rows: Mapping[str, int] = field(default_factory=dict)
     keys: tuple[str, ...] = ()
+    task: str = CLASSIFICATION
 
     @property
     def patient_safe(self) -> bool:
@@ -114,7 +116,8 @@ def join_labels(
     steps = (f"{_counted(unit, note)} in the table", *FUNNEL[1:])
     funnel = dict(zip(steps, counts, strict=True))
     lost = _dropped(work, cohort, kind)
-    return Joined(result, funnel, lost, unit, note, cohort.label_rows, tuple(used["_key"]))
+    keys = tuple(used["_key"])
+    return Joined(result, funnel, lost, unit, note, cohort.label_rows, keys, cohort.task)
 
 
 def format_funnel(funnel: Mapping[str, int]) -> str:

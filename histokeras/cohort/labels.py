@@ -9,6 +9,7 @@ import pandas as pd
 
 from histokeras.cohort.ids import canonical_key, patient_from_slide, slide_stem, tile_key
 from histokeras.cohort.notes import first_rows, table_notes
+from histokeras.cohort.numbers import canonical_numbers, numbers_note, require_two_numbers
 from histokeras.errors import TableError
 from histokeras.tables import (
     find_column,
@@ -18,7 +19,16 @@ from histokeras.tables import (
     text_table,
     with_standard_columns,
 )
-from histokeras.types import LABEL, LEVELS, PATIENT_ID, SLIDE_ID, TILE
+from histokeras.types import (
+    CLASSIFICATION,
+    LABEL,
+    LEVELS,
+    PATIENT_ID,
+    REGRESSION,
+    SLIDE_ID,
+    TASKS,
+    TILE,
+)
 
 KEYS = {"tile": TILE, "slide": SLIDE_ID, "patient": PATIENT_ID}
 """The key column of each level."""
@@ -37,12 +47,13 @@ class Cohort:
             canonical form), ``label``, and the other columns as they were. Index 0..n-1.
         level: Where the labels stand: tile, slide or patient.
         target: Name of the label column in the file; "" if no labels were asked for.
-        classes: The labels, sorted as text.
+        classes: The labels, sorted as text; none for regression, whose labels are numbers.
         dropped: Rows left out: ``row`` (number in the file), ``id``, ``reason``.
         listed: Every row that has a key, with or without a label: ``id``, ``patient_id`` ("" if
             the table does not tell).
         notes: Sentences for the person at the screen.
         label_rows: The first row of each class in the file.
+        task: Whether the labels are classes (``classification``) or numbers (``regression``).
     """
 
     table: pd.DataFrame
@@ -53,6 +64,12 @@ class Cohort:
     listed: pd.DataFrame
     notes: tuple[str, ...]
     label_rows: Mapping[str, int] = field(default_factory=dict)
+    task: str = CLASSIFICATION
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What a head gives: a probability of each class, or the target's number."""
+        return (self.target,) if self.task == REGRESSION else self.classes
 
     @property
     def key(self) -> str:
@@ -61,7 +78,11 @@ class Cohort:
 
 
 def read_cohort(
-    source: Path | str | pd.DataFrame, *, target: str | None = LABEL, level: str | None = None
+    source: Path | str | pd.DataFrame,
+    *,
+    target: str | None = LABEL,
+    level: str | None = None,
+    task: str = CLASSIFICATION,
 ) -> Cohort:
     """Read and check a label table.
 
@@ -72,15 +93,18 @@ def read_cohort(
         source: A file (see ``read_table``) or a table; it is not changed.
         target: Name of the label column; None for a table without labels.
         level: tile, slide or patient; by default the finest key column that the table has.
+        task: ``regression`` reads labels as numbers.
 
     Returns:
         The cohort.
 
     Raises:
         TableError: If the table has no rows, a column is missing or ambiguous, labels conflict, a
-            slide has two patients, or there are not two classes.
-        ValueError: If ``level`` is no level.
+            slide has two patients, there are not two classes, or a number is none.
+        ValueError: If ``level`` is no level, or ``task`` no task.
     """
+    if task not in TASKS:
+        raise ValueError(f"`task` must be one of {TASKS}. Received: task={task!r}")
     if level is not None and level not in LEVELS:
         raise ValueError(f"`level` must be one of {LEVELS}. Received: level={level!r}")
     raw = read_table(Path(source), name="label table") if isinstance(source, str | Path) else source
@@ -103,14 +127,16 @@ def read_cohort(
             code="COLUMN_MISSING",
         )
     if label_column is not None:
-        table[LABEL] = _canonical_labels(text_table(raw[[label_column]])[label_column].tolist())
+        cells = text_table(raw[[label_column]])[label_column].tolist()
+        table[LABEL] = _LABELS[task](cells, rows, label_column)
     table[_ROW] = rows
     kept, dropped = _drop_rows(table, key)
-    classes = tuple(sorted(kept[LABEL].unique())) if label_column is not None else ()
-    if label_column is not None:
-        _require_two_classes(classes, label_column, len(table))
-    notes += _notes(dropped, len(table)) + table_notes(kept, kept[_ROW].tolist())
     labels = kept[LABEL].tolist() if label_column is not None else [""] * len(kept)
+    classes: tuple[str, ...] = ()
+    if label_column is not None:
+        classes, said = _KINDS[task](labels, label_column, len(table))
+        notes += said
+    notes += _notes(dropped, len(table)) + table_notes(kept, kept[_ROW].tolist())
     return Cohort(
         table=kept.drop(columns=_ROW).reset_index(drop=True),
         level=found,
@@ -120,6 +146,7 @@ def read_cohort(
         listed=_listed(table, key),
         notes=tuple(notes),
         label_rows=first_rows(labels, kept[_ROW].tolist()),
+        task=task,
     )
 
 
@@ -198,7 +225,7 @@ def _finest_level(table: pd.DataFrame) -> str:
     )
 
 
-def _canonical_labels(labels: list[str]) -> list[str]:
+def _canonical_labels(labels: list[str], rows: Sequence[int], column: str) -> list[str]:
     stripped = [label.strip() for label in labels]
     numbers = [_WHOLE_NUMBER.match(label) for label in stripped if label]
     if all(numbers) and any(not label.isdigit() for label in stripped if label):
@@ -251,7 +278,9 @@ def _require_one_label(usable: pd.DataFrame, key: str) -> None:
     )
 
 
-def _require_two_classes(classes: tuple[str, ...], column: str, n_rows: int) -> None:
+def _classes_of(labels: list[str], column: str, n_rows: int) -> tuple[tuple[str, ...], list[str]]:
+    """Return the classes, and nothing to say of them."""
+    classes = tuple(sorted(set(labels)))
     if len(classes) < 2:
         found = f"only the class {classes[0]!r}" if classes else "no label at all"
         raise TableError(
@@ -259,6 +288,17 @@ def _require_two_classes(classes: tuple[str, ...], column: str, n_rows: int) -> 
             code="SPLIT_IMPOSSIBLE",
             hint="Choose another column with `--target`.",
         )
+    return classes, []
+
+
+def _no_classes(labels: list[str], column: str, n_rows: int) -> tuple[tuple[str, ...], list[str]]:
+    """Return no classes, and what the numbers look like."""
+    require_two_numbers(labels, column, n_rows)
+    return (), [numbers_note(labels, column)]
+
+
+_LABELS = {CLASSIFICATION: _canonical_labels, REGRESSION: canonical_numbers}
+_KINDS = {CLASSIFICATION: _classes_of, REGRESSION: _no_classes}
 
 
 def _listed(table: pd.DataFrame, key: str) -> pd.DataFrame:

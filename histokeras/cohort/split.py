@@ -11,10 +11,21 @@ from histokeras.cohort.allocate import Group, allocate
 from histokeras.cohort.ids import base_patient, patient_from_slide
 from histokeras.cohort.join import Joined
 from histokeras.cohort.labels import Cohort, find_target, read_cohort
+from histokeras.cohort.numbers import by_quantiles
 from histokeras.cohort.split_file import read_split, split_text, write_split
 from histokeras.cohort.split_table import Split, apply_split, build_table, require_no_leak
 from histokeras.errors import ConfigError, TableError
-from histokeras.types import FOLD, LABEL, PATIENT_ID, SLIDE_ID, SPLIT, SPLITS, TILE
+from histokeras.types import (
+    CLASSIFICATION,
+    FOLD,
+    LABEL,
+    PATIENT_ID,
+    REGRESSION,
+    SLIDE_ID,
+    SPLIT,
+    SPLITS,
+    TILE,
+)
 
 __all__ = [
     "Split",
@@ -65,7 +76,8 @@ def split_patients(
 
     Each class gets its shares rounded down or up, and stands on every side; within a class the
     values of ``stratify`` are spread evenly. A patient whose rows bear several labels counts as a
-    class of its own, "a+b". The row order does not matter.
+    class of its own, "a+b". Of a target that is a number (regression) the quantiles of the means of
+    the patients are balanced, at most five. The row order does not matter.
 
     Args:
         source: Any table with a patient column (or slide names that are TCGA barcodes), or a
@@ -89,7 +101,7 @@ def split_patients(
     """
     cohort = source if isinstance(source, Cohort) else read_cohort(source, target=target)
     groups, unit, note = _patients(cohort.table, patients_unknown)
-    how = _How(shares, seed, tuple(stratify), folds, cohort.label_rows)
+    how = _How(shares, seed, tuple(stratify), folds, cohort.label_rows, cohort.task)
     table = cohort.table.assign(**{_GROUP: groups})
     return dataclasses.replace(how.split(table, cohort.target, unit), note=note)
 
@@ -120,7 +132,7 @@ def split_units(
         ConfigError: As for ``split_patients``.
         TableError: As for ``split_patients``.
     """
-    how = _How(shares, seed, tuple(stratify), folds, joined.label_rows)
+    how = _How(shares, seed, tuple(stratify), folds, joined.label_rows, joined.task)
     table = joined.units.assign(**{_GROUP: joined.units[PATIENT_ID]})
     return dataclasses.replace(how.split(table, target, joined.unit), note=joined.note)
 
@@ -133,13 +145,18 @@ def count_patients(split: Split, cohort: Cohort) -> pd.DataFrame:
         cohort: The cohort; a patient with two labels counts in both classes.
 
     Returns:
-        One row per side or fold; columns ``patients`` and one per class.
+        One row per side or fold; columns ``patients`` and one per class; for a target that is a
+        number its ``mean`` over the patients instead.
     """
     table = _placed(split, cohort)
     counts = pd.DataFrame({"patients": table.groupby(_SIDE)[_GROUP].nunique()})
     for name in cohort.classes:
         counts[name] = table[table[LABEL] == name].groupby(_SIDE)[_GROUP].nunique()
-    return _in_order(counts, split)
+    counts = _in_order(counts, split)
+    if cohort.task == REGRESSION and cohort.target:
+        own = table[LABEL].astype(float).groupby([table[_SIDE], table[_GROUP]]).mean()
+        counts["mean"] = own.groupby(level=0).mean().round(4)
+    return counts
 
 
 def count_strata(split: Split, cohort: Cohort) -> dict[str, pd.DataFrame]:
@@ -244,12 +261,15 @@ class _How:
     stratify: tuple[str, ...]
     folds: int | None
     label_rows: Mapping[str, int] = field(default_factory=dict)
+    task: str = CLASSIFICATION
 
     def split(self, table: pd.DataFrame, target: str, unit: str) -> Split:
         """Split the groups of a table that has the column ``_GROUP``."""
         # A message about a missing column lists the user's columns, not ours.
         shown = table.drop(columns=_GROUP)
         columns = [find_target(shown, name) for name in self.stratify]
+        if target and self.task == REGRESSION:
+            table = by_quantiles(table, _GROUP, self.folds or len(SPLITS))
         groups = _collect(table, columns, labelled=bool(target))
         made = self._folds(groups, unit) if self.folds is not None else self._shares(groups, unit)
         return dataclasses.replace(

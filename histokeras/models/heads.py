@@ -37,10 +37,41 @@ def build_head(
     Raises:
         ConfigError: If there is no such head or ``n_classes`` is below 2.
     """
-    if head not in HEADS:
-        raise ConfigError(f"`head` must be one of {', '.join(HEADS)}. Received: head={head!r}")
     if n_classes < 2:
         raise ConfigError(f"`n_classes` must be at least 2. Received: n_classes={n_classes}")
+    inputs, logits = _ended(head, n_features, (n_classes, "logits"), mean, scale)
+    outputs = keras.layers.Softmax(dtype="float32", name="probabilities")(logits)
+    return keras.Model(inputs, outputs, name=f"{head.replace('-', '_')}_head")
+
+
+def build_number_head(
+    head: str, n_features: int, *, mean: Vector | None = None, scale: Vector | None = None
+) -> keras.Model:
+    """Build a top-up head that gives one number.
+
+    Args:
+        head: As for :func:`build_head`, without the softmax.
+        n_features: Length of one feature vector.
+        mean: As for :func:`build_head`.
+        scale: As for :func:`build_head`.
+
+    Returns:
+        An uncompiled model, ``(batch, n_features) float32 -> (batch, 1)`` float32, unbounded: the
+        target in units of its standard deviation, from its mean.
+
+    Raises:
+        ConfigError: If there is no such head.
+    """
+    inputs, number = _ended(head, n_features, (1, "number"), mean, scale)
+    return keras.Model(inputs, number, name=f"{head.replace('-', '_')}_number_head")
+
+
+def _ended(
+    head: str, n_features: int, last: tuple[int, str], mean: Vector | None, scale: Vector | None
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """Return the input of a head, and its last linear layer of a size and a name."""
+    if head not in HEADS:
+        raise ConfigError(f"`head` must be one of {', '.join(HEADS)}. Received: head={head!r}")
     inputs = keras.Input((n_features,), name="features")
     mean = np.zeros(n_features, "float32") if mean is None else mean
     scale = np.ones(n_features, "float32") if scale is None else scale
@@ -48,11 +79,9 @@ def build_head(
     # float32 keeps the softmax exact when mixed precision is on.
     # A linear head is convex: from zeros it needs no luck, and few steps on few tiles.
     start = "zeros" if head == "linear" else "glorot_uniform"
-    logits = keras.layers.Dense(
-        n_classes, kernel_initializer=start, dtype="float32", name="logits"
-    )(x)
-    outputs = keras.layers.Softmax(dtype="float32", name="probabilities")(logits)
-    return keras.Model(inputs, outputs, name=f"{head.replace('-', '_')}_head")
+    size, name = last
+    outputs = keras.layers.Dense(size, kernel_initializer=start, dtype="float32", name=name)(x)
+    return inputs, outputs
 
 
 def _standardised(x: keras.KerasTensor, mean: Vector, scale: Vector) -> keras.KerasTensor:

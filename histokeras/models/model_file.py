@@ -11,7 +11,8 @@ import safetensors.numpy
 
 from histokeras.errors import FeatureError
 from histokeras.files import prepare_folder, remove, sha256_bytes, write_bytes, write_json
-from histokeras.models.heads import build_head
+from histokeras.models.heads import build_head, build_number_head
+from histokeras.types import REGRESSION, TASKS
 
 _FORMAT = "histokeras-head"
 _VERSION = 1
@@ -26,7 +27,8 @@ def write_head(folder: Path, model: keras.Model, card: Mapping[str, Any]) -> Non
     Args:
         folder: Where ``model.json`` and ``weights.safetensors`` go; made if need be.
         model: A model of :func:`build_head`.
-        card: What the head is for; must hold ``head``, ``n_features`` and ``classes``.
+        card: What the head is for; must hold ``head``, ``n_features`` and ``classes``, and for a
+            number ``task``, ``target``, ``target_mean`` and ``target_scale``.
 
     Raises:
         OutputError: If it cannot be written.
@@ -78,10 +80,24 @@ def read_card(folder: Path) -> dict[str, Any]:
             f"{path} has version {card.get('version')}, this program reads {_VERSION}.",
             code="MODEL_VERSION",
         )
-    missing = {"head", "n_features", "classes"} - set(card)
+    wanted = {"head", "n_features", "classes"}
+    if card.get("task") == REGRESSION:
+        wanted |= {"target", "target_mean", "target_scale"}
+    missing = wanted - set(card)
     if missing:
         raise FeatureError(f"{path} lacks {sorted(missing)}.", code="MODEL_DAMAGED")
+    if card.get("task", TASKS[0]) not in TASKS:
+        raise FeatureError(
+            f"{path} is of a head for {card['task']!r}, which this program does not know.",
+            code="MODEL_VERSION",
+        )
     return card
+
+
+def _built(card: Mapping[str, Any]) -> keras.Model:
+    if card.get("task") == REGRESSION:
+        return build_number_head(card["head"], int(card["n_features"]))
+    return build_head(card["head"], int(card["n_features"]), len(card["classes"]))
 
 
 def read_head(folder: Path) -> tuple[keras.Model, dict[str, Any]]:
@@ -109,7 +125,7 @@ def read_head(folder: Path) -> tuple[keras.Model, dict[str, Any]]:
         arrays = safetensors.numpy.load(data)
     except safetensors.SafetensorError as error:
         raise FeatureError(f"{path} is damaged: {error}", code="MODEL_DAMAGED") from error
-    model = build_head(card["head"], int(card["n_features"]), len(card["classes"]))
+    model = _built(card)
     wanted = {variable.path: tuple(variable.shape) for variable in model.weights}
     if wanted != {name: array.shape for name, array in arrays.items()}:
         raise FeatureError(

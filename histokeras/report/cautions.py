@@ -1,14 +1,15 @@
 """What a reader must be warned of, each with what it means and what to do."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import pandas as pd
 
 from histokeras.analysis.verdict import CHANCE, FLOOR_ITSELF
+from histokeras.report.caution import Caution
+from histokeras.report.number_cautions import few, no_relation, values_off
 from histokeras.report.run_files import RunFiles
 from histokeras.report.text import at, interval, is_number, listed, number, plural
-from histokeras.types import SPLITS
+from histokeras.types import REGRESSION, SPLITS
 
 SMALL_CLASS = 10
 """Below this number of test patients of a class its figures are hardly worth their decimals."""
@@ -16,23 +17,6 @@ _CALIBRATED_FROM = 100
 """Below this number of units an interval of the ECE lies above 0.1 by chance (simulated)."""
 _FAILED = "failed in extract-features"
 _SURELY_OFF = 0.1
-
-
-@dataclass(frozen=True)
-class Caution:
-    """One warning.
-
-    Attributes:
-        code: Short name of the case.
-        title: What is the matter, one line.
-        meaning: What it means for the figures.
-        action: What to do.
-    """
-
-    code: str
-    title: str
-    meaning: str
-    action: str
 
 
 def cautions(run: RunFiles) -> list[Caution]:
@@ -67,9 +51,10 @@ def _lost(run: RunFiles) -> Iterator[Caution]:
 
 
 def _side_not_tested(run: RunFiles) -> Iterator[Caution]:
+    chosen = "" if run.task == REGRESSION else ", and the temperature was chosen,"
     what = {
         "train": "The head and the baselines were fitted to these patients.",
-        "val": "Training stopped, and the temperature was chosen, where these were best.",
+        "val": f"Training stopped{chosen} where these were best.",
     }.get(run.split)
     if what:
         yield Caution(
@@ -137,7 +122,7 @@ def _duplicates(run: RunFiles) -> Iterator[Caution]:
         yield Caution(
             "duplicates-sides",
             f"{plural(n_sides, 'pair')} of {what} on two sides of the split",
-            _meaning_of_sides(table),
+            _meaning_of_sides(table, run.task),
             action,
         )
     if n_patients := count("patients"):
@@ -150,7 +135,7 @@ def _duplicates(run: RunFiles) -> Iterator[Caution]:
         )
 
 
-def _meaning_of_sides(table: pd.DataFrame) -> str:
+def _meaning_of_sides(table: pd.DataFrame, task: str) -> str:
     seen = "The network was tested on pictures that it had seen in training, or near copies of them"
     if not {"split_a", "split_b"} <= set(table):
         return f"{seen}: the figures are too good."
@@ -159,9 +144,10 @@ def _meaning_of_sides(table: pd.DataFrame) -> str:
     n_tested = sum(pair == {"train", "test"} or not pair & set(SPLITS) for pair in sides)
     if n_tested:
         return f"{seen} (pairs of training and test: {n_tested:,}): the figures are too good."
+    and_more = "" if task == REGRESSION else " and the temperature"
     return (
-        "None of them joins training and test. Copies in validation mislead early stopping and the "
-        "temperature, not the test figures."
+        "None of them joins training and test. Copies in validation mislead early stopping"
+        f"{and_more}, not the test figures."
     )
 
 
@@ -177,7 +163,8 @@ def _not_compared(run: RunFiles) -> Iterator[Caution]:
 
 
 def _floor(run: RunFiles) -> Iterator[Caution]:
-    if not run.main:
+    # Where nothing is shown at all, the floor is not the point.
+    if not run.main or any(no_relation(run)):
         return
     beaten, text = at(run.main, "verdict", "beaten"), at(run.main, "verdict", "text") or ""
     if beaten is False:
@@ -190,7 +177,7 @@ def _floor(run: RunFiles) -> Iterator[Caution]:
             "Check whether labels go with site or staining, test on another site, or try another "
             "backbone. Do not claim that the network reads morphology.",
         )
-    elif beaten is None and not text.startswith(FLOOR_ITSELF):
+    elif beaten is None and FLOOR_ITSELF not in text:
         yield Caution(
             "no-floor",
             "It is not known whether the network beats the simple floor",
@@ -203,15 +190,18 @@ def _floor(run: RunFiles) -> Iterator[Caution]:
 
 
 def _categories(run: RunFiles) -> Iterator[Caution]:
+    figure, said, chance = "auc", "an AUC", CHANCE
+    if run.task == REGRESSION:
+        figure, said, chance = "spearman", "a Spearman correlation", 0.0
     for name, what in (("tumour_type", "Tumour type"), ("site", "The site")):
-        difference = at(run.main, "baselines", name, "difference", "auc")
-        low, reach = at(difference, "low"), at(run.main, "baselines", name, "auc", "low")
-        if is_number(low) and low <= 0 and is_number(reach) and reach > CHANCE:
-            area = number(at(run.main, "baselines", name, "auc", "value"))
+        difference = at(run.main, "baselines", name, "difference", figure)
+        low, reach = at(difference, "low"), at(run.main, "baselines", name, figure, "low")
+        if is_number(low) and low <= 0 and is_number(reach) and reach > chance:
+            area = number(at(run.main, "baselines", name, figure, "value"))
             yield Caution(
                 f"{name.replace('_', '-')}-not-beaten",
                 f"{what} alone, without any picture, does as well",
-                f"It reaches an AUC of {area}; this run minus it: "
+                f"It reaches {said} of {area}; this run minus it: "
                 f"{interval(difference, signed=True)}. The label goes with it, and this run may "
                 "have learned nothing else.",
                 "Look at the figures within one tumour type or site, or balance the cohort.",
@@ -305,5 +295,6 @@ def _not_evaluated(run: RunFiles) -> Iterator[Caution]:
 
 _CHECKS: tuple[Callable[[RunFiles], Iterator[Caution]], ...] = (
     _unfinished, _lost, _not_evaluated, _side_not_tested, _patients, _duplicates, _not_compared,
-    _floor, _categories, _weights, _mini, _unsigned, _classes, _failed, _calibration,
+    no_relation, _floor, _categories, values_off, _weights, _mini, _unsigned, _classes, few,
+    _failed, _calibration,
 )  # fmt: skip

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from histokeras.errors import ConfigError
-from histokeras.report.cautions import Caution, cautions
+from histokeras.report.caution import Caution
+from histokeras.report.cautions import cautions
 from histokeras.report.html import (
     render,
     require_own_page,
@@ -15,7 +16,8 @@ from histokeras.report.html import (
 from histokeras.report.more_plots import forest_plot
 from histokeras.report.run_files import RunFiles, read_run
 from histokeras.report.tables import Cell, Table
-from histokeras.report.text import DASH, at, clean, interval, listed, plural
+from histokeras.report.text import DASH, at, clean, interval, listed, measured, plural
+from histokeras.types import CLASSIFICATION, REGRESSION
 
 
 def write_comparison(runs: Sequence[str | Path], path: str | Path) -> Path:
@@ -40,9 +42,12 @@ def write_comparison(runs: Sequence[str | Path], path: str | Path) -> Path:
     page = Path(path)
     require_own_page(page)
     require_own_run_folder(page, None)
+    _require_one_task(found)
     names = _names(found)
     pairs = list(zip(names, found, strict=True))
-    forest = forest_plot([(name, run.figures.get("auc") or {}) for name, run in pairs])
+    figure, title, chance = _HEADLINES[found[0].task]
+    rows = [(name, run.figures.get(figure) or {}) for name, run in pairs]
+    forest = forest_plot(rows, title, chance)
     html = render(
         "comparison.html.j2",
         title="Comparison of runs",
@@ -54,6 +59,18 @@ def write_comparison(runs: Sequence[str | Path], path: str | Path) -> Path:
     )
     write_page(page, html, [] if forest is None else [forest])
     return page
+
+
+def _require_one_task(runs: Sequence[RunFiles]) -> None:
+    """Refuse runs of classes beside runs of numbers: no figure is common to them."""
+    numbers = [run.name for run in runs if run.task == REGRESSION]
+    if 0 < len(numbers) < len(runs):
+        classes = [run.name for run in runs if run.task != REGRESSION]
+        raise ConfigError(
+            f"runs of numbers ({listed(numbers)}) and runs of classes ({listed(classes)}) have no "
+            "figure in common.",
+            hint="Compare them apart.",
+        )
 
 
 def _names(runs: Sequence[RunFiles]) -> list[str]:
@@ -71,16 +88,9 @@ def _names(runs: Sequence[RunFiles]) -> list[str]:
 
 
 def _table(pairs: Sequence[tuple[str, RunFiles]]) -> Table:
+    is_number = pairs[0][1].task == REGRESSION
     columns: dict[str, Callable[[RunFiles], Cell]] = {
-        "AUC": lambda run: _figure(run.figures.get("auc")),
-        "Balanced accuracy": lambda run: _figure(run.figures.get("balanced_accuracy")),
-        "Accuracy": lambda run: _figure(run.figures.get("accuracy")),
-        "AUC of colour and texture": lambda run: _figure(_floor(run, "auc")),
-        "Run minus colour and texture": lambda run: _figure(
-            _floor(run, "difference", "auc"), signed=True
-        ),
-        "Brier score": lambda run: _figure(run.figures.get("brier")),
-        "ECE": lambda run: _figure(run.figures.get("ece")),
+        **(_NUMBER_FIGURES if is_number else _CLASS_FIGURES),
         "Tested": _tested,
         "Labels at": lambda run: Cell(str(run.metrics.get("label_level") or DASH)),
         "Backbone, weights": lambda run: Cell(_setting(run, "backbone"), _setting(run, "weights")),
@@ -90,7 +100,11 @@ def _table(pairs: Sequence[tuple[str, RunFiles]]) -> Table:
     rows: list[list[str | Cell]] = [
         [name, *(of(run) for of in columns.values())] for name, run in pairs
     ]
-    note = "Square brackets hold intervals. AUC: of the positive class, else the mean of classes."
+    note = "Square brackets hold intervals. " + (
+        "R²: against the mean of the tested true numbers. The error is in the target's unit."
+        if is_number
+        else "AUC: of the positive class, else the mean of classes."
+    )
     return Table("One row a run", ("Run", *columns), rows, [note])
 
 
@@ -102,6 +116,36 @@ def _figure(estimate: Any, *, signed: bool = False) -> Cell:
 
 def _floor(run: RunFiles, *keys: str) -> Any:
     return at(run.main, "baselines", "floor", *keys)
+
+
+def _error(run: RunFiles) -> Cell:
+    text, bracket, ends = measured(run.figures.get("mae")).partition(" [")
+    return Cell(text, bracket.strip() + ends)
+
+
+_CLASS_FIGURES: dict[str, Callable[[RunFiles], Cell]] = {
+    "AUC": lambda run: _figure(run.figures.get("auc")),
+    "Balanced accuracy": lambda run: _figure(run.figures.get("balanced_accuracy")),
+    "Accuracy": lambda run: _figure(run.figures.get("accuracy")),
+    "AUC of colour and texture": lambda run: _figure(_floor(run, "auc")),
+    "Run minus colour and texture": lambda run: _figure(
+        _floor(run, "difference", "auc"), signed=True
+    ),
+    "Brier score": lambda run: _figure(run.figures.get("brier")),
+    "ECE": lambda run: _figure(run.figures.get("ece")),
+}
+_NUMBER_FIGURES: dict[str, Callable[[RunFiles], Cell]] = {
+    "Target": lambda run: Cell(run.target),
+    "Spearman": lambda run: _figure(run.figures.get("spearman")),
+    "R²": lambda run: _figure(run.figures.get("r2")),
+    "Mean absolute error": _error,
+    "Spearman of colour and texture": lambda run: _figure(_floor(run, "spearman")),
+    "Run minus colour and texture": lambda run: _figure(
+        _floor(run, "difference", "spearman"), signed=True
+    ),
+}
+_HEADLINES = {CLASSIFICATION: ("auc", "AUC", 0.5), REGRESSION: ("spearman", "Spearman", 0.0)}
+"""The figure that is drawn, what it is called, and its value by chance."""
 
 
 def _setting(run: RunFiles, key: str) -> str:
@@ -126,6 +170,9 @@ def _differences(pairs: Sequence[tuple[str, RunFiles]]) -> list[Caution]:
     """Return why the figures of these runs cannot be set against each other."""
     checks: tuple[tuple[str, str, Callable[[RunFiles], Any], str], ...] = (
         ("classes", "The runs have different classes", lambda run: listed(sorted(run.classes)),
+         "They answer different questions."),
+        ("targets", "The runs predict different targets",
+         lambda run: run.target if run.task == REGRESSION else "",
          "They answer different questions."),
         ("levels", "The figures stand at different levels", lambda run: run.level or "none",
          "A figure of tiles and one of patients mean different things."),

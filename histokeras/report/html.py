@@ -23,7 +23,8 @@ GENERATOR = "histokeras"
 _MARK = '<meta name="generator" content="histokeras'
 _HEAD_BYTES = 4096
 _MADE_BY = "histokeras report"
-_DATA = ("roc", "pr", "calibration", "confusion", "history", "scores", "auc")
+_DATA = ("roc", "pr", "calibration", "confusion", "history", "scores", "auc", "scatter", "errors",
+         "spearman")  # fmt: skip
 
 
 @functools.cache

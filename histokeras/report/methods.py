@@ -5,11 +5,18 @@ from typing import Any
 
 from histokeras.report.run_files import RunFiles
 from histokeras.report.text import at, is_number, listed, number, value_text
+from histokeras.types import REGRESSION
 
 _HEADS = {
     "linear": "a linear softmax head (multinomial logistic regression)",
     "mlp": "a head with one hidden layer of 256 units (ReLU, dropout 0.5) and a softmax",
     "write-up": "a head of 2,048 units (batch normalisation, tanh, dropout 0.5) and a softmax",
+}
+_NUMBER_HEADS = {
+    "linear": "a linear head (linear regression)",
+    "mlp": "a head with one hidden layer of 256 units (ReLU, dropout 0.5) and one linear output",
+    "write-up": "a head of 2,048 units (batch normalisation, tanh, dropout 0.5) and one linear "
+    "output",
 }
 _BACKBONES = {
     "inceptionv3": "InceptionV3",
@@ -52,6 +59,8 @@ def _cohort(run: RunFiles) -> str:
     classes = f" ({listed(run.classes)})" if run.classes else ""
     level = run.metrics.get("label_level")
     labels = f"Labels{classes} stood at the {level} level." if level else ""
+    if run.task == REGRESSION and level:
+        labels = f"The target, {run.target}, is a number and stood at the {level} level."
     if len(funnel) < 2:
         return labels
     first, used = funnel[0], funnel[-1]
@@ -134,9 +143,10 @@ def _split(run: RunFiles) -> str:
         return f"The split was taken from a file of other origin{safe}.{_unsafe(run)}"
     if not unit:
         return ""
-    balanced = listed(
-        [str(name) for name in (split.get("target"), *split.get("stratify", [])) if name]
-    )
+    target = split.get("target")
+    if run.task == REGRESSION and target == run.target:
+        target = f"quantiles of {target}"
+    balanced = listed([str(name) for name in (target, *split.get("stratify", [])) if name])
     so = (f", stratified by {balanced}" if balanced else "") + (
         f" (seed {split['seed']})" if split.get("seed") is not None else ""
     )
@@ -168,13 +178,12 @@ def _head(run: RunFiles) -> str:
     head = options.get("head") or at(run.record, "config", "head")
     if run.record.get("command") != "fit-head" or not head:
         return ""
-    text = f"On the standardised features, {_HEADS.get(head, f'the head {head}')} was trained"
+    heads = _NUMBER_HEADS if run.task == REGRESSION else _HEADS
+    text = f"On the standardised features, {heads.get(head, f'the head {head}')} was trained"
     if is_number(options.get("learning_rate")):
         text += f" with Adam (learning rate {options['learning_rate']:g}"
         text += f", batches of {options['batch_size']})" if options.get("batch_size") else ")"
-    text += " on the cross-entropy"
-    if options.get("class_weight") == "balanced":
-        text += ", each class weighing the same"
+    text += _loss(run)
     if options.get("epochs"):
         text += f", for at most {options['epochs']} epochs"
     if options.get("patience"):
@@ -183,6 +192,15 @@ def _head(run: RunFiles) -> str:
             f"{options['patience']} epochs, and the weights of the best epoch were kept"
         )
     return text + "."
+
+
+def _loss(run: RunFiles) -> str:
+    if run.task == REGRESSION:
+        level = run.metrics.get("label_level")
+        weighed = f", each labelled {level} weighing the same" if level else ""
+        return f" on the squared error of the standardised target{weighed}"
+    weighed = ", each class weighing the same"
+    return " on the cross-entropy" + (weighed if run.head.get("class_weight") == "balanced" else "")
 
 
 def _temperature(value: Any) -> str:
@@ -203,6 +221,11 @@ def _evaluation(run: RunFiles) -> str:
     text = ""
     if run.level != "tile" and "mean_probability" in (run.main.get("aggregations") or {}):
         text = f"The probabilities of all tiles of a {run.level} were averaged. "
+    if run.task == REGRESSION:
+        text = "" if run.level == "tile" else (
+            f"The predictions of all tiles of a {run.level} were averaged. "
+        )  # fmt: skip
+        text += "R² is against the mean of the tested true numbers. "
     resamples, unit = run.metrics.get("n_resamples"), run.main.get("resampled_by")
     if resamples and unit:
         level = 100 * (1 - run.metrics.get("alpha", 0.05))

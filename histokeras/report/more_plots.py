@@ -47,14 +47,16 @@ def history_plots(run: RunFiles) -> list[Plot]:
     figures = {
         "val_auc": Key("validation AUC", "#0072b2"),
         "val_balanced_accuracy": Key("validation balanced accuracy", "#009e73", (1.5, 2)),
+        "val_spearman": Key("validation Spearman, tiles", "#0072b2"),
     }
+    figures = {name: key for name, key in figures.items() if name in table}
     drawn = [("history", "Training: loss", losses, "Loss")]
-    if any(name in table for name in figures):
+    if figures:
         drawn.append(("history-figures", "Training: validation figures", figures, "Figure"))
     plots = []
     for name, title, keys, axis in drawn:
         svg = _history_svg(run, name, title, keys, axis, text)
-        data = (table, _records(table)) if name == "history" else (pd.DataFrame(), {})
+        data = (table, records(table)) if name == "history" else (pd.DataFrame(), {})
         plots.append(Plot(name, title, svg, text, list(keys.values()), *data))
     return plots
 
@@ -125,7 +127,7 @@ def scores_plot(run: RunFiles) -> Plot | None:
             f"{_thinned(scores, labels)}; the bar spans the middle half, the line is the median."
         )
         svg = inline_svg(figure, name="scores", title="Scores by label", text=text)
-    return Plot("scores", "Scores by label", svg, text, (), scores, _records(scores))
+    return Plot("scores", "Scores by label", svg, text, (), scores, records(scores))
 
 
 def _thinned(scores: pd.DataFrame, labels: Sequence[str]) -> str:
@@ -149,36 +151,42 @@ def _draw_strip(
     )
 
 
-def forest_plot(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> Plot | None:
-    """Draw the AUC of several runs with their intervals, one below the other.
+def forest_plot(
+    rows: Sequence[tuple[str, Mapping[str, Any]]], figure_name: str = "AUC", chance: float = 0.5
+) -> Plot | None:
+    """Draw a figure of several runs with its intervals, one below the other.
 
     Args:
-        rows: Name of each run and its AUC, an Estimate as JSON.
+        rows: Name of each run and its figure, an Estimate as JSON.
+        figure_name: What the figure is called.
+        chance: Its value without any skill; 1 is perfect.
 
     Returns:
-        The plot; None if no run has an AUC.
+        The plot; None if no run has the figure.
     """
+    name_of_files, title = figure_name.lower(), f"{figure_name} of each run"
     known = [(name, estimate) for name, estimate in rows if is_number(estimate.get("value"))]
     if not known:
         return None
-    with drawing("auc"):
+    with drawing(name_of_files):
         figure, axes = _rows_figure([name for name, _ in known], height=0.7)
         for row, (_, estimate) in enumerate(known):
             if is_number(estimate.get("low")) and is_number(estimate.get("high")):
                 axes.hlines(row, estimate["low"], estimate["high"], color=_BLUE, linewidth=2)
             axes.plot(estimate["value"], row, "s", color=_BLUE, markersize=7)
-        axes.axvline(0.5, color=FAINT, linewidth=1, dashes=(3, 3))
+        axes.axvline(chance, color=FAINT, linewidth=1, dashes=(3, 3))
         low, high = axes.get_xlim()
-        axes.set_xlim(max(0.0, min(low, 0.48)), min(1.005, max(high, 1.0)))
-        axes.set_xlabel("AUC")
-        text = "AUC with 95 % intervals; the dashed line at 0.5 is chance. " + "; ".join(
-            f"{name}: {interval(estimate)}" for name, estimate in known
-        )
-        svg = inline_svg(figure, name="auc", title="AUC of each run", text=text)
+        # As far below chance as 1 lies above it: 0 for an AUC, -1 for a correlation.
+        least = max(2 * chance - 1.0, min(low, chance - 0.02))
+        axes.set_xlim(least, min(1.005, max(high, 1.0)))
+        axes.set_xlabel(figure_name)
+        said = f"{figure_name} with 95 % intervals; the dashed line at {chance:g} is chance. "
+        text = said + "; ".join(f"{name}: {interval(estimate)}" for name, estimate in known)
+        svg = inline_svg(figure, name=name_of_files, title=title, text=text)
     table = pd.DataFrame(
         [{"run": n, **{k: e.get(k) for k in ("value", "low", "high")}} for n, e in known]
     )
-    return Plot("auc", "AUC of each run", svg, text, (), table, _records(table))
+    return Plot(name_of_files, title, svg, text, (), table, records(table))
 
 
 def _rows_figure(names: Sequence[str], *, height: float) -> tuple[Figure, Axes]:
@@ -207,7 +215,7 @@ def _shortened(name: str) -> str:
     return name if len(name) <= _MOST_NAME else f"{name[: _MOST_NAME - 1]}…"
 
 
-def _records(table: pd.DataFrame) -> dict[str, Any]:
+def records(table: pd.DataFrame) -> dict[str, Any]:
     """Return the columns of a table as JSON has them: None for what is not a number."""
     return {
         str(name): [None if pd.isna(item) else item for item in table[name].tolist()]

@@ -20,11 +20,13 @@ from histokeras.report.html import (
 )
 from histokeras.report.methods import methods
 from histokeras.report.more_plots import history_plots, scores_plot
+from histokeras.report.number_page import NUMBER_FILES, number_content
 from histokeras.report.pictures import Pictures, left_out_text, read_pictures
 from histokeras.report.plots import Plot, calibration_plot, curve_plot
 from histokeras.report.run_files import RunFiles, read_run
 from histokeras.report.text import at
 from histokeras.report.words import verdict
+from histokeras.types import REGRESSION
 
 _MARGIN_BYTES = 200_000
 _FILES = {
@@ -92,7 +94,7 @@ def _folder(run: str | Path | object) -> Path:
 
 
 def _galleries(pictures: Pictures) -> dict[str, Any]:
-    kinds = ("overview", "sample", "wrong", "right")
+    kinds = ("overview", "sample", "wrong", "right", "low", "high")
     return {
         "galleries": {kind: pictures.of(kind) for kind in kinds},
         "tile_labels": pictures.tile_labels,
@@ -102,6 +104,34 @@ def _galleries(pictures: Pictures) -> dict[str, Any]:
 
 def _content(run: RunFiles) -> tuple[dict[str, Any], list[Plot]]:
     record = run.record
+    own, plots = number_content(run) if run.task == REGRESSION else _class_content(run)
+    sides = own.pop("sides")
+    content = {
+        **own,
+        "title": run.name,
+        "subtitle": _subtitle(run),
+        "cautions": cautions(run),
+        "funnel": [
+            tables.funnel_table(run),
+            sides,
+            tables.dropped_table(run),
+            tables.pairs_table(run),
+        ],
+        "not_evaluated": tables.not_evaluated(run),
+        "methods": methods(run),
+        "command": _commands(record),
+        "settings": [
+            tables.settings_table("Options of the command", at(record, "config")),
+            tables.settings_table("How the features were made", _settings(record)),
+            tables.settings_table("Split", record.get("split")),
+            tables.settings_table("Versions", record.get("versions")),
+            tables.settings_table("Hardware", record.get("hardware")),
+        ],
+    }
+    return content, plots
+
+
+def _class_content(run: RunFiles) -> tuple[dict[str, Any], list[Plot]]:
     found = {
         "roc": curve_plot(run, "roc"),
         "pr": curve_plot(run, "pr"),
@@ -112,35 +142,16 @@ def _content(run: RunFiles) -> tuple[dict[str, Any], list[Plot]]:
     plots = [plot for plot in (*found.values(), *history) if plot is not None]
     if confusion is not None:
         plots.append(_confusion_data(run, confusion.caption))
-    config = at(record, "config")
     content = {
-        "title": run.name,
-        "subtitle": _subtitle(run),
         "verdict": verdict(run),
-        "cautions": cautions(run),
-        "funnel": [
-            tables.funnel_table(run),
-            tables.sides_table(run),
-            tables.dropped_table(run),
-            tables.pairs_table(run),
-        ],
+        "sides": tables.sides_table(run),
         "figures": [*tables.figure_tables(run), tables.other_sides_table(run)],
-        "not_evaluated": tables.not_evaluated(run),
         "baselines": tables.baseline_table(run),
         "folds": tables.fold_table(run),
         "plots": found,
         "history": history,
         "confusion": confusion,
         "calibration": tables.calibration_table(run),
-        "methods": methods(run),
-        "command": _commands(record),
-        "settings": [
-            tables.settings_table("Options of the command", config),
-            tables.settings_table("How the features were made", _settings(record)),
-            tables.settings_table("Split", record.get("split")),
-            tables.settings_table("Versions", record.get("versions")),
-            tables.settings_table("Hardware", record.get("hardware")),
-        ],
     }
     return content, plots
 
@@ -183,9 +194,10 @@ def _confusion_data(run: RunFiles, caption: str) -> Plot:
 
 
 def _files(run: RunFiles, page: Path) -> tables.Table:
+    files = {**_FILES, **(NUMBER_FILES if run.task == REGRESSION else {})}
     rows = [
         [f"{name}/" if (run.folder / name).is_dir() else name, text]
-        for name, text in _FILES.items()
+        for name, text in files.items()
         if (run.folder / name).exists()
     ]
     rows.append([f"{data_folder(page).name}/", "data of every plot of this page, CSV and JSON"])

@@ -15,8 +15,8 @@ from PIL import Image
 from histokeras.report.run_files import RunFiles
 from histokeras.report.text import number
 
-_MOST = {"overview": 12, "sample": 24, "wrong": 24, "right": 24}
-_SIDE_PX = {"overview": 720, "sample": 176, "wrong": 192, "right": 192}
+_MOST = {"overview": 12, "sample": 24, "wrong": 24, "right": 24, "low": 12, "high": 12}
+_SIDE_PX = {"overview": 720, "sample": 176, "wrong": 192, "right": 192, "low": 192, "high": 192}
 _QUALITY = 82
 _MARKUP_BYTES = 250
 _MOST_BYTES = 20_000_000
@@ -53,7 +53,7 @@ class Gallery:
     """Pictures that belong together.
 
     Attributes:
-        kind: ``overview``, ``sample``, ``wrong`` or ``right``.
+        kind: ``overview``, ``sample``, ``wrong``, ``right``; of numbers ``low``, ``high``.
         title: Heading; of samples the class.
         pictures: In order.
     """
@@ -130,6 +130,9 @@ def _wanted(table: pd.DataFrame) -> dict[tuple[str, str], list[Row]]:
         wanted["sample", label] = _rows(samples[samples["label"] == label], "sample")
     for kind in ("wrong", "right"):
         wanted[kind, ""] = _rows(rank[rank["why"] == kind], kind)
+    for kind in ("low", "high"):
+        # They stand in their order.
+        wanted[kind, ""] = _rows(table[table["why"] == kind], kind)
     return wanted
 
 
@@ -174,6 +177,9 @@ def _described(row: Row, whose: str) -> tuple[str, tuple[str, ...]]:
         return f"Overview of {where} with its tiles", tuple(filter(None, (slide, label)))
     if row["why"] == "sample":
         return f"Tile of class {row['label']}, {where}", ()
+    if row["why"] in ("low", "high"):
+        alt = f"Tile of {where}: predicted {row['predicted']}, {whose} {row['label']}"
+        return alt, (f"says: {row['predicted']}", f"{whose}: {row['label']}", slide)
     prob = number(float(row["prob"])) if _is_float(row["prob"]) else ""
     alt = f"Tile of {where}: {whose} {row['label']}, predicted {row['predicted']} {prob}"
     return alt.strip(), (f"{whose}: {row['label']}", f"says: {row['predicted']} {prob}", slide)

@@ -145,10 +145,11 @@ def _curve_text(run: RunFiles, *, roc: bool, banded: bool) -> str:
         "gives: the share of the class."
     )
     shown = " Bands are pointwise 95 % intervals." if banded else ""
-    return f"{run.level.capitalize()} level, {_side(run)}. {what}{shown}"
+    return f"{run.level.capitalize()} level, {side_text(run)}. {what}{shown}"
 
 
-def _side(run: RunFiles) -> str:
+def side_text(run: RunFiles) -> str:
+    """Return what was tested: "test side" or "whole cohort"."""
     return "whole cohort" if run.split == "all" else f"{run.split} side"
 
 
@@ -191,10 +192,10 @@ def calibration_plot(run: RunFiles) -> Plot | None:
             label = f"{name} temperature scaling" if scaled else "as predicted"
             keys.append(Key(label, colour, () if filled else (4, 3), "dot" if filled else "ring"))
         text = (
-            f"{run.level.capitalize()} level, {_side(run)}. On the diagonal a confidence of 0.8 is "
-            "right in 80 % of the cases; below it the run is too sure of itself. Each mark is "
-            f"a bin of equal width, the larger the more {run.level}s it holds; bars are 95 % "
-            "intervals."
+            f"{run.level.capitalize()} level, {side_text(run)}. On the diagonal a confidence of "
+            "0.8 is right in 80 % of the cases; below it the run is too sure of itself. Each "
+            f"mark is a bin of equal width, the larger the more {run.level}s it holds; bars are "
+            "95 % intervals."
         )
         svg = inline_svg(figure, name="calibration", title="Calibration", text=text)
     content = {level: at(values, "calibration") or {} for level, values in run.curves.items()}

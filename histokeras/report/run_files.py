@@ -12,11 +12,11 @@ from histokeras.errors import FeatureError, TableError
 from histokeras.files import safe_name
 from histokeras.report.text import at, clean, listed
 from histokeras.runs.record import read_object, read_record
-from histokeras.types import LABEL, LEVELS, SLIDE_ID, SPLIT
+from histokeras.types import CLASSIFICATION, LABEL, LEVELS, PRED, REGRESSION, SLIDE_ID, SPLIT
 
 _TABLES = ("patients", "slides", "dropped", "failures", "duplicates", "pictures")
 _SPLITS = ("test", "all", "val", "train")
-_MAIN = ("mean_probability", "probability")
+_MAIN = ("mean_probability", "probability", "mean_prediction", "prediction")
 _MOST_TILES = 200_000
 
 
@@ -51,8 +51,13 @@ class RunFiles:
         return str(clean(self.folder.resolve().name))
 
     @property
+    def task(self) -> str:
+        """What was learned: ``classification`` or ``regression``."""
+        return str(self.metrics.get("task") or CLASSIFICATION)
+
+    @property
     def classes(self) -> list[str]:
-        """Classes in the order of all matrices."""
+        """Classes in the order of all matrices; none for regression."""
         return [str(name) for name in self.metrics.get("classes") or []]
 
     @property
@@ -89,7 +94,12 @@ class RunFiles:
 
     @property
     def target(self) -> str:
-        """Name of the label column; "" if unknown, or if it is just called label."""
+        """Name of the label column; "" if unknown, or if it is just called label.
+
+        For regression its name in any case: columns are called after it.
+        """
+        if self.task == REGRESSION:
+            return str(self.metrics.get("target") or LABEL)
         found = str(at(self.record, "config", "target") or "")
         return "" if found.casefold() == LABEL else found
 
@@ -113,15 +123,37 @@ class RunFiles:
             Columns ``label`` (str) and ``prob_<class>`` (float64); empty if the files do not tell.
         """
         names = [f"prob_{name}" for name in self.classes]
-        table = self._predictions() if self.level == "tile" else self.tables[f"{self.level}s"]
-        if not len(table) or not {LABEL, *names} <= set(table.columns):
-            return pd.DataFrame(columns=[LABEL, *names])
-        if SPLIT in table and self.split != "all":
-            table = table[table[SPLIT] == self.split]
+        table = self._units(names)
         table = table[table[LABEL].isin(self.classes)]
         numbers = table[names].apply(pd.to_numeric, errors="coerce")
         scores: pd.DataFrame = pd.concat([table[LABEL], numbers], axis=1)
         return scores.dropna().reset_index(drop=True)
+
+    def numbers(self) -> pd.DataFrame:
+        """Return the true and the predicted number of every unit of the main level.
+
+        Returns:
+            Columns ``true`` and ``predicted`` (float64); empty if the files do not tell.
+        """
+        name = f"{PRED}{self.target}"
+        table = self._units([name])
+        columns = {"true": table[LABEL], "predicted": table[name]}
+        numbers: pd.DataFrame = pd.DataFrame(columns).apply(pd.to_numeric, errors="coerce")
+        known: pd.DataFrame = numbers.dropna().reset_index(drop=True)
+        return known
+
+    def _units(self, names: Sequence[str]) -> pd.DataFrame:
+        """Return the tested units of the main level; no row if a column is missing."""
+        table = (
+            self._predictions()
+            if self.level == "tile"
+            else self.tables[f"{self.level or 'slide'}s"]
+        )
+        if not len(table) or not {LABEL, *names} <= set(table):
+            return pd.DataFrame(columns=[LABEL, *names])
+        if SPLIT in table and self.split != "all":
+            table = table[table[SPLIT] == self.split]
+        return table
 
     def _predictions(self) -> pd.DataFrame:
         """Read the tiles of all slides, each with its label and side, up to a limit."""

@@ -24,10 +24,11 @@ _AGGREGATIONS = {
 }
 _MOST_REASONS = 20
 _MOST_PAIRS = 10
-_OPTIMISTIC = {
+OPTIMISTIC = {
     "train": "the head was fitted to these: not a measure of what it can do",
     "val": "training stopped where these were best: optimistic",
 }
+"""What must be said of figures of these sides."""
 
 
 @dataclass(frozen=True)
@@ -149,8 +150,8 @@ def figure_tables(run: RunFiles) -> list[Table]:
     tables: list[Table] = []
     levels = run.levels
     for level, values in levels.items():
-        if level == "slide" and _same_as_patients(levels.get("patient"), values):
-            tables[-1] = _noted(tables[-1], "Slide level: each patient has one slide, so the "
+        if level == "slide" and same_figures(levels.get("patient"), values):
+            tables[-1] = noted(tables[-1], "Slide level: each patient has one slide, so the "
                                             "figures are the same.")  # fmt: skip
             continue
         tables.append(_level_table(run, level, values))
@@ -168,12 +169,14 @@ def not_evaluated(run: RunFiles) -> list[str]:
     ]
 
 
-def _same_as_patients(patients: Mapping[str, Any] | None, slides: Mapping[str, Any]) -> bool:
+def same_figures(patients: Mapping[str, Any] | None, slides: Mapping[str, Any]) -> bool:
+    """Whether two levels hold the same: each patient has one slide."""
     keys = ("n", "n_per_class", "aggregations")
     return patients is not None and all(patients.get(key) == slides.get(key) for key in keys)
 
 
-def _noted(table: Table, note: str) -> Table:
+def noted(table: Table, note: str) -> Table:
+    """Return a table with one more remark."""
     return Table(table.caption, table.head, table.rows, (*table.notes, note), table.css)
 
 
@@ -204,7 +207,7 @@ def _level_table(run: RunFiles, level: str, values: Mapping[str, Any]) -> Table:
         if estimate.get("note")
     )
     notes |= dict.fromkeys([str(values["note"])] if values.get("note") else [])
-    return Table(_level_caption(run, level, values), head, rows, [f"Note: {n}." for n in notes])
+    return Table(level_caption(run, level, values), head, rows, [f"Note: {n}." for n in notes])
 
 
 def _estimates(figures: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
@@ -216,7 +219,8 @@ def _estimates(figures: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
                 yield from (item for item in value.values() if isinstance(item, Mapping))
 
 
-def _level_caption(run: RunFiles, level: str, values: Mapping[str, Any]) -> str:
+def level_caption(run: RunFiles, level: str, values: Mapping[str, Any]) -> str:
+    """Return the caption of a level's figures: what was tested, and how many."""
     text = f"{level.capitalize()} level: {plural(int(values.get('n') or 0), level)}"
     if level != "patient" and values.get("n_patients"):
         text += f" of {plural(int(values['n_patients']), 'patient')}"
@@ -256,7 +260,7 @@ def other_sides_table(run: RunFiles) -> Table | None:
                 figures = main_aggregation(values)
                 cells = [interval(figures.get(key)) for key in ("auc", "balanced_accuracy")]
                 rows.append([f"{side}, {level} level", f"{values.get('n', 0):,}", *cells,
-                             _OPTIMISTIC.get(side, "")])  # fmt: skip
+                             OPTIMISTIC.get(side, "")])  # fmt: skip
     if not rows:
         return None
     head = ("Side", "Number", "AUC", "Balanced accuracy", "Mind")

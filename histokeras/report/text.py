@@ -79,6 +79,25 @@ def interval(estimate: Any, *, signed: bool = False) -> str:
     return f"{number(value, signed=signed)} [{number(low)}, {number(high)}]"
 
 
+def digits(value: Any, *, signed: bool = False) -> str:
+    """Return a figure in the target's unit: four digits that count, a dash where not defined."""
+    if not is_number(value):
+        return DASH
+    # A minus sign, not a hyphen, but not in an exponent.
+    text = f"{value:+.4g}" if signed else f"{value:.4g}"
+    return f"\u2212{text[1:]}" if text.startswith("-") else text
+
+
+def measured(estimate: Any, *, signed: bool = False) -> str:
+    """Return an Estimate in the target's unit: "10.23 [8.318, 12.26]"."""
+    value, low, high = (at(estimate, key) for key in ("value", "low", "high"))
+    if not is_number(value):
+        return DASH
+    if not (is_number(low) and is_number(high)):
+        return f"{digits(value, signed=signed)} [no interval]"
+    return f"{digits(value, signed=signed)} [{digits(low)}, {digits(high)}]"
+
+
 def plural(count: int, word: str) -> str:
     """Return "1 patient", "1,200 patients", "3 classes"."""
     ending = "" if count == 1 else "es" if word.endswith("s") else "s"

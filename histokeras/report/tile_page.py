@@ -10,7 +10,7 @@ from PIL import Image
 
 from histokeras.analysis.tile_set import COLOURS, TileSetFacts
 from histokeras.files import prepare_folder, write_csv
-from histokeras.report.cautions import Caution
+from histokeras.report.caution import Caution
 from histokeras.report.colours import class_looks
 from histokeras.report.html import render, require_own_page, write_page
 from histokeras.report.pictures import Gallery, Picture

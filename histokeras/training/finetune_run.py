@@ -200,6 +200,7 @@ def _fit(
 ) -> FitResult:
     rows = rows_of(study, None)
     frozen_head = fit_fold_head(study, fit_job, rows)
+    assert isinstance(frozen_head, FittedHead)
     tuned = _tune(job, begun, rows, frozen_head, facts, key)
     prepare_folder(job.folder / _BACKBONE)
     backbone = require_backbone(job.extract.backbone)

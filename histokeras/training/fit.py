@@ -21,10 +21,11 @@ from histokeras.models.catalog import DEFAULT_HEAD, HEAD_RATES
 from histokeras.training.fit_job import FitJob, Study, prepare_study
 from histokeras.training.fit_run import run_fit
 from histokeras.training.fit_study import FitResult
-from histokeras.training.head import FittedHead, HeadConfig
+from histokeras.training.head import HeadConfig
 from histokeras.training.loop import FitConfig
+from histokeras.training.tasks import Fitted
 from histokeras.training.vectors import MemoryVectors
-from histokeras.types import LABEL
+from histokeras.types import CLASSIFICATION, LABEL, REGRESSION
 
 
 @dataclass(frozen=True, repr=False)
@@ -33,17 +34,20 @@ class FittedRun:
 
     Attributes:
         heads: One head, or one a fold.
-        classes: The classes, sorted; the order of all probabilities.
+        classes: The classes, sorted; the order of all probabilities. None for regression.
         metrics: Figures with intervals, as in metrics.json.
-        patients: One row a patient: side, label, mean probabilities, shares of tiles.
+        patients: One row a patient: side, label, mean probabilities, shares of tiles; for
+            regression the mean ``pred_<target>``.
         slides: One row a slide.
         funnel: Patients left after each step from the table to the figures.
         dropped: What was left out, with the reason.
         settings: How the features were made.
         folder: The run folder; it goes when this object goes, unless :meth:`save` keeps it.
+        task: ``classification`` or ``regression``.
+        target: Name of what was learned.
     """
 
-    heads: Sequence[FittedHead]
+    heads: Sequence[Fitted]
     classes: tuple[str, ...]
     metrics: dict[str, Any]
     patients: pd.DataFrame
@@ -52,6 +56,8 @@ class FittedRun:
     dropped: pd.DataFrame
     settings: dict[str, Any]
     folder: Path
+    task: str = CLASSIFICATION
+    target: str = LABEL
 
     def save(self, folder: str | Path) -> Path:
         """Keep the run as ``histokeras fit-head -o`` would have written it.
@@ -89,6 +95,27 @@ class FittedRun:
 
         Raises:
             FeatureError: If they were made otherwise.
+            ConfigError: If a number was learned: it has no probabilities.
+        """
+        if self.task == REGRESSION:
+            raise ConfigError(
+                f"this run predicts a number, `{self.target}`, and no probabilities.",
+                hint="Call `predict`.",
+            )
+        return self.predict(features)
+
+    def predict(self, features: FeatureSet) -> pd.DataFrame:
+        """Predict the tiles of one slide.
+
+        Args:
+            features: Made in the same way as those of the training.
+
+        Returns:
+            Its tiles with ``prob_<class>``, or with ``pred_<target>`` in the target's own unit;
+            with folds the mean of the heads.
+
+        Raises:
+            FeatureError: If they were made otherwise.
         """
         require_same_settings(
             features.settings,
@@ -97,9 +124,15 @@ class FittedRun:
             hint="Extract them in the same way as those of the training.",
         )
         vectors = MemoryVectors(features.vectors)
-        mean = np.mean([head.predict_proba(vectors) for head in self.heads], axis=0)
-        columns = {f"prob_{name}": mean[:, i] for i, name in enumerate(self.classes)}
+        # The head's own word comes first.
+        said = [next(iter(head.scores(vectors).items())) for head in self.heads]
+        mean = np.mean([scores for _, scores in said], axis=0)
+        columns = {f"{said[0][0]}{name}": mean[:, i] for i, name in enumerate(self._outputs)}
         return features.tiles.assign(**columns)
+
+    @property
+    def _outputs(self) -> tuple[str, ...]:
+        return (self.target,) if self.task == REGRESSION else self.classes
 
     def __str__(self) -> str:
         # Val decided when to stop: its figures stand in ``metrics``, and are not those to quote.
@@ -108,7 +141,10 @@ class FittedRun:
 
     def __repr__(self) -> str:
         heads = f"{len(self.heads)} heads" if len(self.heads) > 1 else "1 head"
-        return f"FittedRun({heads}, classes {', '.join(self.classes)}; print it for its figures)"
+        what = f"classes {', '.join(self.classes)}"
+        if self.task == REGRESSION:
+            what = f"regression of {self.target}"
+        return f"FittedRun({heads}, {what}; print it for its figures)"
 
     def _repr_html_(self) -> str:
         return f"<pre>{self}</pre>"
@@ -128,6 +164,7 @@ def fit_head(
     learning_rate: float | None = None,
     seed: int = 0,
     patients_unknown: bool = False,
+    task: str = CLASSIFICATION,
 ) -> FittedRun:
     """Train a top-up head, early-stopped on val, evaluated on test patients.
 
@@ -144,6 +181,7 @@ def fit_head(
         learning_rate: Of Adam; the head's own if None.
         seed: Of split, initial weights, order and dropout.
         patients_unknown: Accept slides without patients; every figure then says so.
+        task: ``classification``, or ``regression`` where the target is a number.
 
     Returns:
         Heads, figures with intervals, patients.
@@ -170,11 +208,13 @@ def fit_head(
             folds=folds,
             head=config,
             patients_unknown=patients_unknown,
+            task=task,
         )
         study = prepare_study(job)
         folder = Path(tempfile.mkdtemp(prefix="histokeras-run-"))
         try:
-            result = run_fit(job, study, folder, config={"target": target, **config.as_dict()})
+            options = {"target": target, **job.head_options}
+            result = run_fit(job, study, folder, config=options)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -195,6 +235,8 @@ def _fitted(study: Study, result: FitResult, folder: Path) -> FittedRun:
         study.dropped,
         study.index.settings,
         folder,
+        study.cohort.task,
+        study.cohort.target,
     )
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 
 from histokeras.analysis.bootstrap import N_RESAMPLES
-from histokeras.analysis.evaluate import require_positive
 from histokeras.analysis.figures import SPECIFICITY
 from histokeras.cohort.categories import category_values
 from histokeras.cohort.join import Joined, join_labels
@@ -23,7 +22,8 @@ from histokeras.files import sha256_text
 from histokeras.runs.record import read_left_out, read_outcomes
 from histokeras.slides.inventory import slide_patients
 from histokeras.training.head import HeadConfig
-from histokeras.types import LABEL, PATIENT_ID
+from histokeras.training.tasks import TASKS
+from histokeras.types import CLASSIFICATION, LABEL, PATIENT_ID, REGRESSION
 
 CATEGORY = "category_"
 """Prefix of the columns of units that hold tumour type and site."""
@@ -48,6 +48,7 @@ class FitJob:
         memory_gb: Features beyond this are streamed.
         n_resamples: Resamples behind each interval.
         specificity: At which sensitivity is given.
+        task: ``classification``, or ``regression`` where the target is a number.
     """
 
     features: Path
@@ -64,6 +65,21 @@ class FitJob:
     memory_gb: float = 4.0
     n_resamples: int = N_RESAMPLES
     specificity: float = SPECIFICITY
+    task: str = CLASSIFICATION
+
+    def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            raise ConfigError(
+                f"`task` must be one of {', '.join(TASKS)}. Received: task={self.task!r}"
+            )
+
+    @property
+    def head_options(self) -> dict[str, object]:
+        """How the head is trained, as plain values; a number has no class weights."""
+        options = self.head.as_dict()
+        if self.task == REGRESSION:
+            del options["class_weight"]
+        return options
 
 
 @dataclass(frozen=True)
@@ -102,9 +118,10 @@ def prepare_study(job: FitJob) -> Study:
     """
     index = index_features(job.features)
     source: Any = job.labels if job.labels is not None else index.own_labels()
-    cohort = read_cohort(source, target=job.target if job.labels is not None else LABEL)
+    target = job.target if job.labels is not None else LABEL
+    cohort = read_cohort(source, target=target, task=job.task)
     # Before hours of work, not after them.
-    require_positive(cohort.classes, job.positive)
+    TASKS[job.task].positive(cohort, job.positive)
     joined = join_labels(
         index.units(),
         cohort,
@@ -126,10 +143,12 @@ def prepare_study(job: FitJob) -> Study:
         # Streamed vectors come in another order than those held in memory.
         "streamed": job.memory_gb if _is_large(index, job.memory_gb) else 0,
         "split": split.digest,
-        "head options": job.head.as_dict(),
+        "head options": job.head_options,
         "positive": job.positive,
         "n_resamples": job.n_resamples,
         "specificity": job.specificity,
+        # Not written for classes, so that runs from before there were numbers are known again.
+        **({"task": job.task, "target": cohort.target} if job.task == REGRESSION else {}),
     }
     failed = pd.DataFrame(_never_extracted(job.features, index), columns=["kind", "id", "reason"])
     parts = [table for table in (failed, joined.dropped, outside) if len(table)]

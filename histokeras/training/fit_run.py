@@ -101,7 +101,7 @@ def run_fit(
         "note": study.joined.note or study.split.note,
         "features": _features(job, study.index),
         "labels": {"level": study.cohort.level, "classes": list(study.cohort.classes)},
-        "head": job.head.as_dict(),
+        "head": job.head_options,
         "split": {"signed": study.split.signed, "sha256": study.split.digest, **study.split.meta},
         "funnel": study.joined.funnel,
         "n_dropped": len(study.dropped),
@@ -116,7 +116,7 @@ def run_fit(
     try:
         result = way.fit(study, job, folder)
         record.facts["features"] = _features(job, result.index)
-        record.facts["temperature"] = [fold.fitted.temperature for fold in result.folds]
+        record.facts |= _head_facts(result)
         record.facts["duplicates"] = result.duplicates.facts()
         write_csv(folder / "duplicates.csv", result.duplicates.table)
         write_tables(folder, result.predictions)
@@ -136,6 +136,13 @@ def _features(job: FitJob, index: FeatureIndex) -> dict[str, Any]:
         "sha256": index.digest,
         "command_line": known.get("command_line", ""),
     }
+
+
+def _head_facts(result: FitResult) -> dict[str, list[Any]]:
+    """Return what belongs to the heads, one a fold: temperature, or the target's mean and scale."""
+    facts = [fold.fitted.facts() for fold in result.folds]
+    names = [name for name in facts[0] if not name.endswith("_note")]
+    return {name: [fact[name] for fact in facts] for name in names}
 
 
 def _slides(study: Study) -> list[dict[str, Any]]:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from histokeras.analysis.baselines import MAJORITY, RAW, Baselines
+from histokeras.analysis.baselines import MAJORITY
 from histokeras.analysis.collect import Predictions
-from histokeras.analysis.compare import FROZEN
-from histokeras.analysis.evaluate import curves_of_levels, require_positive
+from histokeras.analysis.compare import FROZEN, MEAN
+from histokeras.analysis.evaluate import curves_of_levels
 from histokeras.analysis.saved import figures
 from histokeras.analysis.units import EvaluationConfig
 from histokeras.cohort.split_table import apply_split
@@ -21,12 +21,13 @@ from histokeras.files import prepare_folder, write_csv, write_json
 from histokeras.models.model_file import write_head
 from histokeras.training.duplicates import Duplicates, find_duplicates
 from histokeras.training.fit_job import CATEGORY, FitJob, Study
-from histokeras.training.head import FittedHead, Labelled, fit_classifier
-from histokeras.training.references import baseline_probabilities, fit_baselines, label_weights
+from histokeras.training.head import Labelled
+from histokeras.training.references import baseline_probabilities, label_weights
 from histokeras.training.results import Predicted, write_predictions
 from histokeras.training.rows import TileRows, tile_rows
+from histokeras.training.tasks import TASKS, AnyBaselines, Fitted
 from histokeras.training.vectors import open_vectors
-from histokeras.types import FOLD, SPLIT, SPLITS
+from histokeras.types import FOLD, REGRESSION, SPLIT, SPLITS
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,9 @@ class Fold:
     """
 
     number: int | None
-    fitted: FittedHead
-    baselines: Baselines
-    frozen: tuple[FeatureIndex, FittedHead] | None = None
+    fitted: Fitted
+    baselines: AnyBaselines
+    frozen: tuple[FeatureIndex, Fitted] | None = None
 
 
 FitFold = Callable[["Study", FitJob, TileRows, int | None], Fold]
@@ -85,8 +86,7 @@ def fit_study(
         fit_fold: How a fold is fitted; the head and baselines on the features if None.
     """
     fit_fold = fit_fold or _fit_fold
-    classes = study.cohort.classes
-    positive = require_positive(classes, job.positive)
+    positive = TASKS[job.task].positive(study.cohort, job.positive)
     note = study.joined.note or study.split.note
     folds: list[Fold] = []
     parts: list[Predicted] = []
@@ -124,7 +124,7 @@ def rows_of(study: Study, number: int | None) -> TileRows:
     placed, _ = apply_split(study.joined.units, study.split, number)
     if number is not None:
         placed = placed.assign(**{FOLD: str(number)})
-    return tile_rows(study.index, placed, {name: i for i, name in enumerate(study.cohort.classes)})
+    return tile_rows(study.index, placed, TASKS[study.cohort.task].classes(study.cohort))
 
 
 def _categories(rows: TileRows) -> dict[str, list[str]]:
@@ -142,15 +142,14 @@ def _fit_fold(study: Study, job: FitJob, rows: TileRows, number: int | None) -> 
 
 def fit_fold_baselines(
     study: Study, job: FitJob, rows: TileRows, number: int | None = None
-) -> Baselines:
+) -> AnyBaselines:
     """Fit the baselines of a split or fold."""
     seed = job.head.fit.seed + (number or 0)
-    return fit_baselines(study.index, rows, study.cohort.classes, _categories(rows), seed=seed)
+    task = TASKS[study.cohort.task]
+    return task.fit_baselines(study.index, rows, study.cohort, _categories(rows), seed)
 
 
-def fit_fold_head(
-    study: Study, job: FitJob, rows: TileRows, number: int | None = None
-) -> FittedHead:
+def fit_fold_head(study: Study, job: FitJob, rows: TileRows, number: int | None = None) -> Fitted:
     """Fit the head of a split or fold on the features."""
     sides = {}
     for side in ("train", "val"):
@@ -162,23 +161,25 @@ def fit_fold_head(
         sides[side] = Labelled(vectors, part.target, weights)
     seed = job.head.fit.seed + (number or 0)
     config = dataclasses.replace(job.head, fit=dataclasses.replace(job.head.fit, seed=seed))
-    return fit_classifier(sides["train"], sides["val"], study.cohort.classes, config)
+    return TASKS[study.cohort.task].fit(sides["train"], sides["val"], study.cohort, config)
 
 
 def _predict(
     study: Study, job: FitJob, fold: Fold, rows: TileRows, *, patient_safe: bool
 ) -> Predicted:
     vectors = open_vectors(rows.parts(study.index), study.index.n_features, memory_gb=job.memory_gb)
-    raw = fold.fitted.predict_raw(vectors)
+    scores = fold.fitted.scores(vectors)
+    own = scores.pop(next(iter(scores)))
     others = {
-        RAW: raw,
+        **scores,
         **baseline_probabilities(fold.baselines, study.index, rows, _categories(rows)),
     }
     if fold.frozen is not None:
         index, head = fold.frozen
         before = open_vectors(rows.parts(index), index.n_features, memory_gb=job.memory_gb)
-        others[FROZEN] = head.predict_proba(before)
-    return Predicted(rows, fold.fitted.calibrated(raw), study.cohort.classes, others, patient_safe)
+        others[FROZEN] = next(iter(head.scores(before).values()))
+    cohort = study.cohort
+    return Predicted(rows, own, cohort.outputs, others, patient_safe, cohort.task)
 
 
 def _pooled(parts: Sequence[Predicted]) -> Predicted:
@@ -199,15 +200,16 @@ def _pooled(parts: Sequence[Predicted]) -> Predicted:
     # A baseline that one fold could not fit is none of the whole.
     names = [name for name in parts[0].others if all(name in part.others for part in parts)]
     others = {name: np.concatenate([part.others[name] for part in parts])[order] for name in names}
-    # It ranks nobody. One class in one fold and another in the next would look like a ranking.
-    if MAJORITY in others:
-        others[MAJORITY] = np.broadcast_to(others[MAJORITY].mean(0), others[MAJORITY].shape)
+    # It ranks nobody. Another class (or mean) in each fold would look like a ranking.
+    for name in {MAJORITY, MEAN} & set(others):
+        others[name] = np.broadcast_to(others[name].mean(0), others[name].shape)
     return Predicted(
         pooled,
         np.concatenate([part.probabilities for part in parts])[order],
         parts[0].classes,
         others,
         parts[0].patient_safe,
+        parts[0].task,
     )
 
 
@@ -222,15 +224,14 @@ def _write_fold(
     card = {
         "head": job.head.head,
         "n_features": study.index.n_features,
-        "classes": list(fold.fitted.classes),
-        "positive": positive,
-        "target": job.target,
+        **TASKS[job.task].names(study.cohort, positive),
+        # What a column of predictions is called after must be the column's own name.
+        "target": study.cohort.target if job.task == REGRESSION else job.target,
         "level": study.cohort.level,
         "note": note,
-        "temperature": fold.fitted.temperature,
-        "temperature_note": fold.fitted.temperature_note,
+        **fold.fitted.facts(),
         "features": study.index.settings,
-        "training": job.head.as_dict(),
+        "training": job.head_options,
         "split_sha256": study.split.digest,
         "fold": fold.number,
         "n_folds": study.split.folds,

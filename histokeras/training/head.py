@@ -1,7 +1,7 @@
 """Fit a top-up head on bottleneck features, and predict with it."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from histokeras.analysis.baselines import RAW
 from histokeras.analysis.calibration import fit_temperature, temperature_scaled
 from histokeras.analysis.metrics import (
     balanced_accuracy,
@@ -23,6 +24,7 @@ from histokeras.models.catalog import DEFAULT_HEAD, HEAD_NAMES
 from histokeras.models.heads import build_head
 from histokeras.training.loop import Batch, FitConfig, fit, vector_data
 from histokeras.training.vectors import Vectors, mean_and_scale
+from histokeras.types import PROB
 
 CLASS_WEIGHTS = ("balanced", "none")
 _PREDICT_ROWS = 4096
@@ -59,11 +61,12 @@ class HeadConfig:
 class Labelled:
     """Vectors, the number of the class of each, int32 ``(n,)``, and what each counts.
 
-    ``weights``, float32 ``(n,)``, are used for the temperature alone: 1 for each if None.
+    ``weights``, float32 ``(n,)``, are used for the temperature alone: 1 for each if None. For
+    regression ``targets`` are float64 numbers, and the loss is weighted.
     """
 
     vectors: Vectors
-    targets: npt.NDArray[np.int32]
+    targets: npt.NDArray[Any]
     weights: npt.NDArray[np.float32] | None = None
 
 
@@ -84,6 +87,21 @@ class FittedHead:
     history: pd.DataFrame
     temperature: float = 1.0
     temperature_note: str = ""
+
+    @classmethod
+    def of_card(cls, model: keras.Model, card: Mapping[str, Any]) -> "FittedHead":
+        """Return the head that a card describes, without its training curve."""
+        temperature = float(card.get("temperature", 1.0))
+        return cls(model, tuple(card["classes"]), pd.DataFrame(), temperature)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the card says of it beside its classes."""
+        return {"temperature": self.temperature, "temperature_note": self.temperature_note}
+
+    def scores(self, vectors: Vectors) -> dict[str, npt.NDArray[np.float32]]:
+        """Return calibrated and raw probabilities under the prefixes of their columns."""
+        raw = self.predict_raw(vectors)
+        return {PROB: self.calibrated(raw), RAW: raw}
 
     def predict_proba(self, vectors: Vectors) -> npt.NDArray[np.float32]:
         """Return the calibrated probabilities of vectors, float32 ``(n, n_classes)``."""

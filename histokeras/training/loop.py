@@ -15,11 +15,14 @@ import tensorflow as tf
 from histokeras.errors import ConfigError
 from histokeras.training.checkpoint import State, read_checkpoint, write_checkpoint
 
-Batch = tuple[npt.NDArray[Any], npt.NDArray[np.int32], npt.NDArray[np.float32]]
+Batch = tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.float32]]
 EpochData = Callable[[Callable[[], int]], tf.data.Dataset]
 """Given a function that tells the epoch (from 0), returns the data of an epoch: inputs, integer
 targets, sample weights. Order depends on (seed, epoch) and on nothing before."""
 Validate = Callable[[keras.Model], dict[str, float]]
+CROSS_ENTROPY, SQUARED_ERROR = "sparse_categorical_crossentropy", "mean_squared_error"
+_TARGETS = {CROSS_ENTROPY: (tf.int32, ["accuracy"]), SQUARED_ERROR: (tf.float32, [])}
+"""Loss -> type of its targets, and what else is logged of the training data."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,18 +111,20 @@ def fit(
     validate: Validate,
     config: FitConfig,
     *,
+    loss: str = CROSS_ENTROPY,
     resume: Resume | None = None,
     from_start: bool = False,
     warmup_steps: int = 0,
     on_epoch: Callable[[dict[str, float]], None] = lambda row: None,
 ) -> pd.DataFrame:
-    """Train a classifier in place and leave it with the weights of its best epoch.
+    """Train a network in place and leave it with the weights of its best epoch.
 
     Args:
-        model: Inputs -> (batch, n_classes) probabilities; compiled here.
+        model: Inputs -> (batch, n_classes) probabilities, or (batch, 1) numbers; compiled here.
         data: What an epoch learns from.
         validate: Given the model, returns figures of the validation data; must hold ``val_loss``.
         config: How to train.
+        loss: ``sparse_categorical_crossentropy`` or ``mean_squared_error``.
         resume: Where to go on after an interruption; None to keep no checkpoint.
         from_start: Whether the weights before the first epoch compete too, as epoch 0.
         warmup_steps: Steps over which the rate rises to its value: Adam's first steps are as long
@@ -127,8 +132,8 @@ def fit(
         on_epoch: Called with the row of each epoch, those of a checkpoint too.
 
     Returns:
-        One row an epoch: ``epoch`` (from 1), ``loss``, ``accuracy``, what ``validate`` returned,
-        and ``best`` (whether its weights were kept).
+        One row an epoch: ``epoch`` (from 1), ``loss``, of classes ``accuracy``, what ``validate``
+        returned, and ``best`` (whether its weights were kept).
 
     Raises:
         ConfigError: If a loss is not a number.
@@ -136,8 +141,8 @@ def fit(
     """
     model.compile(
         optimizer=keras.optimizers.Adam(_rate(config.learning_rate, warmup_steps)),
-        loss="sparse_categorical_crossentropy",
-        weighted_metrics=["accuracy"],
+        loss=loss,
+        weighted_metrics=list(_TARGETS[loss][1]),
     )
     model.optimizer.build(model.trainable_variables)
     known = None if resume is None else read_checkpoint(resume.path, model, key=resume.key)
@@ -219,18 +224,24 @@ def _require_number(row: dict[str, float]) -> None:
 
 
 def vector_data(
-    batches: Callable[[int], Iterator[Batch]], *, steps: int, n_features: int
+    batches: Callable[[int], Iterator[Batch]],
+    *,
+    steps: int,
+    n_features: int,
+    loss: str = CROSS_ENTROPY,
 ) -> EpochData:
     """Return the data of a head.
 
     Args:
-        batches: Given the epoch, yields vectors, integer targets and sample weights.
+        batches: Given the epoch, yields vectors, targets (class numbers, or numbers) and sample
+            weights.
         steps: Number of batches an epoch.
         n_features: Length of a vector.
+        loss: As in :func:`fit`.
     """
     spec = (
         tf.TensorSpec((None, n_features), tf.float32),
-        tf.TensorSpec((None,), tf.int32),
+        tf.TensorSpec((None,), _TARGETS[loss][0]),
         tf.TensorSpec((None,), tf.float32),
     )
 

@@ -11,11 +11,12 @@ from histokeras.features.index import FeatureIndex
 from histokeras.features.store import read_extras, read_features
 from histokeras.files import prepare_folder, safe_name, write_bytes, write_csv
 from histokeras.training.results import Predicted
-from histokeras.types import LABEL, PATIENT_ID, PROB, SLIDE_ID, SPLIT, TILE
+from histokeras.types import LABEL, PATIENT_ID, REGRESSION, SLIDE_ID, SPLIT, TILE
 
 COLUMNS = ("file", SLIDE_ID, TILE, "x", "y", PATIENT_ID, SPLIT, LABEL, "predicted", "prob", "why")
 _RIGHT, _WRONG, _SAMPLE, _OVERVIEW = "right", "wrong", "sample", "overview"
 _CONFIDENT, _SAMPLES, _UNLABELLED, _OVERVIEWS = 8, 12, 24, 12
+_LOW, _HIGH, _EXTREMES = "low", "high", 12
 _EACH_SLIDE = 2
 _IMAGE = "_image"
 
@@ -27,8 +28,8 @@ def write_pictures(
 
     Of the tiles that feature files hold pictures of (at most 64 a slide), those of the test side:
     a random sample of each class, and of each class the most confident right and wrong ones. Where
-    there are no labels, a sample and the most confident ones of each predicted class. And a few
-    slides with their tiles.
+    there are no labels, a sample and the most confident ones of each predicted class. Of predicted
+    numbers the tiles with the lowest and the highest ones. And a few slides with their tiles.
 
     Args:
         folder: The run folder.
@@ -47,7 +48,8 @@ def write_pictures(
         return 0
     tested = tiles[tiles[SPLIT] == "test"] if (tiles[SPLIT] == "test").any() else tiles
     on_test = slides[slides[SLIDE_ID].isin(set(tested[SLIDE_ID]))]
-    parts = [*_chosen(tested, seed), on_test.head(_OVERVIEWS)]
+    choose = _extremes if predicted.task == REGRESSION else _chosen
+    parts = [*choose(tested, seed), on_test.head(_OVERVIEWS)]
     chosen = pd.concat([part for part in parts if len(part)], ignore_index=True)
     prepare_folder(folder / "pictures")
     files: dict[int, str] = {}
@@ -87,12 +89,15 @@ def _pictured(
 
 
 def _described(table: pd.DataFrame, predicted: Predicted) -> pd.DataFrame:
-    scores = table[[f"{PROB}{name}" for name in predicted.classes]].to_numpy()
+    scores = table[predicted.columns].to_numpy()
     names = np.asarray(predicted.classes, object)
     described = pd.DataFrame("", index=range(len(table)), columns=list(COLUMNS), dtype=object)
     for name in (SLIDE_ID, TILE, PATIENT_ID, SPLIT, LABEL):
         if name in table:
             described[name] = table[name].to_numpy(object)
+    if predicted.task == REGRESSION:
+        described["predicted"] = [float(f"{number:.5g}") for number in scores[:, 0]]
+        return described
     described["predicted"] = names[scores.argmax(axis=1)]
     described["prob"] = scores.max(axis=1).astype(np.float64).round(4)
     return described
@@ -125,6 +130,15 @@ def _chosen(tiles: pd.DataFrame, seed: int) -> list[pd.DataFrame]:
         parts.append(_varied(group[right]).head(_CONFIDENT).assign(why=_RIGHT))
         parts.append(_varied(group[~right]).head(_CONFIDENT).assign(why=_WRONG))
     return parts
+
+
+def _extremes(tiles: pd.DataFrame, seed: int) -> list[pd.DataFrame]:
+    """Return the tiles with the lowest and the highest numbers; nothing is drawn at random."""
+    ordered = tiles.sort_values("predicted", kind="stable")
+    ends = ((_LOW, ordered), (_HIGH, ordered.iloc[::-1]))
+    # Few tiles: none is both.
+    most = min(_EXTREMES, len(tiles) // 2)
+    return [_varied(end).head(most).assign(why=why) for why, end in ends]
 
 
 def _varied(ordered: pd.DataFrame) -> pd.DataFrame:

@@ -9,8 +9,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from histokeras.analysis.baselines import RAW, baselines_from_json
-from histokeras.analysis.calibration import temperature_scaled
 from histokeras.analysis.collect import Predictions
 from histokeras.analysis.tables import write_tables
 from histokeras.cohort.patients import PatientFinder
@@ -25,13 +23,22 @@ from histokeras.models.model_file import read_card, read_head
 from histokeras.models.weights import FINETUNED, TUNED_FILE
 from histokeras.runs.record import RunRecord, read_record, require_own_folder, write_failures
 from histokeras.tiles.grid import TileSpec
-from histokeras.training.head import predict_probabilities
 from histokeras.training.pictures import write_pictures
 from histokeras.training.references import baseline_probabilities
 from histokeras.training.results import Predicted, write_predictions
 from histokeras.training.rows import TileRows, tile_rows
+from histokeras.training.tasks import TASKS
 from histokeras.training.vectors import Vectors, open_vectors
-from histokeras.types import LABEL, PATIENT_ID, PROB, SLIDE_ID, SPLIT, TILE, Mpp
+from histokeras.types import (
+    CLASSIFICATION,
+    LABEL,
+    PATIENT_ID,
+    REGRESSION,
+    SLIDE_ID,
+    SPLIT,
+    TILE,
+    Mpp,
+)
 
 _TILE = "tile_"
 _OUTPUTS = ("predictions", "reference", "slides.csv", "patients.csv", "split.csv", "pictures",
@@ -56,8 +63,18 @@ class TrainedRun:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Classes in the order of the outputs."""
+        """Classes in the order of the outputs; none for regression."""
         return tuple(self.card["classes"])
+
+    @property
+    def task(self) -> str:
+        """What was learned."""
+        return str(self.card.get("task", CLASSIFICATION))
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What the heads give: a probability of each class, or the target's number."""
+        return (str(self.card["target"]),) if self.task == REGRESSION else self.classes
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -83,7 +100,7 @@ def open_run(run: Path) -> TrainedRun:
             code="RUN_UNFINISHED",
             hint="Give the same `histokeras fit-head` command again.",
         )
-    same = ("classes", "features", "n_features", "split_sha256", "n_folds")
+    same = ("task", "target", "classes", "features", "n_features", "split_sha256", "n_folds")
     alike = all(card.get(key) == cards[0].get(key) for card in cards[1:] for key in same)
     if not alike or len(folders) != (cards[0].get("n_folds") or 1):
         raise FeatureError(f"the folds of {run} do not belong together.", code="CLASS_MISMATCH")
@@ -243,6 +260,7 @@ def write_predicted(
     record.facts = {
         "classes": list(run.classes),
         "positive": run.card.get("positive"),
+        **({"task": run.task, "target": run.card["target"]} if run.task == REGRESSION else {}),
         "heads": list(run.digests),
         "head": run.card.get("training", {}),
         "features": {"settings": index.settings, "sha256": index.digest},
@@ -283,7 +301,7 @@ def predict_index(
         memory_gb: Features beyond this are streamed.
 
     Returns:
-        The tiles with their probabilities; slides and patients.
+        The tiles with their probabilities (or numbers); slides and patients.
 
     Raises:
         FeatureError: If the features are of another kind.
@@ -308,18 +326,19 @@ def predict_index(
     keras.backend.clear_session()
     names = [name for name in parts[0] if all(name in part for part in parts)]
     means = {name: _mean([part[name] for part in parts]) for name in names}
-    predicted = Predicted(rows, means.pop(PROB), run.classes, means)
+    own = means.pop(names[0])
+    predicted = Predicted(rows, own, run.outputs, means, task=run.task)
     return predicted, predicted.collect(keep_tiles=False)
 
 
 def _of_head(folder: Path, vectors: Vectors, index: FeatureIndex, rows: TileRows) -> dict[str, Any]:
-    """Return the probabilities of one head, calibrated and raw, and those of its baselines."""
+    """Return what one head says, its own word first, and what its baselines say."""
     model, card = read_head(folder)
-    raw = predict_probabilities(model, vectors)
-    found = {PROB: temperature_scaled(raw, float(card.get("temperature", 1.0))), RAW: raw}
+    task = TASKS[str(card.get("task", CLASSIFICATION))]
+    found = dict(task.read(model, card).scores(vectors))
     path = folder / "baselines.json"
     if path.is_file():
-        baselines = baselines_from_json(json.loads(path.read_text(encoding="utf-8")))
+        baselines = task.read_baselines(json.loads(path.read_text(encoding="utf-8")))
         # Tumour types and sites of the training cohort say nothing of another one.
         found |= baseline_probabilities(baselines, index, rows, {})
     return found

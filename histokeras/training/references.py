@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 
 from histokeras.analysis.baselines import (
-    MAJORITY,
     Baselines,
     LinearBaseline,
     fit_category,
@@ -14,6 +13,7 @@ from histokeras.analysis.baselines import (
     sample_rows,
 )
 from histokeras.analysis.compare import COLOUR, FLOOR
+from histokeras.analysis.number_baselines import NumberBaselines
 from histokeras.features.index import FeatureIndex
 from histokeras.features.store import read_rows
 from histokeras.tiles.texture import N_COLOUR
@@ -91,7 +91,7 @@ def read_floor(index: FeatureIndex, rows: TileRows) -> Matrix:
 
 
 def baseline_probabilities(
-    baselines: Baselines,
+    baselines: Baselines | NumberBaselines,
     index: FeatureIndex,
     rows: TileRows,
     categories: Mapping[str, Sequence[str]],
@@ -99,26 +99,27 @@ def baseline_probabilities(
     """Return what each baseline says of each tile.
 
     Args:
-        baselines: Of :func:`fit_baselines`.
+        baselines: Of :func:`fit_baselines`, or those of a number.
         index: The feature files.
         rows: The tiles.
         categories: As for fitting; columns that are not given are left out.
 
     Returns:
-        Name of the baseline -> probabilities, float32 ``(n, K)``, in the order of the tiles.
+        Name of the baseline -> probabilities, float32 ``(n, K)``, or numbers, ``(n, 1)``, in the
+        order of the tiles.
     """
-    n, n_classes = len(rows), len(baselines.classes)
-    found = {MAJORITY: baselines.of_majority(n).astype(np.float32)}
+    n, width = len(rows), baselines.n_outputs
+    found = {name: same.astype(np.float32) for name, same in baselines.constants(n).items()}
     # Numbers of another meaning or order would give another baseline under the same name.
     if baselines.linear and index.floor_names == baselines.floor_names:
-        found |= {name: np.empty((n, n_classes), np.float32) for name in baselines.linear}
+        found |= {name: np.empty((n, width), np.float32) for name in baselines.linear}
         for _, part in rows.of_files():
             only = TileRows(
                 rows.file[part], rows.row[part], rows.unit[part], rows.target[part], rows.units
             )
             floor = read_floor(index, only)
             for name, model in baselines.linear.items():
-                found[name][part] = model.predict_proba(floor[:, : len(model.mean)])
+                found[name][part] = model.outputs(floor[:, : len(model.mean)])
     for name in baselines.categories:
         if name in categories:
             of_units = baselines.of_categories(name, categories[name])

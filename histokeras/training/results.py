@@ -9,12 +9,20 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from histokeras.analysis.collect import Predictions, collect_predictions
+from histokeras.analysis.collect import KINDS, Predictions, collect_predictions
 from histokeras.features.index import FeatureIndex
 from histokeras.features.store import read_features
 from histokeras.files import prepare_folder, safe_name, write_csv
 from histokeras.training.rows import TileRows
-from histokeras.types import FOLD, LABEL, PATIENT_ID, PROB, SLIDE_ID, SPLIT, TILE
+from histokeras.types import (
+    CLASSIFICATION,
+    FOLD,
+    LABEL,
+    PATIENT_ID,
+    SLIDE_ID,
+    SPLIT,
+    TILE,
+)
 
 _KEYS = (SLIDE_ID, TILE, PATIENT_ID, LABEL, SPLIT, FOLD)
 TILE_COLUMNS = ("minx", "miny", "width", "height")
@@ -23,14 +31,16 @@ TILE_COLUMNS = ("minx", "miny", "width", "height")
 
 @dataclass(frozen=True)
 class Predicted:
-    """Probabilities of tiles.
+    """Probabilities of tiles, or predicted numbers.
 
     Attributes:
         rows: Whose they are.
-        probabilities: float32 ``(n, n_classes)``.
-        classes: The class of each column.
+        probabilities: float32 ``(n, n_classes)``; for regression ``(n, 1)``, numbers in the
+            target's own unit.
+        classes: The class of each column; for regression the target.
         others: Name -> what else the tiles got, float32 ``(n, n_classes)``: ``raw``, baselines.
         patient_safe: Whether patients are known; if not, ``patient_id`` stays empty in tables.
+        task: What was learned.
     """
 
     rows: TileRows
@@ -38,6 +48,12 @@ class Predicted:
     classes: Sequence[str]
     others: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
     patient_safe: bool = True
+    task: str = CLASSIFICATION
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns of tile tables that hold the predictions."""
+        return [f"{KINDS[self.task].prefix}{name}" for name in self.classes]
 
     def tables(self) -> Iterator[tuple[int, pd.DataFrame]]:
         """Yield each feature file's number and its tiles with their probabilities."""
@@ -51,8 +67,7 @@ class Predicted:
 
     def _columns(self, part: slice) -> dict[str, Any]:
         columns = {
-            f"{PROB}{name}": self.probabilities[part, number]
-            for number, name in enumerate(self.classes)
+            name: self.probabilities[part, number] for number, name in enumerate(self.columns)
         }
         for other, values in self.others.items():
             columns |= {f"{other}_{c}": values[part, k] for k, c in enumerate(self.classes)}
@@ -61,14 +76,17 @@ class Predicted:
     def collect(self, *, keep_tiles: bool) -> Predictions:
         """Aggregate the tiles to slides and patients."""
         tables = (table for _, table in self.tables())
-        return collect_predictions(tables, classes=self.classes, keep_tiles=keep_tiles)
+        return collect_predictions(
+            tables, classes=self.classes, keep_tiles=keep_tiles, task=self.task
+        )
 
 
 def write_predictions(folder: Path, index: FeatureIndex, predicted: Predicted) -> None:
     """Write ``predictions/<slide_id>.csv``, one row a tile, and beside it ``reference/``.
 
     ``reference/<slide_id>.csv`` holds for the same tiles what the predictions are compared with:
-    ``raw_<class>``, the probabilities before temperature scaling, and ``<baseline>_<class>``.
+    ``raw_<class>``, the probabilities before temperature scaling, and ``<baseline>_<class>``. A
+    predicted number stands in ``pred_<target>``, its baselines in ``<baseline>_<target>``.
 
     Args:
         folder: The run folder.
@@ -80,7 +98,6 @@ def write_predictions(folder: Path, index: FeatureIndex, predicted: Predicted) -
     """
     prepare_folder(folder / "predictions")
     prepare_folder(folder / "reference")
-    scores = [f"{PROB}{name}" for name in predicted.classes]
     others = [f"{name}_{label}" for name in predicted.others for label in predicted.classes]
     for file, table in predicted.tables():
         name = f"{safe_name(index.names[file])}.csv"
@@ -91,7 +108,7 @@ def write_predictions(folder: Path, index: FeatureIndex, predicted: Predicted) -
         else:
             ids = _geometry(index.paths[file], predicted.rows.row[predicted.rows.file == file])
             key = ids[list(TILE_COLUMNS[:2])]
-        write_csv(folder / "predictions" / name, pd.concat([ids, table[scores]], axis=1))
+        write_csv(folder / "predictions" / name, pd.concat([ids, table[predicted.columns]], axis=1))
         if others:
             write_csv(folder / "reference" / name, pd.concat([key, table[others]], axis=1))
 

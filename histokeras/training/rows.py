@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,8 @@ class TileRows:
         file: Number of the feature file of each tile, shape ``(n,)``.
         row: Its row in that file.
         unit: Its row in ``units``.
-        target: Number of its class; -1 where its label is not known.
+        target: Number of its class; -1 where its label is not known. For regression its number,
+            float64; NaN where it is not known.
         units: One row a slide (or a tile, for ready-made tiles): ``slide_id``, ``patient_id``,
             ``label``, ``split``.
     """
@@ -28,7 +30,7 @@ class TileRows:
     file: npt.NDArray[np.int32]
     row: npt.NDArray[np.int64]
     unit: npt.NDArray[np.int64]
-    target: npt.NDArray[np.int32]
+    target: npt.NDArray[Any]
     units: pd.DataFrame
 
     def __len__(self) -> int:
@@ -58,14 +60,17 @@ class TileRows:
         return [Rows(index.paths[file], self.row[part]) for file, part in self.of_files()]
 
 
-def tile_rows(index: FeatureIndex, units: pd.DataFrame, classes: Mapping[str, int]) -> TileRows:
+def tile_rows(
+    index: FeatureIndex, units: pd.DataFrame, classes: Mapping[str, int] | None
+) -> TileRows:
     """Spread the label, patient and split of each slide over its tiles.
 
     Args:
         index: The feature files.
         units: The units that are used, with ``split``, from the joined labels: one row a slide,
             or a tile for ready-made tiles.
-        classes: Class to number; labels that are not in it give target -1.
+        classes: Class to number; labels that are not in it give target -1. None where labels are
+            numbers themselves.
 
     Returns:
         The tiles that are used.
@@ -80,6 +85,12 @@ def tile_rows(index: FeatureIndex, units: pd.DataFrame, classes: Mapping[str, in
     position = pd.Series(np.arange(len(units)), index=keys.to_numpy(object))
     unit = position.reindex(names).fillna(-1).to_numpy().astype(np.int64)
     used = unit >= 0
-    targets = units[LABEL].map(classes).fillna(-1).to_numpy().astype(np.int32)
+    targets = _targets(units[LABEL], classes)
     unit = unit[used]
     return TileRows(file[used], row[used], unit, targets[unit], units.reset_index(drop=True))
+
+
+def _targets(labels: pd.Series, classes: Mapping[str, int] | None) -> npt.NDArray[Any]:
+    if classes is None:
+        return np.asarray(pd.to_numeric(labels.replace("", None)), np.float64)
+    return labels.map(classes).fillna(-1).to_numpy().astype(np.int32)

@@ -242,3 +242,49 @@ def test_tile_folders_carry_their_own_labels(histokeras: Call, tmp_path: Path) -
     assert metrics["splits"]["test"]["tile"]["resampled_by"] == "tile"
     table = pd.read_csv(tmp_path / "run/predictions/TUM.csv")
     assert {"tile", "label", "split", "prob_NOR", "prob_TUM"} <= set(table.columns)
+
+
+@pytest.mark.parametrize(
+    "given", [("--positive", "1"), ("--class-weight", "none"), ("--specificity", 0.8)]
+)
+def test_what_only_classes_have_is_refused_for_a_number(
+    given: tuple[object, ...], lab: Path, feats: Path, histokeras: Call, tmp_path: Path
+) -> None:
+    result = histokeras(
+        "fit-head", feats, "--labels", lab / "labels.csv", "--task", "regression", "-o",
+        tmp_path / "run", *given,
+    )  # fmt: skip
+
+    assert result.exit_code == 2
+    assert f"`{given[0]}` is for classification: a number has no classes" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_number_is_fitted_and_evaluated_from_the_command_line(
+    lab: Path, feats: Path, histokeras: Call, tmp_path: Path
+) -> None:
+    labels = pd.read_csv(lab / "labels.csv", sep=";")
+    labels["age"] = [40.5 + 3 * i for i in range(len(labels))]
+    labels.to_csv(tmp_path / "ages.csv", index=False)
+    asked = ("--labels", tmp_path / "ages.csv", "--target", "age")
+
+    plain = histokeras("fit-head", feats, *asked, "-o", tmp_path / "run", *QUICK)
+    fitted = histokeras("fit-head", feats, *asked, "-o", tmp_path / "run", *QUICK, "--task",
+                        "regression", "--shares", "40/30/30")  # fmt: skip
+    again = histokeras("evaluate", tmp_path / "run", "--json")
+    refused = histokeras("evaluate", tmp_path / "run", "--positive", "1")
+
+    assert plain.exit_code == 3
+    assert "give `--task regression`" in plain.stderr
+    assert fitted.exit_code == 0, fitted.output
+    assert "`age` from 40.5" in fitted.stderr
+    assert "mean absolute error" in fitted.stderr
+    assert (tmp_path / "run/report.html").is_file()
+    assert again.exit_code == 0, again.output
+    metrics = json.loads((tmp_path / "run/metrics.json").read_text())
+    assert json.loads(again.stdout)["splits"]["test"] == metrics["splits"]["test"]
+    assert (
+        "--task regression" in json.loads((tmp_path / "run/run.json").read_text())["command_line"]
+    )
+    assert refused.exit_code == 2
+    assert "these predictions are of a number, age" in refused.stderr

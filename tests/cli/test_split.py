@@ -185,3 +185,20 @@ def test_patients_with_several_labels_are_noted_once(labels: Path, tmp_path: Pat
     result = run("--labels", labels, "--target", "label", "-o", tmp_path / "s.csv")
 
     assert result.stderr.count("carry more than one label: 'p0' (a, b)") == 1
+
+
+def test_a_number_is_balanced_by_its_quantiles(tmp_path: Path) -> None:
+    rows = "".join(f"P{i:02d},{i * 1.5}\n" for i in range(40))
+    (tmp_path / "scores.csv").write_text(f"patient_id,score\n{rows}")
+    asked = ["split", "--labels", str(tmp_path / "scores.csv"), "--task", "regression",
+             "-o", str(tmp_path / "split.csv")]  # fmt: skip
+
+    without = CliRunner().invoke(main, asked)
+    result = CliRunner().invoke(main, [*asked, "--target", "score", "--json"])
+
+    assert without.exit_code == 2
+    assert "needs `--target COLUMN`" in without.stderr
+    assert result.exit_code == 0, result.output
+    counts = json.loads(result.stdout)["counts"]
+    assert counts["train"]["patients"] == 28
+    assert abs(counts["test"]["mean"] - 29.25) < 8
