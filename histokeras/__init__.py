@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from histokeras.slides.synthetic import sample_slide
     from histokeras.tiles.cut import TileSet, cut_tiles
     from histokeras.tiles.grid import TileSpec
+    from histokeras.training.explain_run import explain
     from histokeras.training.fit import fit_head
     from histokeras.training.head import FittedHead
 
@@ -28,6 +29,7 @@ _PLACES = {
     "TileSpec": "histokeras.tiles.grid",
     "cut_tiles": "histokeras.tiles.cut",
     "evaluate_levels": "histokeras.analysis.evaluate",
+    "explain": "histokeras.training.explain_run",
     "extract_features": "histokeras.features.memory",
     "fit_head": "histokeras.training.fit",
     "open_slide": "histokeras.slides.reader",
@@ -46,6 +48,7 @@ __all__ = [
     "TileSpec",
     "cut_tiles",
     "evaluate_levels",
+    "explain",
     "extract_features",
     "fit_head",
     "open_slide",

@@ -32,6 +32,7 @@ from histokeras.training.vectors import Vectors, open_vectors
 from histokeras.types import LABEL, PATIENT_ID, PROB, SLIDE_ID, SPLIT, TILE, Mpp
 
 _TILE = "tile_"
+_FINETUNED = Path("backbone") / "weights.safetensors"
 _OUTPUTS = ("predictions", "reference", "slides.csv", "patients.csv", "split.csv", "pictures",
             "pictures.csv")  # fmt: skip
 
@@ -41,11 +42,13 @@ class TrainedRun:
     """The heads of a run: one, or one a fold, whose probabilities are averaged.
 
     Attributes:
+        folder: The run folder.
         card: Card of the (first) head.
         folders: Folders of the heads.
         digests: SHA-256 of the weights of each.
     """
 
+    folder: Path
     card: Mapping[str, Any]
     folders: Sequence[Path]
     digests: Sequence[str]
@@ -59,6 +62,16 @@ class TrainedRun:
     def settings(self) -> dict[str, Any]:
         """How its features were made."""
         return dict(self.card.get("features") or {})
+
+    @property
+    def tile_spec(self) -> TileSpec:
+        """How its slides were cut; of ready-made tiles only ``size_px`` counts."""
+        tile = {
+            key.removeprefix(_TILE): value
+            for key, value in self.settings.items()
+            if key.startswith(_TILE)
+        }
+        return TileSpec(**{**tile, "mpp": Mpp(tile.get("mpp", 0.5))})
 
 
 def open_run(run: Path) -> TrainedRun:
@@ -83,7 +96,38 @@ def open_run(run: Path) -> TrainedRun:
     alike = all(card.get(key) == cards[0].get(key) for card in cards[1:] for key in same)
     if not alike or len(folders) != (cards[0].get("n_folds") or 1):
         raise FeatureError(f"the folds of {run} do not belong together.", code="CLASS_MISMATCH")
-    return TrainedRun(cards[0], folders, [card["head_sha256"] for card in cards])
+    return TrainedRun(run, cards[0], folders, [card["head_sha256"] for card in cards])
+
+
+def weights_of(run: TrainedRun, weights: str | None = None) -> str:
+    """Return which weights the network of a run has, as ``find_weights`` takes them.
+
+    Args:
+        run: The run.
+        weights: Path of the weights file, if the run used one.
+
+    Raises:
+        FeatureError: If the run was made on features of another tool.
+        MissingError: If the run used a weights file and none is given.
+    """
+    settings = run.settings
+    if "weights_sha256" not in settings:
+        raise FeatureError(
+            "this run was made on features of another tool; histokeras cannot extract the same.",
+            code="CONFIG_MISMATCH",
+            hint="Extract them with that tool and give their folder.",
+        )
+    source = weights or settings["weights"]
+    if source == "finetuned":
+        return str(run.folder / _FINETUNED)
+    if source == "file":
+        raise MissingError(
+            "this run's features were made with a weights file "
+            f"(sha256 {settings['weights_sha256'][:12]}...).",
+            code="WEIGHTS_MISSING",
+            hint="Give that file again with --weights PATH.",
+        )
+    return str(source)
 
 
 def require_own_output(run: TrainedRun, output: Path, *, overwrite: bool) -> None:
@@ -124,25 +168,7 @@ def extract_job_of(
         FeatureError: If the run was made on foreign features or ready-made tiles.
         MissingError: If the run used a weights file and none is given.
     """
-    settings = run.settings
-    if "weights_sha256" not in settings:
-        raise FeatureError(
-            "this run was made on features of another tool; histokeras cannot extract the same.",
-            code="CONFIG_MISMATCH",
-            hint="Extract them with that tool and give their folder.",
-        )
-    source = weights or settings["weights"]
-    if source == "file":
-        raise MissingError(
-            "this run's features were made with a weights file "
-            f"(sha256 {settings['weights_sha256'][:12]}...).",
-            code="WEIGHTS_MISSING",
-            hint="Give that file again with --weights PATH.",
-        )
-    tile = {
-        key.removeprefix(_TILE): value for key, value in settings.items() if key.startswith(_TILE)
-    }
-    spec = TileSpec(**{**tile, "mpp": Mpp(tile.get("mpp", 0.5))})
+    source, settings, spec = weights_of(run, weights), run.settings, run.tile_spec
     ready_made = bool(settings["ready_made"])
     return ExtractJob(
         inputs=inputs,
