@@ -90,6 +90,7 @@ def draw_colour_bar(
     font: ImageFont.FreeTypeFont,
     *,
     signed: bool = False,
+    colours: Image | None = None,
 ) -> None:
     """Draw an upright colour bar with its ticks on the right.
 
@@ -100,10 +101,11 @@ def draw_colour_bar(
         ticks: Value (0..1, or -1..1 where ``signed``) and text of each.
         font: Of the texts.
         signed: Whether values lie on both sides of 0.
+        colours: uint8 (height, 3), from above; those of :func:`coloured` if None.
     """
     low = -1.0 if signed else 0.0
-    ramp = np.linspace(1, low, height)[:, None].repeat(_BAR_PX, axis=1)
-    page.paste(PillowImage.fromarray(coloured(ramp, signed=signed)), corner)
+    ramp = coloured(np.linspace(1, low, height), signed=signed) if colours is None else colours
+    page.paste(PillowImage.fromarray(ramp[:, None].repeat(_BAR_PX, axis=1)), corner)
     draw = ImageDraw.Draw(page)
     x, y = corner
     draw.rectangle((x - 1, y - 1, x + _BAR_PX, y + height), outline=QUIET)

@@ -134,9 +134,8 @@ def open_classifier(run: Path, weights: str | None = None) -> Classifier:
         probabilities.append(keras.layers.Softmax(name=f"probabilities_{number}")(cooled))
     # As `predict` does: probabilities are averaged after each head's own temperature.
     model = keras.Model(network.inputs[0], _mean(logits, "logits"), name="classifier")
-    scorer = keras.Model(
-        network.inputs[0], [model.output, _mean(probabilities, "mean_probabilities")]
-    )
+    mean = _mean(probabilities, "mean_probabilities")
+    scorer = keras.Model(network.inputs[0], [model.output, mean])
     cards = tuple(card for _, card in heads)
     return Classifier(model, scorer, backbone, trained, source, cards)
 

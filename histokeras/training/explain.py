@@ -47,13 +47,9 @@ class _LayerGradCam(GradCAM):
 
 def map_layers(model: keras.Model) -> dict[str, tuple[int, int]]:
     """Return the layers whose output is a map, in the order of the network, and its (h, w)."""
-    shapes = {layer.name: getattr(layer.output, "shape", ()) for layer in model.layers}
-    kinds = {layer.name: isinstance(layer, keras.layers.InputLayer) for layer in model.layers}
-    return {
-        name: (shape[1], shape[2])
-        for name, shape in shapes.items()
-        if len(shape) == 4 and not kinds[name]
-    }
+    inner = [item for item in model.layers if not isinstance(item, keras.layers.InputLayer)]
+    shapes: dict[str, Any] = {item.name: getattr(item.output, "shape", ()) for item in inner}
+    return {name: (shape[1], shape[2]) for name, shape in shapes.items() if len(shape) == 4}
 
 
 def require_layer(model: keras.Model, layer: str | None) -> str:

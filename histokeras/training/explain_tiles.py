@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import Image as PillowImage
 
+from histokeras.analysis.tile_predictions import predictions_path, read_slide_predictions
 from histokeras.errors import HistokerasError, SlideError, TableError
-from histokeras.files import safe_name
 from histokeras.slides.inventory import FOLDER_SUFFIXES, SlideRow, find_slides, slide_id_of
 from histokeras.slides.pyramid import choose_level
 from histokeras.slides.reader import open_slide
@@ -24,7 +24,6 @@ from histokeras.training.explanation import TilePlace
 from histokeras.types import LABEL, PROB, SLIDE_ID, SPLIT, TILE
 
 _PICTURES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
-_BOX = ("minx", "miny", "width", "height")
 _EACH_SLIDE = 2
 
 
@@ -115,7 +114,7 @@ def _is_tiles(path: Path, search: Search) -> bool:
         names = [item.suffix.lower() for item in path.iterdir() if not item.name.startswith(".")]
         return search.ready_made or not any(name in FOLDER_SUFFIXES for name in names)
     suffix = path.suffix.lower()
-    known = any(_table_path(folder, path.stem).is_file() for folder in _folders(search))
+    known = any(predictions_path(folder, path.stem).is_file() for folder in _folders(search))
     return not known and path.exists() and (
         suffix in _PICTURES or (search.ready_made and suffix in (".tif", ".tiff"))
     )  # fmt: skip
@@ -195,41 +194,6 @@ def _folders(search: Search) -> list[Path]:
     return [search.run] + ([search.predictions] if search.predictions is not None else [])
 
 
-def _table_path(folder: Path, slide_id: str) -> Path:
-    return folder / "predictions" / f"{safe_name(slide_id)}.csv"
-
-
-def read_slide_predictions(slide_id: str, folders: Sequence[Path]) -> pd.DataFrame:
-    """Read the predictions of a slide's tiles from the first folder that has some.
-
-    Args:
-        slide_id: The slide.
-        folders: Run folders or folders of ``histokeras predict``.
-
-    Returns:
-        ``minx, miny, width, height`` int64 in level-0 pixels, ``prob_<class>`` float64.
-
-    Raises:
-        TableError: PREDICTIONS_MISSING if there are none, or the table is damaged.
-    """
-    paths = [_table_path(folder, slide_id) for folder in folders]
-    path = next((path for path in paths if path.is_file()), None)
-    if path is None:
-        raise TableError(
-            f"slide `{slide_id}` has no predictions in {', '.join(str(item) for item in folders)}.",
-            code="PREDICTIONS_MISSING",
-            hint="Run `histokeras predict RUN SLIDE -o DIR` and give --predictions DIR.",
-        )
-    table = read_table(path, name="predictions")
-    require_columns(table, _BOX, name=f"predictions {path}")
-    probs = [name for name in table if str(name).startswith(PROB)]
-    try:
-        boxes = table[list(_BOX)].astype("int64")
-        return pd.concat([boxes, table[probs].astype("float64")], axis=1)
-    except ValueError as error:
-        raise TableError(f"predictions {path}: a cell is no number ({error}).") from error
-
-
 def certain_tiles(rows: pd.DataFrame, search: Search) -> pd.DataFrame:
     """Return the most certain tiles of each class in turn, or of the one looked for.
 
@@ -293,9 +257,8 @@ def _slide_facts(run: Path) -> dict[str, tuple[str, str]]:
     if not path.is_file():
         return {}
     table = read_table(path, name="slides")
-    names = [
-        table[key].astype(str) if key in table else [""] * len(table) for key in (LABEL, SPLIT)
-    ]
+    blank = [""] * len(table)
+    names = [table[key].astype(str) if key in table else blank for key in (LABEL, SPLIT)]
     return dict(zip(table[SLIDE_ID].astype(str), zip(*names, strict=True), strict=True))
 
 
