@@ -23,6 +23,7 @@ from histokeras.tiles.paint import (
 _GAP, _MARGIN, _BAR_WIDTH, _BELOW = 18, 24, 150, 74
 _FONT_PX, _TITLE_PX = 18, 21
 _TINT = 0.6
+_FRAME = (250, 250, 250)
 _WIDE = 1.3
 _LEAST_TOP = 1e-6
 _CUT = 99.5
@@ -72,6 +73,7 @@ def draw_heatmap(
     titles: Sequence[str],
     um_per_px: float | None,
     note: str,
+    frames: Sequence[tuple[int, int, int, int]] = (),
 ) -> bytes:
     """Return thumbnail and map beside each other (of a wide slide one below the other) as a PNG.
 
@@ -82,11 +84,16 @@ def draw_heatmap(
         titles: Lines above.
         um_per_px: Micrometres per pixel of the thumbnail; None if unknown: no scale bar then.
         note: Line below.
+        frames: Left, top, right, bottom of tiles in pixels of the map, to be outlined: a low
+            value is no bare slide.
     """
     known = np.isfinite(values)
     share = np.nan_to_num(values).clip(0, scale.top) / (scale.top or 1.0)
-    mapped = _tinted(thumbnail, share, scale, known)
-    return _page([thumbnail, mapped], scale, titles, um_per_px, note)
+    mapped = PillowImage.fromarray(_tinted(thumbnail, share, scale, known))
+    draw = ImageDraw.Draw(mapped)
+    for left, top, right, bottom in frames:
+        draw.rectangle((left, top, right - 1, bottom - 1), outline=_FRAME)
+    return _page([thumbnail, np.asarray(mapped)], scale, titles, um_per_px, note)
 
 
 def _tinted(

@@ -30,6 +30,7 @@ PROBABILITY, GRAD_CAM = "prob", "grad-cam"
 LEAST_PX = 500
 """A smaller slide is enlarged, so that its tiles and the words can be told apart."""
 _CLEAR_SHARE = 0.1
+_FRAMED_PX = 8
 Boxes = npt.NDArray[np.int64]
 Evidence = Callable[[Slide, Boxes, Canvas, str, Callable[[int], None]], float]
 """Lays a class's evidence over a canvas and returns its positive share; see
@@ -205,9 +206,10 @@ def _draw_slide(
         thumbnail, size = _thumbnail(slide, job.side_px)
         rows = []
         for name in _classes(job, facts):
-            values, figures = _map(job, slide, table, Canvas(size, slide.dimensions), name, count)
+            canvas = Canvas(size, slide.dimensions)
+            figures = _fill(job, slide, table, canvas, name, count)
             file = f"{safe_name(f'{slide_id}.{job.of}.{name}')}.png"
-            picture = _picture(job, slide, table, thumbnail, values, figures, name)
+            picture = _picture(job, slide, table, thumbnail, canvas, figures, name)
             write_bytes(output / file, picture)
             rows.append({FILE: file, SLIDE_ID: slide_id, "of": job.of, "class": name, **figures})
     _write(output / f"{safe_name(slide_id)}.geojson", _tiles(slide_id, table, facts))
@@ -255,15 +257,15 @@ def _thumbnail(slide: Slide, side_px: int) -> tuple[Any, tuple[int, int]]:
     return small, size
 
 
-def _map(
+def _fill(
     job: HeatmapJob,
     slide: Slide,
     table: pd.DataFrame,
     canvas: Canvas,
     name: str,
     count: Callable[[int], None],
-) -> tuple[npt.NDArray[np.float32], dict[str, Any]]:
-    """Return the map of a class, and what heatmaps.csv says of it."""
+) -> dict[str, Any]:
+    """Draw the map of a class; return what heatmaps.csv says of it."""
     boxes = table[list(BOX)].to_numpy()
     probs = table[f"{PROB}{name}"].to_numpy(np.float32)
     figures: dict[str, Any] = {
@@ -280,7 +282,7 @@ def _map(
     else:
         share = job.evidence(slide, boxes, canvas, name, count)
         figures |= {"positive_share": round(share, 6), "layer": job.layer}
-    return canvas.values(), figures
+    return figures
 
 
 def _picture(
@@ -288,19 +290,21 @@ def _picture(
     slide: Slide,
     table: pd.DataFrame,
     thumbnail: Any,
-    values: npt.NDArray[np.float32],
+    canvas: Canvas,
     figures: Mapping[str, Any],
     name: str,
 ) -> bytes:
     mpp = _mpp(slide)
     side = int(table["width"].iloc[0])
     um = "" if mpp is None else f" = {side * mpp:.0f} µm"
+    values, frames = canvas.values(), list[tuple[int, int, int, int]]()
     if job.evidence is None:
         above = figures["share_of_tiles_above_half"]
         says = (
             f"probability of {name} · mean {figures['mean_prob']:.2f}, {above:.0%} of tiles ≥ 0.5"
         )
         scale = probability_scale()
+        frames = [canvas.place(tuple(box)) for box in table[list(BOX)].to_numpy().tolist()]
     else:
         share = figures["positive_share"]
         unclear = "" if share >= _CLEAR_SHARE else " · NO CLEAR EVIDENCE"
@@ -314,6 +318,7 @@ def _picture(
         um_per_px=None if mpp is None else mpp * slide.dimensions[0] / thumbnail.shape[1],
         note=f"{figures['n_tiles']} tiles of {side} px{um}; where no tile was kept the slide is "
         "bare. For research use only.",
+        frames=[box for box in frames if box[2] - box[0] >= _FRAMED_PX],
     )
 
 

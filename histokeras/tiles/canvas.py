@@ -35,13 +35,18 @@ class Canvas:
             box: x, y, width, height in level-0 pixels.
             values: Shape (h, w), any size: 1 x 1 for one value of the whole tile.
         """
-        left, right = self._edges(box[0], box[2], 0)
-        top, bottom = self._edges(box[1], box[3], 1)
+        left, top, right, bottom = self.place(box)
         fitted = PillowImage.fromarray(values.astype(np.float32)).resize(
             (right - left, bottom - top), PillowImage.Resampling.BILINEAR
         )
         self._sum[top:bottom, left:right] += np.asarray(fitted)
         self._count[top:bottom, left:right] += 1
+
+    def place(self, box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+        """Return where a tile lies on the map: left, top, right, bottom, ends exclusive."""
+        left, right = self._edges(box[0], box[2], 0)
+        top, bottom = self._edges(box[1], box[3], 1)
+        return left, top, right, bottom
 
     def _edges(self, start: int, length: int, axis: int) -> tuple[int, int]:
         """Return first and last pixel of a side: neighbours share their edge, none is empty."""
@@ -51,5 +56,5 @@ class Canvas:
 
     def values(self) -> Floats:
         """Return the map, float32 (height, width), NaN where no tile lies."""
-        with np.errstate(invalid="ignore"):
-            return self._sum / np.where(self._count > 0, self._count, np.nan).astype(np.float32)
+        values = np.full(self._sum.shape, np.nan, np.float32)
+        return np.divide(self._sum, self._count, out=values, where=self._count > 0)
