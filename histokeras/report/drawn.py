@@ -15,7 +15,8 @@ from histokeras.tables import read_table
 
 FOLDERS = {"heatmap": ("heatmaps", "heatmaps.csv"), "explain": ("explain", "explain.csv")}
 """Command to its folder in a run, and the table there."""
-_MOST, _SIDE_PX = 12, 1000
+_MOST = 12
+_SIDE_PX = {"heatmap": 800, "explain": 860}
 Row = Mapping[str, str]
 
 
@@ -35,7 +36,7 @@ def read_drawn(run: Path, most_bytes: int) -> tuple[dict[str, Gallery], int]:
         rows = _rows(folder, command, table)
         pictures, left = [], most_bytes // len(FOLDERS)
         for row in rows[:_MOST]:
-            picture = _picture(folder, row)
+            picture = _picture(folder, row, _SIDE_PX[command])
             if picture is not None and picture.n_bytes <= left:
                 left -= picture.n_bytes
                 pictures.append(picture)
@@ -57,9 +58,9 @@ def _rows(folder: Path, command: str, table: str) -> list[Row]:
     return rows.map(clean).to_dict("records") if FILE in rows else []  # type: ignore[return-value]
 
 
-def _picture(folder: Path, row: Row) -> Picture | None:
+def _picture(folder: Path, row: Row, side_px: int) -> Picture | None:
     # Only the name counts: a table must not make the page show files from elsewhere.
-    encoded = shrunk_jpeg(folder / Path(row[FILE]).name, _SIDE_PX)
+    encoded = shrunk_jpeg(folder / Path(row[FILE]).name, side_px)
     if encoded is None:
         return None
     data, (width, height) = encoded
@@ -69,6 +70,8 @@ def _picture(folder: Path, row: Row) -> Picture | None:
         where += f", x={row['x']} y={row['y']}"
     what = row.get("of") or row.get("method") or ""
     lines = [f"{where}: {row.get('class', '')}, {what}"]
+    if row.get("mean_prob"):
+        lines.append(f"{row.get('n_tiles', '')} tiles, mean probability {row['mean_prob'][:4]}")
     label = row.get("label")
     if label:
         split = f", {row['split']}" if row.get("split") else ""
