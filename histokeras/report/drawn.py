@@ -9,7 +9,7 @@ import pandas as pd
 from histokeras.errors import TableError
 from histokeras.report.pictures import Gallery, Picture, shrunk_jpeg
 from histokeras.report.text import clean
-from histokeras.runs.gallery import FILE
+from histokeras.runs.gallery import FILE, head_digests
 from histokeras.runs.record import read_record
 from histokeras.tables import read_table
 
@@ -33,7 +33,7 @@ def read_drawn(run: Path, most_bytes: int) -> tuple[dict[str, Gallery], int]:
     galleries, left_out = {}, 0
     for command, (name, table) in FOLDERS.items():
         folder = run / name
-        rows = _rows(folder, command, table)
+        rows = _rows(folder, command, table, head_digests(run))
         pictures, left = [], most_bytes // len(FOLDERS)
         for row in rows[:_MOST]:
             picture = _picture(folder, row, _SIDE_PX[command])
@@ -46,9 +46,10 @@ def read_drawn(run: Path, most_bytes: int) -> tuple[dict[str, Gallery], int]:
     return galleries, left_out
 
 
-def _rows(folder: Path, command: str, table: str) -> list[Row]:
-    path = folder / table
-    if not path.is_file() or read_record(folder).get("command") != command:
+def _rows(folder: Path, command: str, table: str, heads: list[str]) -> list[Row]:
+    path, record = folder / table, read_record(folder)
+    # Maps of a head that has been trained anew since show nothing of this run.
+    if not path.is_file() or record.get("command") != command or record.get("heads") != heads:
         return []
     try:
         rows: pd.DataFrame = read_table(path, name=command)

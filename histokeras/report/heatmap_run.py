@@ -14,7 +14,7 @@ from histokeras.errors import ConfigError, FeatureError, HistokerasError, SlideE
 from histokeras.files import canonical_json, prepare_folder, safe_name, write_bytes, write_text
 from histokeras.report.colours import class_looks
 from histokeras.report.heatmap import draw_heatmap, evidence_scale, probability_scale
-from histokeras.runs.gallery import FILE, open_gallery, write_gallery
+from histokeras.runs.gallery import FILE, head_digests, open_gallery, write_gallery
 from histokeras.runs.progress import Progress
 from histokeras.runs.record import RunRecord, failure, read_object, read_record, write_failures
 from histokeras.slides.inventory import SlideRow, find_slides, slide_id_of
@@ -152,24 +152,17 @@ def _run_facts(run: Path) -> dict[str, Any]:
     """Return classes, positive class and digests of the heads, of a run or of its predictions."""
     cards = [run / "head" / "model.json", *sorted(run.glob("folds/[0-9]*/head/model.json"))]
     known = [card for card in map(read_object, cards) if card]
-    if known:
-        heads = [card.get("head_sha256", "") for card in known]
-        return _facts(known[0], sorted(heads))
-    record = read_record(run)
-    if record.get("command") != "predict":
+    record = known[0] if known else read_record(run)
+    if not known and record.get("command") != "predict":
         raise FeatureError(
             f"{run} holds no head and no predictions.",
             code="RUN_MISSING",
             hint="Name a folder that `histokeras fit-head` or `histokeras predict` wrote.",
         )
-    return _facts(record, sorted(record.get("heads") or []))
-
-
-def _facts(source: Mapping[str, Any], heads: Sequence[str]) -> dict[str, Any]:
     return {
-        "classes": [str(name) for name in source.get("classes") or []],
-        "positive": source.get("positive"),
-        "heads": list(heads),
+        "classes": [str(name) for name in record.get("classes") or []],
+        "positive": record.get("positive"),
+        "heads": head_digests(run),
     }
 
 

@@ -7,10 +7,24 @@ import pandas as pd
 
 from histokeras.errors import FeatureError
 from histokeras.files import remove, write_csv
-from histokeras.runs.record import read_record, require_own_folder
+from histokeras.runs.record import read_object, read_record, require_own_folder
 
 FILE = "file"
 """Column of the picture's name in the folder."""
+
+
+def head_digests(run: Path) -> list[str]:
+    """Return the digests of the heads of a run, or of those that made some predictions, sorted.
+
+    Args:
+        run: What ``fit-head -o`` or ``predict -o`` was given.
+
+    Returns:
+        Nothing if it is neither.
+    """
+    cards = [run / "head" / "model.json", *run.glob("folds/[0-9]*/head/model.json")]
+    found = [str(card["head_sha256"]) for card in map(read_object, cards) if "head_sha256" in card]
+    return sorted(found or read_record(run).get("heads") or [])
 
 
 def open_gallery(

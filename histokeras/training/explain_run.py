@@ -11,7 +11,7 @@ import pandas as pd
 
 from histokeras.errors import ConfigError, HistokerasError
 from histokeras.files import prepare_folder, safe_name, write_bytes
-from histokeras.runs.gallery import FILE, open_gallery, write_gallery
+from histokeras.runs.gallery import FILE, head_digests, open_gallery, write_gallery
 from histokeras.runs.record import RunRecord, failure, write_failures
 from histokeras.slides.inventory import read_slide_table
 from histokeras.training.classifier import Classifier, open_classifier
@@ -158,7 +158,7 @@ def write_explanations(
         OutputError: If it cannot be written.
     """
     classifier = open_classifier(job.run, job.weights)
-    heads = list(classifier.run.digests)
+    heads = head_digests(job.run)
     found = _find(job, classifier)
     earlier = open_gallery(output, COMMAND, TABLE, heads, overwrite=overwrite)
     prepare_folder(output)
