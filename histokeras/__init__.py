@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from histokeras.tiles.cut import TileSet, cut_tiles
     from histokeras.tiles.grid import TileSpec
     from histokeras.tiles.stain import normalise_stain
+    from histokeras.training.explain_run import explain
     from histokeras.training.finetune import FinetuneConfig
     from histokeras.training.finetune_api import finetune
     from histokeras.training.fit import fit_head
@@ -33,6 +34,7 @@ _PLACES = {
     "TileSpec": "histokeras.tiles.grid",
     "cut_tiles": "histokeras.tiles.cut",
     "evaluate_levels": "histokeras.analysis.evaluate",
+    "explain": "histokeras.training.explain_run",
     "extract_features": "histokeras.features.memory",
     "finetune": "histokeras.training.finetune_api",
     "fit_head": "histokeras.training.fit",
@@ -55,6 +57,7 @@ __all__ = [
     "TileSpec",
     "cut_tiles",
     "evaluate_levels",
+    "explain",
     "extract_features",
     "finetune",
     "fit_head",

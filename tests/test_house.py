@@ -20,7 +20,9 @@ FREE_OF_TENSORFLOW = (
     "histokeras.features.store", "histokeras.features.job",
     "histokeras.features.verify", "histokeras.features.index", "histokeras.analysis.evaluate",
     "histokeras.analysis.saved", "histokeras.analysis.evaluation", "histokeras.report.page",
-    "histokeras.report.comparison", "histokeras.models.catalog", "histokeras.models.weights",
+    "histokeras.report.comparison", "histokeras.report.heatmap_run",
+    "histokeras.training.explanation", "histokeras.training.explain_tiles",
+    "histokeras.models.catalog", "histokeras.models.weights",
 )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from histokeras.cohort.split_table import CLEAN
 from histokeras.errors import LeakageError, TableError
 from histokeras.files import safe_name
 from histokeras.models.catalog import STAIN_TEXTURE
-from histokeras.runs.record import read_object, read_record
+from histokeras.runs.record import TRAINING, read_object, read_record
 from histokeras.tables import read_table, require_columns
 from histokeras.types import (
     CLASSIFICATION,
@@ -150,7 +150,7 @@ def open_saved(folder: Path) -> Saved:
         written.get("positive") or record.get("positive"),
         record.get("note", ""),
         slides,
-        record.get("command") == "fit-head",
+        record.get("command") in TRAINING,
         record.get("features", {}).get("settings", {}).get("backbone") == STAIN_TEXTURE.name,
         {name: written[name] for name in _EVALUATED if name in written},
         task,

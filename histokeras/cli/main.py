@@ -25,6 +25,8 @@ COMMANDS = {
     "finetune": "Fine-tune a backbone on tiles; evaluate it beside its frozen self.",
     "predict": "Predict slides or features with a trained run.",
     "evaluate": "Figures with intervals, of a run or of predictions.",
+    "explain": "Where in tiles the network of a run sees a class (Grad-CAM and others).",
+    "heatmap": "Map of a class over whole slides; GeoJSON for QuPath.",
     "report": "One page of a run to look at; or several runs in one table.",
     "verify": "Check every feature file of a folder.",
     "init": "Write example tables and a config that run.",

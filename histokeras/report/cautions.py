@@ -6,6 +6,7 @@ import pandas as pd
 
 from histokeras.analysis.verdict import CHANCE, FLOOR_ITSELF
 from histokeras.report.caution import Caution
+from histokeras.report.finetuning import finetuning_cautions
 from histokeras.report.number_cautions import few, no_relation, values_off
 from histokeras.report.run_files import RunFiles
 from histokeras.report.text import at, interval, is_number, listed, number, plural
@@ -295,6 +296,6 @@ def _not_evaluated(run: RunFiles) -> Iterator[Caution]:
 
 _CHECKS: tuple[Callable[[RunFiles], Iterator[Caution]], ...] = (
     _unfinished, _lost, _not_evaluated, _side_not_tested, _patients, _duplicates, _not_compared,
-    no_relation, _floor, _categories, values_off, _weights, _mini, _unsigned, _classes, few,
-    _failed, _calibration,
+    no_relation, _floor, finetuning_cautions, _categories, values_off, _weights, _mini, _unsigned,
+    _classes, few, _failed, _calibration,
 )  # fmt: skip

@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from histokeras.report.finetuning import finetuning
 from histokeras.report.run_files import RunFiles
 from histokeras.report.text import at, is_number, listed, number, value_text
+from histokeras.runs.record import TRAINING
 from histokeras.types import REGRESSION
 
 _HEADS = {
@@ -46,6 +48,7 @@ def methods(run: RunFiles) -> str:
         _features(settings),
         _split(run),
         _head(run),
+        finetuning(run),
         _temperature(run.record.get("temperature")),
         _evaluation(run),
         _baselines(run),
@@ -117,15 +120,17 @@ def _features(settings: Mapping[str, Any]) -> str:
         "imagenet": "with ImageNet weights",
         "file": "with weights from a file",
         "bundled": "with the weights of this package",
+        "finetuned": "with fine-tuned weights",
     }.get(weights)
     if weights.startswith("random"):
         words = f"with random, untrained weights ({weights})"
     described = f" {words}" if words else ""
     digest = f" (SHA-256 {sha}…)" if sha and words and "random" not in words else ""
+    frozen = "" if weights == "finetuned" else "frozen and "
     precision = settings.get("precision")
     return (
         f"Each tile was turned into a feature vector by {_BACKBONES.get(backbone, backbone)}"
-        f"{described}{digest}, frozen and without its classifier"
+        f"{described}{digest}, {frozen}without its classifier"
         + (f", computed in {precision}" if precision else "")
         + "."
     )
@@ -176,10 +181,13 @@ def _unsafe(run: RunFiles) -> str:
 def _head(run: RunFiles) -> str:
     options = run.head
     head = options.get("head") or at(run.record, "config", "head")
-    if run.record.get("command") != "fit-head" or not head:
+    if run.record.get("command") not in TRAINING or not head:
         return ""
     heads = _NUMBER_HEADS if run.task == REGRESSION else _HEADS
-    text = f"On the standardised features, {heads.get(head, f'the head {head}')} was trained"
+    frozen = "frozen " if run.record.get("finetune") else ""
+    text = (
+        f"On the standardised {frozen}features, {heads.get(head, f'the head {head}')} was trained"
+    )
     if is_number(options.get("learning_rate")):
         text += f" with Adam (learning rate {options['learning_rate']:g}"
         text += f", batches of {options['batch_size']})" if options.get("batch_size") else ")"

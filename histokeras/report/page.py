@@ -10,6 +10,7 @@ from markupsafe import Markup
 from histokeras.errors import ConfigError
 from histokeras.report import tables
 from histokeras.report.cautions import cautions
+from histokeras.report.drawn import read_drawn
 from histokeras.report.html import (
     MAX_BYTES,
     data_folder,
@@ -29,6 +30,7 @@ from histokeras.report.words import verdict
 from histokeras.types import REGRESSION
 
 _MARGIN_BYTES = 200_000
+_DRAWN_BYTES = 2_000_000
 _FILES = {
     "run.json": "what was done, with which settings, versions and inputs",
     "metrics.json": "all figures with intervals",
@@ -43,6 +45,8 @@ _FILES = {
     "history.csv": "training curves",
     "folds": "head and training curves of each fold",
     "head": "the trained head, for `histokeras predict`",
+    "heatmaps": "maps of slides, GeoJSON for QuPath, heatmaps.csv",
+    "explain": "where in tiles the network sees a class, explain.csv",
     "pictures": "the pictures of this page",
     "pictures.csv": "what each picture shows",
 }
@@ -73,6 +77,7 @@ def write_report(run: str | Path | object, path: str | Path | None = None) -> Pa
     require_own_run_folder(page, files.folder)
     content, plots = _content(files)
     content["files"] = _files(files, page)
+    content["drawn"], content["not_drawn"] = read_drawn(files.folder, _DRAWN_BYTES)
     html = render("run.html.j2", **content, **_galleries(Pictures()))
     room = MAX_BYTES - _MARGIN_BYTES - len(html.encode("utf-8"))
     pictures = read_pictures(files, max(room, 0))
@@ -173,7 +178,7 @@ def _commands(record: Mapping[str, Any]) -> str:
 
 def _subtitle(run: RunFiles) -> str:
     date = str(run.record.get("started") or "")[:16].replace("T", " ")
-    what = {"fit-head": "Trained head", "evaluate": "Evaluation"}.get(
+    what = {"fit-head": "Trained head", "finetune": "Fine-tuned", "evaluate": "Evaluation"}.get(
         str(run.record.get("command")), ""
     )
     backbone = at(run.record, "features", "settings", "backbone")

@@ -144,7 +144,7 @@ def _picture(folder: Path, row: Row, tile_labels: bool) -> Picture | None:
     """Read, shrink and describe one picture; None if the file is missing or no picture."""
     # Only the name counts: a table must not make the page show files from elsewhere.
     path = folder / "pictures" / Path(row["file"]).name
-    encoded = _jpeg(path, _SIDE_PX[row["why"]])
+    encoded = shrunk_jpeg(path, _SIDE_PX[row["why"]])
     if encoded is None:
         return None
     data, (width, height) = encoded
@@ -153,7 +153,7 @@ def _picture(folder: Path, row: Row, tile_labels: bool) -> Picture | None:
     return Picture(source, alt, lines, width, height)
 
 
-def _jpeg(path: Path, side_px: int) -> tuple[bytes, tuple[int, int]] | None:
+def shrunk_jpeg(path: Path, side_px: int) -> tuple[bytes, tuple[int, int]] | None:
     """Return the picture as a JPEG without metadata, at most ``side_px`` long, and its size."""
     try:
         if path.stat().st_size > _MOST_BYTES:

@@ -11,7 +11,7 @@ import pandas as pd
 from histokeras.errors import FeatureError, TableError
 from histokeras.files import safe_name
 from histokeras.report.text import at, clean, listed
-from histokeras.runs.record import read_object, read_record
+from histokeras.runs.record import TRAINING, read_object, read_record
 from histokeras.types import CLASSIFICATION, LABEL, LEVELS, PRED, REGRESSION, SLIDE_ID, SPLIT
 
 _TABLES = ("patients", "slides", "dropped", "failures", "duplicates", "pictures")
@@ -242,7 +242,7 @@ def _require_figures(folder: Path, record: Mapping[str, Any]) -> None:
 def _missing(folder: Path, record: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the files that such a folder always holds, and this one has lost."""
     wanted = ["run.json", "curves.json", "patients.csv", "slides.csv"]
-    if record.get("command") == "fit-head":
+    if record.get("command") in TRAINING:
         wanted += ["split.csv", "dropped.csv", "duplicates.csv"]
     return tuple(name for name in wanted if not (folder / name).is_file())
 

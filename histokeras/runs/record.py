@@ -14,6 +14,8 @@ from histokeras.errors import ConfigError, FeatureError, HistokerasError
 from histokeras.files import canonical_json, sha256_text, write_csv, write_json
 from histokeras.runs.environment import hardware, versions
 
+TRAINING = ("fit-head", "finetune")
+"""Commands that make a run: a trained head with its figures."""
 FAILURE_COLUMNS = ("slide", "stage", "code", "message", "hint")
 
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -15,6 +14,7 @@ from scipy import ndimage
 from histokeras import files
 from histokeras.slides.overview import read_overview
 from histokeras.slides.tissue import Mask
+from histokeras.tiles.paint import INK, draw_scale_bar, font_of
 from histokeras.tiles.plan import BACKGROUND, TilePlan
 
 _SIDE_PX = 1200
@@ -28,8 +28,6 @@ _KEPT: Colour = (0, 114, 178)
 _REJECTED: Colour = (230, 159, 0)
 _UNREAD: Colour = (150, 150, 150)
 _OUTLINE: Colour = (0, 120, 90)
-_TEXT: Colour = (20, 20, 20)
-_NICE_UM = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000)
 _UNREAD_WHY = {
     "luminance": "the overview shows too much background",
     "otsu": "too little tissue on the overview",
@@ -136,17 +134,11 @@ def _smooth(mask: Mask) -> npt.NDArray[np.bool_]:
     return np.asarray(blurred >= 0.5)
 
 
-def _font(size_px: int) -> ImageFont.FreeTypeFont:
-    # Pillow's own font lacks the micro sign; matplotlib brings one that has it.
-    fonts = Path(mpl.get_data_path()) / "fonts" / "ttf"
-    return ImageFont.truetype(fonts / "DejaVuSans.ttf", size_px)
-
-
 def _page(
     plan: TilePlan, manifest: pd.DataFrame, slide: PillowImage.Image, layout: _Layout
 ) -> PillowImage.Image:
     """Put title, thumbnail, scale bar and legend on one white page."""
-    font, title = _font(_FONT_PX), _font(_TITLE_PX)
+    font, title = font_of(_FONT_PX), font_of(_TITLE_PX)
     entries = _legend(plan, manifest)
     line = _FONT_PX + 12
     widest = max(title.getlength(text) for text in _titles(plan))
@@ -157,12 +149,12 @@ def _page(
     page = PillowImage.new("RGB", (width, height), (255, 255, 255))
     draw = ImageDraw.Draw(page)
     for i, text in enumerate(_titles(plan)):
-        draw.text((_MARGIN, _MARGIN + i * (_TITLE_PX + 8)), text, fill=_TEXT, font=title)
+        draw.text((_MARGIN, _MARGIN + i * (_TITLE_PX + 8)), text, fill=INK, font=title)
     page.paste(slide, (_MARGIN, top))
     frame = (_MARGIN - 1, top - 1, _MARGIN + slide.width, top + slide.height)
     draw.rectangle(frame, outline=_UNREAD)
     below = top + slide.height + 14
-    _draw_scale_bar(draw, (_MARGIN, below), layout.per_px * plan.slide.mpp, slide.width, font)
+    draw_scale_bar(draw, (_MARGIN, below), layout.per_px * plan.slide.mpp, slide.width, font)
     for i, (kind, text) in enumerate(entries):
         _draw_entry(draw, (_MARGIN, below + 50 + i * line), kind, text, font)
     return page
@@ -211,20 +203,4 @@ def _draw_entry(
         draw.rectangle(box, outline=_UNREAD, width=1)
     else:
         draw.line((x, y + 11, x + 28, y + 11), fill=_OUTLINE, width=3)
-    draw.text((x + 42, y - 1), text, fill=_TEXT, font=font)
-
-
-def _draw_scale_bar(
-    draw: ImageDraw.ImageDraw,
-    corner: tuple[int, int],
-    um_per_px: float,
-    width: int,
-    font: ImageFont.FreeTypeFont,
-) -> None:
-    fitting = [um for um in _NICE_UM if um / um_per_px <= max(60, width / 4)]
-    um = fitting[-1] if fitting else _NICE_UM[0]
-    x, y = corner
-    length = round(um / um_per_px)
-    draw.rectangle((x, y + 8, x + length, y + 13), fill=_TEXT)
-    text = f"{um} µm" if um < 1000 else f"{um // 1000} mm"
-    draw.text((x + length + 10, y - 2), text, fill=_TEXT, font=font)
+    draw.text((x + 42, y - 1), text, fill=INK, font=font)

@@ -52,6 +52,29 @@ def background_fraction(image: Image) -> float:
     return int(np.count_nonzero(grey >= BRIGHT)) / grey.size
 
 
+def read_tile(slide: Slide, choice: LevelChoice, size_px: int, location: tuple[int, int]) -> Image:
+    """Read one tile; several threads may do so.
+
+    Args:
+        slide: The open slide.
+        choice: Which level is read and how.
+        size_px: Side of the finished tile in pixels.
+        location: Its top-left corner (x, y) in level-0 pixels.
+
+    Returns:
+        Shape (size_px, size_px, 3), uint8 RGB.
+
+    Raises:
+        SlideError: TILE_CORRUPT or SLIDE_TRUNCATED.
+    """
+    side = choice.read_px(size_px)
+    image = slide.read_region(location, choice.level, (side, side))
+    if side == size_px:
+        return image
+    shrunk = PillowImage.fromarray(image).resize((size_px, size_px), PillowImage.Resampling.BOX)
+    return np.asarray(shrunk)
+
+
 @dataclass(frozen=True, eq=False)
 class TilePlan:
     """The grid of one slide, before its tiles are read.
@@ -92,13 +115,8 @@ class TilePlan:
         Raises:
             SlideError: TILE_CORRUPT or SLIDE_TRUNCATED.
         """
-        size, side = self.spec.size_px, self.choice.read_px(self.spec.size_px)
         x, y = self.origins[row]
-        image = self.slide.read_region((int(x), int(y)), self.choice.level, (side, side))
-        if side == size:
-            return image
-        shrunk = PillowImage.fromarray(image).resize((size, size), PillowImage.Resampling.BOX)
-        return np.asarray(shrunk)
+        return read_tile(self.slide, self.choice, self.spec.size_px, (int(x), int(y)))
 
     def judge(self, image: Image) -> tuple[float, bool, str]:
         """Return background, whether the tile is kept, and the reason if it is not.

@@ -205,7 +205,8 @@ def _fit(
     prepare_folder(job.folder / _BACKBONE)
     backbone = require_backbone(job.extract.backbone)
     digest = write_backbone(job.folder / TUNED_FILE, tuned.network, backbone)
-    facts["finetune"] |= {"weights_sha256": digest, **tuned.facts()}
+    started_from = begun.plan.settings["weights"]
+    facts["finetune"] |= {"started_from": started_from, "weights_sha256": digest, **tuned.facts()}
     head = tuned.head
     history = tuned.history
     del tuned

@@ -81,6 +81,16 @@ class TrainedRun:
         """How its features were made."""
         return dict(self.card.get("features") or {})
 
+    @property
+    def tile_spec(self) -> TileSpec:
+        """How its slides were cut; of ready-made tiles only ``size_px`` counts."""
+        tile = {
+            key.removeprefix(_TILE): value
+            for key, value in self.settings.items()
+            if key.startswith(_TILE)
+        }
+        return TileSpec(**{**tile, "mpp": Mpp(tile.get("mpp", 0.5))})
+
 
 def open_run(run: Path) -> TrainedRun:
     """Read the card of a run.
@@ -145,18 +155,7 @@ def extract_job_of(
         FeatureError: If the run was made on foreign features or ready-made tiles.
         MissingError: If the run used weights that are not in it, and none are given.
     """
-    settings = run.settings
-    if "weights_sha256" not in settings:
-        raise FeatureError(
-            "this run was made on features of another tool; histokeras cannot extract the same.",
-            code="CONFIG_MISMATCH",
-            hint="Extract them with that tool and give their folder.",
-        )
-    source = run_weights(run, weights)
-    tile = {
-        key.removeprefix(_TILE): value for key, value in settings.items() if key.startswith(_TILE)
-    }
-    spec = TileSpec(**{**tile, "mpp": Mpp(tile.get("mpp", 0.5))})
+    source, settings, spec = weights_of(run, weights), run.settings, run.tile_spec
     ready_made = bool(settings["ready_made"])
     return ExtractJob(
         inputs=inputs,
@@ -175,17 +174,25 @@ def extract_job_of(
     )
 
 
-def run_weights(run: TrainedRun, weights: str | None = None) -> str:
-    """Return where the weights of a run's backbone are, as ``--weights`` has it.
+def weights_of(run: TrainedRun, weights: str | None = None) -> str:
+    """Return where the weights of a run's backbone are, as ``find_weights`` takes it.
 
     Args:
         run: The run.
         weights: What the user gave; wins.
 
     Raises:
+        FeatureError: If the run was made on features of another tool.
         MissingError: If the run used weights that are not in it, and none are given.
     """
-    known = str(run.settings["weights"])
+    settings = run.settings
+    if "weights_sha256" not in settings:
+        raise FeatureError(
+            "this run was made on features of another tool; histokeras cannot extract the same.",
+            code="CONFIG_MISMATCH",
+            hint="Extract them with that tool and give their folder.",
+        )
+    known = str(settings["weights"])
     if weights is not None or known not in ("file", FINETUNED):
         return weights or known
     if known == FINETUNED and (run.folder / TUNED_FILE).is_file():
@@ -193,8 +200,7 @@ def run_weights(run: TrainedRun, weights: str | None = None) -> str:
     what = "a weights file" if known == "file" else "a fine-tuned backbone"
     way = "that file" if known == "file" else "that run of `histokeras finetune`"
     raise MissingError(
-        f"this run's features were made with {what} "
-        f"(sha256 {run.settings['weights_sha256'][:12]}...).",
+        f"this run's features were made with {what} (sha256 {settings['weights_sha256'][:12]}...).",
         code="WEIGHTS_MISSING",
         hint=f"Give {way} with --weights PATH.",
     )

@@ -9,6 +9,7 @@ from histokeras.slides.synthetic import write_pyramid
 from histokeras.tiles import picture
 from histokeras.tiles.cut import cut_tiles
 from histokeras.tiles.grid import TileSpec
+from histokeras.tiles.paint import INK
 from histokeras.tiles.picture import draw_tiles
 
 
@@ -65,7 +66,7 @@ def test_a_picture_needs_no_coarse_picture(
 
 def test_the_scale_bar_has_a_round_length(made_slide: Path, tmp_path: Path) -> None:
     page = draw(made_slide, tmp_path / "a.png", TileSpec(size_px=100))
-    dark = (page == picture._TEXT).all(axis=2)
+    dark = (page == INK).all(axis=2)
     below = dark[picture._MARGIN + 1000 + 60 :]
     longest = max(
         len(run) for row in below for run in "".join("x" if v else " " for v in row).split()
