@@ -34,8 +34,8 @@ def finetuning(run: RunFiles) -> str:
     if facts.get("tiles_per_patient"):
         text += f", {facts['tiles_per_patient']} tiles of each patient an epoch"
     text += (
-        f", for at most {facts.get('epochs')} epochs; training stopped when the validation loss had "
-        f"not fallen for {facts.get('patience')}"
+        f", for at most {facts.get('epochs')} epochs; training stopped when the validation loss "
+        f"had not fallen for {facts.get('patience')}"
     )
     if is_number(facts.get("best_epoch")):
         text += f", and the weights of epoch {facts['best_epoch']} were kept"
