@@ -8,6 +8,9 @@ from typing import Any
 
 from histokeras.errors import ConfigError
 
+STUDY = "study"
+"""The table that `histokeras run` reads; to single commands it says nothing."""
+
 
 def nearest(name: str, known: Collection[str]) -> str:
     """Return a sentence that offers the nearest of ``known``, or lists them all."""
@@ -20,7 +23,8 @@ def read_config(path: Path, commands: Collection[str]) -> dict[str, dict[str, An
 
     Args:
         path: A TOML file with one table a command, such as ``[extract-features]``; its keys are
-            the command's options without the leading dashes, ``-`` and ``_`` alike.
+            the command's options without the leading dashes, ``-`` and ``_`` alike. ``[study]``
+            may stand beside them.
         commands: The commands that exist.
 
     Returns:
@@ -36,6 +40,8 @@ def read_config(path: Path, commands: Collection[str]) -> dict[str, dict[str, An
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}.", code="CONFIG_NOT_TOML") from error
     for name, table in content.items():
+        if name == STUDY:
+            continue
         if name not in commands:
             raise ConfigError(
                 f"{path}: no command [{name}].",
@@ -47,6 +53,7 @@ def read_config(path: Path, commands: Collection[str]) -> dict[str, dict[str, An
     return {
         command: {key.replace("-", "_"): value for key, value in table.items()}
         for command, table in content.items()
+        if command != STUDY
     }
 
 

@@ -24,8 +24,26 @@ _NETWORK = ("--backbone", "mini")
     is_flag=True,
     help="One smaller slide a patient: about a minute; its figures are the less certain ones.",
 )
+@click.option(
+    "--only-slides", is_flag=True, help="Paint slides and write their tables, and stop there."
+)
+@click.option(
+    "--patients",
+    type=click.IntRange(min=4),
+    default=_PATIENTS,
+    show_default=True,
+    help="Number of invented patients.",
+)
+@click.option(
+    "--slide-px",
+    type=click.IntRange(min=256),
+    metavar="PX",
+    help=f"Side of a slide, 0.5 um per pixel.  [default: {_SIZE_PX}, quick {_QUICK_PX}]",
+)
 @options.seed
-def demo(output: Path, quick: bool, seed: int) -> None:
+def demo(
+    output: Path, quick: bool, only_slides: bool, patients: int, slide_px: int | None, seed: int
+) -> None:
     """Run the whole job on slides made on the spot: no download, no GPU, two to three minutes.
 
     Paints small H&E-like slides of 40 invented patients from 4 sites that stain differently; their
@@ -36,6 +54,7 @@ def demo(output: Path, quick: bool, seed: int) -> None:
     Examples:
       histokeras demo --out demo/
       histokeras demo --out demo/ --quick
+      histokeras demo --out cohort/ --only-slides --patients 80 --slide-px 2048
     """
     from histokeras.cohort.synthetic import MARK, CohortSpec, mark_of, write_mark, write_tables
     from histokeras.errors import ConfigError
@@ -44,21 +63,23 @@ def demo(output: Path, quick: bool, seed: int) -> None:
 
     spec = CohortSpec(
         seed=seed,
-        n_patients=_PATIENTS,
-        size_px=(_QUICK_PX if quick else _SIZE_PX,) * 2,
+        n_patients=patients,
+        size_px=(slide_px or (_QUICK_PX if quick else _SIZE_PX),) * 2,
         most_slides=1 if quick else 2,
     )
     occupied = output.is_dir() and any(output.iterdir())
     if occupied and read_object(output / MARK) != mark_of(spec):
-        kind = "--quick" if quick else "without --quick"
         raise ConfigError(
-            f"{output} is not empty, and not a demo of seed {seed} {kind}.",
+            f"{output} is not empty, and not a demo of these options ({_told(spec)}).",
             hint="Choose a new folder.",
         )
     prepare_folder(output)
     write_mark(output, spec)
     write_tables(output, spec)
     _paint(output, spec)
+    if only_slides:
+        click.echo(str(output))
+        return
     folds, run = output / "folds.csv", output / "run"
     labels = ["--labels", output / "labels.csv", "--target", "label"]
     table = ["--slide-table", output / "slides.csv"]
@@ -77,6 +98,13 @@ def demo(output: Path, quick: bool, seed: int) -> None:
         err=True,
     )
     click.echo(str(output))
+
+
+def _told(spec: "CohortSpec") -> str:
+    return (
+        f"seed {spec.seed}, {spec.n_patients} patients of at most {spec.most_slides} slide(s) of "
+        f"{spec.size_px[0]} px"
+    )
 
 
 def _paint(output: Path, spec: "CohortSpec") -> None:

@@ -28,6 +28,7 @@ COMMANDS = {
     "explain": "Where in tiles the network of a run sees a class (Grad-CAM and others).",
     "heatmap": "Map of a class over whole slides; GeoJSON for QuPath.",
     "report": "One page of a run to look at; or several runs in one table.",
+    "run": "Run a whole study from its config file; one page at the end.",
     "verify": "Check every feature file of a folder.",
     "init": "Write example tables and a config that run.",
     "demo": "Run the whole job on slides made on the spot.",

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from histokeras.files import prepare_folder, write_csv, write_json
@@ -30,6 +31,7 @@ FIRST_SEED = 10_000_000
 _MEDIAN_MONTHS = 60.0
 _FOLLOW_UP_MONTHS = (12.0, 96.0)
 _DRIVER_SEED = 7_000_000
+_TUMOUR_TYPES = ("stomach", "colon")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +71,9 @@ def sample_cohort(spec: CohortSpec | None = None) -> pd.DataFrame:
         spec: The cohort; the defaults if None.
 
     Returns:
-        One row a patient: ``patient_id label site tumour_type age sex T N time event n_slides``;
+        One row a patient: ``patient_id label site tumour_type age sex T N hypoxia_score time event
+        n_slides``; the score is an odd whole number like Buffa's, higher in poorly cohesive tumours
+        and, whatever the label, in one tumour type;
         ``time`` in months, ``event`` 1 for death and 0 for censored. Time is exponential with the
         hazard ratios :data:`HAZARD_RATIO` (label) and :data:`STAGE_RATIO` (each step of T).
     """
@@ -86,21 +90,32 @@ def sample_cohort(spec: CohortSpec | None = None) -> pd.DataFrame:
     )
     death = rng.exponential(1 / hazard)
     follow_up = rng.uniform(*_FOLLOW_UP_MONTHS, n)
+    kind = rng.integers(0, 2, n)
     return pd.DataFrame(
         {
             PATIENT_ID: [f"patient-{i + 1:0{len(str(n))}d}" for i in number],
             LABEL: np.asarray(LABELS, object)[label],
             "site": [f"site {'ABCDEFGHIJKLMNOPQRSTUVWXYZ'[i % 26]}" for i in site],
-            "tumour_type": np.asarray(["stomach", "colon"], object)[rng.integers(0, 2, n)],
+            "tumour_type": np.asarray(_TUMOUR_TYPES, object)[kind],
             "age": rng.normal(65, 10, n).clip(25, 90).round().astype(int),
             "sex": np.asarray(["female", "male"], object)[rng.integers(0, 2, n)],
             "T": [f"T{i + 1}" for i in stage_t],
             "N": [f"N{i}" for i in stage_n],
+            "hypoxia_score": _hypoxia_score(spec.seed, label, kind),
             "time": np.minimum(death, follow_up).round(1).clip(0.1),
             "event": (death <= follow_up).astype(int),
             "n_slides": rng.integers(1, spec.most_slides + 1, n),
         }
     )
+
+
+def _hypoxia_score(
+    seed: int, label: npt.NDArray[np.int64], kind: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    # Drawn apart, so that the other columns are as they were without it.
+    rng = np.random.default_rng((_DRIVER_SEED + 1, seed))
+    steps = rng.normal(9 * label - 4.5 + 6 * kind, 3.0).round().astype(np.int64)
+    return np.clip(2 * steps - 1, -51, 51)
 
 
 def cohort_slides(spec: CohortSpec | None = None) -> dict[str, SlideSpec]:

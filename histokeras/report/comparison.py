@@ -42,23 +42,40 @@ def write_comparison(runs: Sequence[str | Path], path: str | Path) -> Path:
     page = Path(path)
     require_own_page(page)
     require_own_run_folder(page, None)
-    _require_one_task(found)
-    names = _names(found)
-    pairs = list(zip(names, found, strict=True))
-    figure, title, chance = _HEADLINES[found[0].task]
-    rows = [(name, run.figures.get(figure) or {}) for name, run in pairs]
-    forest = forest_plot(rows, title, chance)
+    content = compared(_names(found), found)
     html = render(
         "comparison.html.j2",
         title="Comparison of runs",
         subtitle=f"{len(found)} runs",
-        cautions=_differences(pairs),
-        table=_table(pairs),
-        warnings=_warnings(pairs),
-        forest=forest,
+        **content,
     )
-    write_page(page, html, [] if forest is None else [forest])
+    write_page(page, html, [content["forest"]] if content["forest"] else [])
     return page
+
+
+def compared(names: Sequence[str], runs: Sequence[RunFiles]) -> dict[str, Any]:
+    """Return what a page says of several runs, one beside the other.
+
+    Args:
+        names: What to call each.
+        runs: One or more.
+
+    Returns:
+        ``cautions``, ``table``, ``warnings`` and ``forest`` (None where nothing can be drawn).
+
+    Raises:
+        ConfigError: If runs of classes stand beside runs of numbers.
+    """
+    _require_one_task(runs)
+    pairs = list(zip(names, runs, strict=True))
+    figure, title, chance = _HEADLINES[runs[0].task]
+    rows = [(name, run.figures.get(figure) or {}) for name, run in pairs]
+    return {
+        "cautions": _differences(pairs),
+        "table": _table(pairs),
+        "warnings": _warnings(pairs),
+        "forest": forest_plot(rows, title, chance),
+    }
 
 
 def _require_one_task(runs: Sequence[RunFiles]) -> None:

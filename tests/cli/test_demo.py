@@ -9,11 +9,10 @@ from click.testing import Result
 def test_the_demo_runs_the_real_commands_on_painted_slides(
     histokeras: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("histokeras.cli.demo._PATIENTS", 10)
     monkeypatch.setattr("histokeras.cli.demo._QUICK_PX", 520)
     out = tmp_path / "my demo"
 
-    result = histokeras("demo", "--out", out, "--quick")
+    result = histokeras("demo", "--out", out, "--quick", "--patients", 10)
 
     assert result.exit_code == 0, result.output
     for command in ("slides", "extract-features", "split", "fit-head"):
@@ -27,10 +26,12 @@ def test_the_demo_runs_the_real_commands_on_painted_slides(
     assert html.count('src="data:image/jpeg;base64,') > 10
     truth = sorted((out / "truth").iterdir())
     assert len(truth) == len(list((out / "slides").iterdir())) == 10
-    other = histokeras("demo", "--out", out, "--quick", "--seed", 1)
+    other = histokeras("demo", "--out", out, "--quick", "--patients", 10, "--seed", 1)
     assert other.exit_code == 2
-    assert "not a demo of seed 1 --quick" in other.stderr
-    assert "without --quick" in histokeras("demo", "--out", out).stderr
+    assert "not a demo of these options (seed 1, 10 patients of at most 1 slide(s) of 520 px)" in (
+        other.stderr
+    )
+    assert "at most 2 slide(s)" in histokeras("demo", "--out", out, "--patients", 10).stderr
 
 
 def test_the_demo_leaves_other_folders_alone(

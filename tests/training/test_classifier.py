@@ -92,6 +92,11 @@ def test_weights_of_a_run_are_settled_in_one_place(tmp_path: Path) -> None:
     assert settled("random:3") == "random:3"
     assert settled("bundled") == "bundled"
     assert settled("file", "w.h5") == "w.h5"
+    assert settled("finetuned", "tuned/") == "tuned/"
+    with pytest.raises(MissingError, match="made with a fine-tuned backbone"):
+        settled("finetuned")
+    (run / "backbone").mkdir()
+    (run / "backbone" / "weights.safetensors").touch()
     assert settled("finetuned") == str(run / "backbone" / "weights.safetensors")
     with pytest.raises(MissingError, match="made with a weights file"):
         settled("file")

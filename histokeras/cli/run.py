@@ -1,0 +1,100 @@
+"""``histokeras run``."""
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from histokeras.cli import options
+
+if TYPE_CHECKING:
+    from histokeras.study.config import StudyConfig
+
+
+@click.command()
+@click.argument("study", metavar="STUDY.toml", type=options.existing_file)
+@options.output
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="An input of the study, such as slides=DIR; may be given several times.",
+)
+@click.option(
+    "--redo", multiple=True, metavar="STAGE", help="Do this stage anew, and what depends on it."
+)
+@click.option("--dry-run", is_flag=True, help="Print the stages, and do nothing.")
+@options.as_json
+def run(
+    study: Path, output: Path, settings: tuple[str, ...], redo: tuple[str, ...], dry_run: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Run a whole study: the stages of STUDY.toml in order, and one page at the end.
+
+    Each stage is a command as you would type it. A stage that is done is skipped as long as its
+    options and what it reads have not changed; one that was interrupted goes on.
+
+    \b
+    Examples:
+      histokeras run configs/hypoxia-demo.toml -o demo-study/
+      histokeras run configs/hypoxia.toml -o study/ --set slides=slides/ --set scores=scores.txt
+    """
+    import json
+
+    from histokeras.cli.main import COMMANDS
+    from histokeras.runs.record import read_object
+    from histokeras.study.config import given_inputs, read_study
+    from histokeras.study.page import write_study_page
+    from histokeras.study.run import RECORD, SOME_FAILED, StudyRun, run_study
+
+    config = read_study(study, [name for name in COMMANDS if name != "run"])
+    _require_known_options(config)
+    inputs = given_inputs(config, settings)
+    plan = StudyRun(config, output, inputs, _call, _say, redo)
+    if dry_run:
+        for step in plan.steps():
+            click.echo(f"{step.stage.name}: histokeras {step.stage.command} {step.shown()}")
+        return
+    code = run_study(plan)
+    if code not in (0, SOME_FAILED):
+        raise click.exceptions.Exit(code)
+    page = write_study_page(plan)
+    click.echo(f"Look at {page}", err=True)
+    if as_json:
+        click.echo(json.dumps(read_object(output / RECORD), indent=2))
+    else:
+        click.echo(str(output))
+    if code:
+        raise click.exceptions.Exit(code)
+
+
+def _say(line: str) -> None:
+    click.secho(f"\n{line}", bold=True, err=True)
+
+
+def _call(words: list[str]) -> int:
+    """Call a command in this process; what it prints as its result goes to stderr."""
+    from histokeras.cli.main import main
+
+    with contextlib.redirect_stdout(sys.stderr):
+        try:
+            code: Any = main.main(words, prog_name="histokeras", standalone_mode=False)
+        except click.ClickException as error:
+            error.show()
+            return error.exit_code
+    return int(code or 0)
+
+
+def _require_known_options(config: "StudyConfig") -> None:
+    """Refuse options that a command does not have, before anything is done."""
+    from histokeras.cli.main import main
+    from histokeras.config import require_known_keys
+
+    for stage in config.stages:
+        command = main.get_command(click.Context(main), stage.command)
+        assert command is not None
+        known = [option.lstrip("-") for item in command.params for option in item.opts]
+        require_known_keys(stage.options, known, where=f"{config.path}, stage {stage.name!r}")

@@ -1,0 +1,152 @@
+"""The ``[study]`` part of a config file: what a study needs, and its stages in order."""
+
+import re
+import string
+import tomllib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from histokeras.config import STUDY, nearest, read_config, require_known_keys
+from histokeras.errors import ConfigError
+
+OUT = "out"
+"""The placeholder of the study's own folder."""
+_KEYS = ("title", "inputs", "runs", "stages")
+_STAGE_KEYS = ("name", "command", "arguments", "options")
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One command of a study.
+
+    Attributes:
+        name: What the study calls it.
+        command: The command of histokeras.
+        arguments: What stands without an option; may hold ``{placeholders}``.
+        options: Option name, without dashes, to value; texts may hold ``{placeholders}``.
+    """
+
+    name: str
+    command: str
+    arguments: tuple[str, ...]
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """A study as its config file has it.
+
+    Attributes:
+        path: The config file.
+        title: What the study's page is called.
+        inputs: Placeholder to value; "" for one that must be given.
+        stages: In order.
+        runs: Names of the stages whose runs stand on the study's page.
+        defaults: Command to its table of options: they hold for every stage of that command.
+    """
+
+    path: Path
+    title: str
+    inputs: Mapping[str, str]
+    stages: tuple[Stage, ...]
+    runs: tuple[str, ...]
+    defaults: Mapping[str, Mapping[str, Any]]
+
+
+def read_study(path: Path, commands: Collection[str]) -> StudyConfig:
+    """Read a study's config file.
+
+    Args:
+        path: A TOML file with ``[study]``, ``[study.inputs]`` and ``[[study.stages]]``.
+        commands: The commands that exist.
+
+    Raises:
+        ConfigError: If it is no study, or names what does not exist; nothing has been done then.
+    """
+    defaults = read_config(path, commands)
+    table = tomllib.loads(path.read_text(encoding="utf-8-sig")).get(STUDY)
+    if not isinstance(table, dict) or not table.get("stages"):
+        raise ConfigError(
+            f"{path} is no study: it has no [[study.stages]].",
+            hint="Its tables serve single commands, through --config.",
+        )
+    require_known_keys(table, _KEYS, where=f"{path} [study]")
+    inputs = {str(name): str(value) for name, value in table.get("inputs", {}).items()}
+    stages = tuple(_stage(item, path, commands) for item in table["stages"])
+    names = [stage.name for stage in stages]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ConfigError(f"{path}: two stages are called {twice[0]!r}.")
+    runs = tuple(table.get("runs", ()))
+    for name in runs:
+        if name not in names:
+            raise ConfigError(f"{path}: `runs` names no stage {name!r}.", hint=nearest(name, names))
+    for stage in stages:
+        for name in _placeholders(stage):
+            if name not in {*inputs, OUT}:
+                raise ConfigError(
+                    f"{path}: stage {stage.name!r} uses {{{name}}}, which is no input.",
+                    hint=nearest(name, [*inputs, OUT]),
+                )
+    return StudyConfig(path, str(table.get("title", path.stem)), inputs, stages, runs, defaults)
+
+
+def given_inputs(config: StudyConfig, settings: Sequence[str]) -> dict[str, str]:
+    """Return every input's value.
+
+    Args:
+        config: The study.
+        settings: ``NAME=VALUE``, as ``--set`` has them.
+
+    Raises:
+        ConfigError: If a name is unknown, or an input that the study needs is not given.
+    """
+    values = dict(config.inputs)
+    for text in settings:
+        name, equals, value = text.partition("=")
+        if not equals or name not in values:
+            raise ConfigError(
+                f"`--set` takes NAME=VALUE. Received: {text!r}", hint=nearest(name, values)
+            )
+        values[name] = value
+    missing = [name for name, value in values.items() if not value]
+    if missing:
+        words = " ".join(f"--set {name}=..." for name in missing)
+        raise ConfigError(f"this study needs {', '.join(missing)}.", hint=f"Give {words}.")
+    return values
+
+
+def filled(value: Any, places: Mapping[str, str]) -> Any:
+    """Return a value with its ``{placeholders}`` filled in; what is no text stays as it is."""
+    if isinstance(value, str):
+        return value.format_map(places)
+    if isinstance(value, list):
+        return [filled(item, places) for item in value]
+    return value
+
+
+def _stage(table: Any, path: Path, commands: Collection[str]) -> Stage:
+    if not isinstance(table, dict):
+        raise ConfigError(f"{path}: stages are written [[study.stages]].")
+    require_known_keys(table, _STAGE_KEYS, where=f"{path} [[study.stages]]")
+    command = str(table.get("command", ""))
+    if command not in commands:
+        raise ConfigError(f"{path}: a stage has no command {command!r}.",
+                          hint=nearest(command, commands))  # fmt: skip
+    name = str(table.get("name", command))
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"{path}: a stage's name is of a-z, 0-9 and -. Received: {name!r}")
+    options = {str(key).replace("_", "-"): value for key, value in table.get("options", {}).items()}
+    arguments = tuple(str(item) for item in table.get("arguments", ()))
+    return Stage(name, command, arguments, options)
+
+
+def _placeholders(stage: Stage) -> list[str]:
+    texts = [
+        *stage.arguments,
+        *(value for value in stage.options.values() if isinstance(value, str)),
+    ]
+    return [name for text in texts for _, name, _, _ in string.Formatter().parse(text) if name]

@@ -1,0 +1,78 @@
+"""One page of a whole study: its runs side by side, what each says, and how they were made."""
+
+from pathlib import Path
+from typing import Any
+
+from histokeras.report.comparison import compared
+from histokeras.report.html import render, require_own_page, write_page
+from histokeras.report.run_files import RunFiles, read_run
+from histokeras.report.tables import Table, baseline_table
+from histokeras.report.text import at
+from histokeras.study.run import StudyRun, read_record_of
+
+PAGE = "study.html"
+
+
+def write_study_page(study: StudyRun) -> Path:
+    """Write ``study.html`` into the study's folder.
+
+    Args:
+        study: A study whose stages are done.
+
+    Returns:
+        The page.
+
+    Raises:
+        FeatureError: If one of its runs is not whole.
+        ConfigError: If the page is of other origin, or its runs have no figure in common.
+        OutputError: If it cannot be written.
+    """
+    page = study.out / PAGE
+    require_own_page(page)
+    steps = {step.stage.name: step for step in study.steps()}
+    names = list(study.config.runs)
+    folders = [steps[name].output for name in names]
+    runs = [read_run(folder) for folder in folders if folder is not None]
+    content: dict[str, Any] = compared(names, runs) if runs else {"forest": None}
+    html = render(
+        "study.html.j2",
+        title=study.config.title,
+        subtitle=f"{len(steps)} stages, {len(runs)} runs",
+        runs=[_told(name, run, study.out) for name, run in zip(names, runs, strict=True)],
+        stages=_stages(study),
+        **content,
+    )
+    write_page(page, html, [content["forest"]] if content["forest"] else [])
+    return page
+
+
+def _told(name: str, run: RunFiles, out: Path) -> dict[str, Any]:
+    """Return what the page says of one run."""
+    return {
+        "name": name,
+        "verdict": at(run.main, "verdict", "text") or "",
+        "baselines": baseline_table(run),
+        "strata": [],
+        "link": _link(run.folder, out),
+    }
+
+
+def _link(folder: Path, out: Path) -> str:
+    """Return where the run's own page lies, seen from the study's; "" where it lies elsewhere."""
+    page = (folder / "report.html").resolve()
+    if not page.is_file() or not page.is_relative_to(out.resolve()):
+        return ""
+    return page.relative_to(out.resolve()).as_posix()
+
+
+def _stages(study: StudyRun) -> Table:
+    known = read_record_of(study.out, study.config.title)
+    rows: list[Any] = []
+    for step in study.steps():
+        row = known.get(step.stage.name, {})
+        state = str(row.get("status", ""))
+        state += "; some slides failed" if row.get("exit_code") else ""
+        ended = str(row.get("ended", ""))[:16].replace("T", " ")
+        command = f"histokeras {step.stage.command}"
+        rows.append([step.stage.name, command, state, f"{ended} UTC" if ended else ""])
+    return Table("Stages, in order", ("Stage", "Command", "State", "Ended"), rows)

@@ -1,0 +1,68 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+SMALL = ("--set", "patients=16", "--set", "slide-px=512", "--set", "tile-px=64",
+         "--set", "epochs=1")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("study") / "out"
+
+
+def test_the_study_in_small_runs_both_arms_and_a_second_run_does_nothing(
+    histokeras: Callable[..., Result], study: Path
+) -> None:
+    command = ("run", CONFIGS / "hypoxia-demo.toml", "-o", study, *SMALL)
+
+    first = histokeras(*command)
+
+    assert first.exit_code == 0, first.output
+    assert first.stdout.strip() == str(study)
+    page = (study / "study.html").read_text(encoding="utf-8")
+    arms = ("features-and-head", "fine-tuned")
+    for arm in arms:
+        level = json.loads((study / arm / "metrics.json").read_text())["splits"]["test"]["patient"]
+        assert level["aggregations"]["mean_probability"]["auc"]["low"] is not None
+        assert {"majority", "colour", "floor", "tumour_type"} <= set(level["baselines"])
+        assert f'<a href="{arm}/report.html">' in page
+    assert "same network, not fine-tuned" in page
+    splits = [(study / arm / "split.csv").read_text() for arm in arms]
+    assert splits[0] == splits[1]
+    before = {path: path.stat().st_mtime_ns for path in study.rglob("*") if path.is_file()}
+
+    second = histokeras(*command, "--json")
+
+    assert second.exit_code == 0
+    assert second.stderr.count("done, nothing changed") == 6
+    assert [row["status"] for row in json.loads(second.stdout)["stages"]] == ["done"] * 6
+    drawn = {"study.html", "study.json"}
+    for path, time in before.items():
+        assert path.name in drawn or "study_files" in path.parts or path.stat().st_mtime_ns == time
+
+
+def test_slips_are_one_clear_line(histokeras: Callable[..., Result], tmp_path: Path) -> None:
+    study = CONFIGS / "hypoxia.toml"
+
+    missing = histokeras("run", study, "-o", tmp_path / "out")
+    dry = histokeras(
+        "run", study, "-o", tmp_path / "out", "--dry-run",
+        "--set", "slides=my slides", "--set", "scores=s.txt",
+    )  # fmt: skip
+    (tmp_path / "odd.toml").write_text(
+        '[[study.stages]]\ncommand = "split"\noptions = { lables = "x", output = "y" }\n'
+    )
+    odd = histokeras("run", tmp_path / "odd.toml", "-o", tmp_path / "out")
+
+    assert missing.exit_code == 2
+    assert "needs slides, scores. Give --set slides=... --set scores=..." in missing.stderr
+    assert dry.exit_code == 0
+    assert "features: histokeras extract-features 'my slides' --output" in dry.stdout
+    assert odd.exit_code == 2
+    assert "unknown key 'lables'" in odd.stderr
+    assert not (tmp_path / "out").exists()
