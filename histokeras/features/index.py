@@ -74,15 +74,28 @@ class FeatureIndex:
         Raises:
             TableError: If there are none.
         """
-        if self.tiles is None or not (self.tiles[LABEL] != "").any():
-            raise TableError(
-                "these features carry no labels.",
-                code="LABELS_MISSING",
-                hint="Give --labels with a patient_id, slide_id or tile column.",
-            )
-        used = [TILE, LABEL]
-        used += [name for name in (PATIENT_ID, SLIDE_ID) if (self.tiles[name] != "").any()]
-        return self.tiles[used]
+        return own_labels(self.tiles)
+
+
+def own_labels(tiles: pd.DataFrame | None) -> pd.DataFrame:
+    """Return the labels that ready-made tiles came with.
+
+    Args:
+        tiles: One row a tile: ``tile``, ``slide_id``, ``patient_id``, ``label``, "" where unknown;
+            None for slides.
+
+    Raises:
+        TableError: If there are none.
+    """
+    if tiles is None or not (tiles[LABEL] != "").any():
+        raise TableError(
+            "these tiles carry no labels." if tiles is not None else "slides carry no labels.",
+            code="LABELS_MISSING",
+            hint="Give --labels with a patient_id, slide_id or tile column.",
+        )
+    used = [TILE, LABEL]
+    used += [name for name in (PATIENT_ID, SLIDE_ID) if (tiles[name] != "").any()]
+    return tiles[used]
 
 
 def index_features(folder: Path, *, only: Collection[str] | None = None) -> FeatureIndex:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import pandas as pd
 
 from histokeras.analysis.calibration import fit_temperature
 from histokeras.errors import ConfigError, TableError
@@ -15,6 +16,7 @@ from histokeras.features.job import ExtractJob, Prepared, prepare_job
 from histokeras.features.pixels import TilePixels
 from histokeras.features.plan import Plan
 from histokeras.features.run import run_job
+from histokeras.features.sources import TileSetSource
 from histokeras.files import canonical_json, prepare_folder, remove, sha256_text
 from histokeras.models.backbone_file import write_backbone
 from histokeras.models.catalog import STAIN_TEXTURE, require_backbone
@@ -23,7 +25,7 @@ from histokeras.models.weights import TUNED_FILE
 from histokeras.runs.environment import usable_cores
 from histokeras.runs.record import RunRecord, read_record, require_own_folder
 from histokeras.training.finetune import FinetuneConfig, Tuned, finetune
-from histokeras.training.fit_job import FitJob, Study, prepare_study
+from histokeras.training.fit_job import FitJob, Study, join_study, prepare_study
 from histokeras.training.fit_run import OUTPUTS, Way, is_done, run_fit
 from histokeras.training.fit_study import (
     FitResult,
@@ -38,6 +40,7 @@ from histokeras.training.loop import Resume
 from histokeras.training.references import label_weights
 from histokeras.training.rows import TileRows
 from histokeras.training.vectors import open_vectors
+from histokeras.types import PATIENT_ID, SLIDE_ID, TILE
 
 FROZEN, TUNED = "frozen", "tuned"
 """Folders of features in a run: before and after fine-tuning."""
@@ -117,6 +120,13 @@ def begin_finetune(
     frozen = dataclasses.replace(job.extract, output=job.folder / FROZEN)
     prepared = prepare_job(frozen)
     on_prepared(prepared)
+    # Before hours of work, not after them.
+    _, _, split = join_study(job.fit, *_units(prepared))
+    if split.folds:
+        raise ConfigError(
+            "`finetune` takes one split into train, val and test, not folds.",
+            hint="Make one with `histokeras split` without --cv, or leave --split out.",
+        )
     prepare_folder(job.folder)
     if not read_record(job.folder):
         # Whose folder it is, should the extraction be interrupted.
@@ -130,12 +140,16 @@ def begin_finetune(
             code="NO_TILES",
         )
     study = prepare_study(dataclasses.replace(job.fit, features=job.folder / FROZEN))
-    if study.split.folds:
-        raise ConfigError(
-            "`finetune` takes one split into train, val and test, not folds.",
-            hint="Make one with `histokeras split` without --cv, or leave --split out.",
-        )
     return Begun(prepared, study)
+
+
+def _units(prepared: Prepared) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """Return what labels are joined to, before any feature is there."""
+    parts = [source.described() for source in prepared.sources if isinstance(source, TileSetSource)]
+    if parts:
+        tiles = pd.concat(parts, ignore_index=True)
+        return tiles[[TILE, SLIDE_ID, PATIENT_ID]], tiles
+    return pd.DataFrame({SLIDE_ID: [source.slide_id for source in prepared.sources]}), None
 
 
 def run_finetune(

@@ -17,7 +17,7 @@ from histokeras.cohort.split import SHARES, split_patients, split_units
 from histokeras.cohort.split_file import read_split
 from histokeras.cohort.split_table import Split, apply_split
 from histokeras.errors import ConfigError
-from histokeras.features.index import FeatureIndex, index_features
+from histokeras.features.index import FeatureIndex, index_features, own_labels
 from histokeras.files import sha256_text
 from histokeras.runs.record import read_left_out, read_outcomes
 from histokeras.slides.inventory import slide_patients
@@ -117,22 +117,8 @@ def prepare_study(job: FitJob) -> Study:
         ConfigError: If options contradict each other.
     """
     index = index_features(job.features)
-    source: Any = job.labels if job.labels is not None else index.own_labels()
-    target = job.target if job.labels is not None else LABEL
-    cohort = read_cohort(source, target=target, task=job.task)
-    # Before hours of work, not after them.
-    TASKS[job.task].positive(cohort, job.positive)
-    joined = join_labels(
-        index.units(),
-        cohort,
-        slide_patients=slide_patients(job.slide_table),
-        slides=_slides_without_features(job.features, index),
-        patients_unknown=job.patients_unknown,
-    )
-    found = category_values(cohort, joined)
-    columns = {f"{CATEGORY}{name}": values for name, values in found.items()}
-    joined = dataclasses.replace(joined, units=joined.units.assign(**columns))
-    split = _split(job, cohort, joined)
+    others = _slides_without_features(job.features, index)
+    cohort, joined, split = join_study(job, index.units(), index.tiles, others)
     placed, outside = apply_split(joined.units, split, 0 if split.folds else None)
     joined.funnel["used"] = placed[PATIENT_ID].nunique()
     inputs = {
@@ -154,6 +140,39 @@ def prepare_study(job: FitJob) -> Study:
     parts = [table for table in (failed, joined.dropped, outside) if len(table)]
     dropped = pd.concat(parts, ignore_index=True) if parts else failed
     return Study(index, cohort, joined, split, dropped, inputs)
+
+
+def join_study(
+    job: FitJob, units: pd.DataFrame, tiles: pd.DataFrame | None, others: Sequence[str] = ()
+) -> tuple[Cohort, Joined, Split]:
+    """Read labels, join them to slides or tiles, and split the patients.
+
+    Args:
+        job: What to learn.
+        units: One row a slide (or ready-made tile).
+        tiles: The ready-made tiles with the labels they came with; None for slides.
+        others: Slides that are known of, but have no features.
+
+    Raises:
+        TableError: If tables do not fit each other or the slides.
+        LeakageError: If a patient lies on two sides of the split.
+        ConfigError: If options contradict each other.
+    """
+    source: Any = job.labels if job.labels is not None else own_labels(tiles)
+    target = job.target if job.labels is not None else LABEL
+    cohort = read_cohort(source, target=target, task=job.task)
+    TASKS[job.task].positive(cohort, job.positive)
+    joined = join_labels(
+        units,
+        cohort,
+        slide_patients=slide_patients(job.slide_table),
+        slides=others,
+        patients_unknown=job.patients_unknown,
+    )
+    found = category_values(cohort, joined)
+    columns = {f"{CATEGORY}{name}": values for name, values in found.items()}
+    joined = dataclasses.replace(joined, units=joined.units.assign(**columns))
+    return cohort, joined, _split(job, cohort, joined)
 
 
 def _is_large(index: FeatureIndex, memory_gb: float) -> bool:
