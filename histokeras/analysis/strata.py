@@ -105,7 +105,7 @@ def _stratum(
     present = [name for name, count in per_class["n_per_class"].items() if count]
     if len(present) == 1:
         # The share of one class that is recognised would pass for a balanced accuracy.
-        note = f"only {present[0]}: not defined"
+        note = f"class {present[0]} alone: not defined"
         none = Estimate(None, None, None, labelled.n_patients, 0, 0, note)
         found = dict.fromkeys(CLASS_FIGURES, none)
         return {**counts, **per_class, **_as_json(found, CLASS_FIGURES)}

@@ -99,8 +99,8 @@ def _notes(run: RunFiles, values: Mapping[str, Any], n_shown: int, word: str) ->
         f"{word} from another.",
         f"Intervals of a single {word} are wide, because few {run.level}s are behind it. "
         f"{len(values)} were looked at, and no interval is corrected for that: each has a chance "
-        f"of about {percent(run.metrics.get('alpha'))} to miss its true value, and the highest and "
-        "the lowest row are partly chance.",
+        f"of about {percent(run.metrics.get('alpha'))}, in small groups of more, to miss its true "
+        "value, and the highest and the lowest row are partly chance.",
     ]
     if n_shown < len(values):
         notes.append(f"The {n_shown} largest of {len(values)}; all of them are in metrics.json.")

@@ -92,7 +92,7 @@ def test_one_class_alone_has_no_figure_and_says_so() -> None:
     )["by"]["tumour_type"]
 
     assert by["b"]["n_per_class"] == {"no": 3, "yes": 0}
-    assert by["b"]["note"] == "only no: not defined"
+    assert by["b"]["note"] == "class no alone: not defined"
     for name in ("auc", "balanced_accuracy"):
         assert [by["b"][name][key] for key in ("value", "low", "high")] == [None] * 3
     assert by["a"]["auc"]["value"] == 1

@@ -29,7 +29,11 @@ def part(n: int, auc: float | None, note: str = "") -> dict[str, Any]:
 def grouped_run(patient_run: Path, change: Change) -> Path:
     """Three types of 38 of 40 patients, one of them with one class; sites left out."""
     metrics = patient_run / "metrics.json"
-    types = {"colon": part(20, 0.91), "a <b>": part(14, 0.7), "ovary": part(4, None, "only MSS")}
+    types = {
+        "colon": part(20, 0.91),
+        "a <b>": part(14, 0.7),
+        "ovary": part(4, None, "class MSS alone: not defined"),
+    }
     change(metrics, *PATIENTS, "by", value={"tumour_type": types})
     reason = "212 values, more than 50"
     change(metrics, *PATIENTS, "by_left_out", value={"site": reason})
@@ -46,7 +50,7 @@ def test_the_page_has_a_row_for_each_type_sorted_and_one_for_all(grouped_run: Pa
         ["Tumour type", "Patients", "MSI-H", "MSS", "AUC (MSI-H)", "Balanced accuracy", "Mind"],
         ["a <b>", "14", "10", "4", *["0.700 [0.640, 0.760]"] * 2, ""],
         ["colon", "20", "16", "4", *["0.910 [0.850, 0.970]"] * 2, ""],
-        ["ovary", "4", "0", "4", DASH, DASH, "only MSS"],
+        ["ovary", "4", "0", "4", DASH, DASH, "class MSS alone: not defined"],
         ["All patients", "40", "20", "20", "0.933 [0.873, 0.993]", "0.863 [0.803, 0.923]", ""],
     ]
     shown = html.unescape(text)
