@@ -75,6 +75,8 @@ class Predictions:
         others: What the same tiles got otherwise, in the same order of rows: ``raw`` (before
             temperature scaling) and the baselines, as far as the tables hold them.
         task: Whether ``classes`` have probabilities, or the target a predicted number.
+        categories: ``tumour_type`` and ``site``, as far as they are known -> patient_id -> value,
+            "" where unknown.
     """
 
     classes: tuple[str, ...]
@@ -83,6 +85,7 @@ class Predictions:
     tiles: Mapping[str, TileScores]
     others: Mapping[str, "Predictions"] = field(default_factory=dict)
     task: str = CLASSIFICATION
+    categories: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass

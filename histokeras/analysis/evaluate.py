@@ -1,6 +1,6 @@
 """All figures of a run: at the level of its labels and above, patients first, with intervals."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,9 @@ from histokeras.analysis.baselines import RAW
 from histokeras.analysis.collect import KINDS, Predictions, fold_numbers
 from histokeras.analysis.curves import level_curves
 from histokeras.analysis.figures import headline_figures
-from histokeras.analysis.metrics import AnyFloats, Ints
+from histokeras.analysis.metrics import AnyFloats, AnyInts, Ints
 from histokeras.analysis.number_units import evaluate_numbers
+from histokeras.analysis.strata import strata_figures
 from histokeras.analysis.units import EvaluationConfig, Units, evaluate_units, not_evaluated
 from histokeras.errors import ConfigError
 from histokeras.types import (
@@ -38,6 +39,8 @@ _MAIN = {
 _OF_A_FOLD = ("auc", "balanced_accuracy", "accuracy", "f1_macro")
 ALL = "all"
 """Key of the only part of predictions that bear no split."""
+_JUDGED = ("test", ALL)
+"""Parts that no head was fitted to, whose tumour types and sites are looked at one by one."""
 
 _POSITIVE_OF: dict[tuple[str, ...], str] = {
     ("0", "1"): "1",
@@ -81,7 +84,9 @@ def evaluate_levels(
         or counts, ``calibration``, ``baselines``, ``verdict``, ``folds`` (None without
         cross-validation) and ``aggregations`` -> name -> ``auc auc_of auc_per_class pr_auc
         balanced_accuracy accuracy f1_macro f1_per_class brier ece confusion`` and more. Each figure
-        is an :class:`~histokeras.analysis.bootstrap.Estimate`. Of predicted numbers ``task`` and
+        is an :class:`~histokeras.analysis.bootstrap.Estimate`. The first evaluated level of the
+        test side (or of all) also has what :func:`~histokeras.analysis.strata.strata_figures`
+        returns: figures within each tumour type and site. Of predicted numbers ``task`` and
         ``target`` come first in place of the classes, and a level is what
         :func:`~histokeras.analysis.number_units.evaluate_numbers` returns.
 
@@ -118,10 +123,7 @@ def evaluate_levels(
         "seed": config.seed,
         **({} if is_number else {"specificity": config.specificity}),
         "splits": {
-            split: {
-                level: _evaluate_level(predictions, split, level, label_level, positive, config)
-                for level in reversed(LEVELS)
-            }
+            split: _evaluate_split(predictions, split, label_level, positive, config)
             for split in splits
         },
     }
@@ -168,6 +170,27 @@ def refuse_positive(positive: str | None) -> None:
 
 def _without_split(predictions: Predictions) -> bool:
     return not (text_column(predictions.slides, SPLIT) != "").any()
+
+
+def _evaluate_split(
+    predictions: Predictions,
+    split: str,
+    label_level: str,
+    positive: str | None,
+    config: EvaluationConfig,
+) -> dict[str, Any]:
+    levels = {
+        level: _evaluate_level(predictions, split, level, label_level, positive, config)
+        for level in reversed(LEVELS)
+    }
+    main = next((level for level, figures in levels.items() if figures["evaluated"]), None)
+    if main is not None and split in _JUDGED:
+        found = level_units(predictions, split, main)
+        if not isinstance(found, str):
+            levels[main] |= strata_figures(
+                found[0], predictions.classes, positive=positive, config=config
+            )
+    return levels
 
 
 def _evaluate_level(
@@ -242,6 +265,7 @@ def level_units(predictions: Predictions, split: str, level: str) -> tuple[Units
             patients=tiles.patients,
             raw=_raw(others, PROBABILITY),
             baselines=_baselines(others),
+            categories=_of_tiles(predictions, tiles.patients),
         )
         return units, tiles.folds.astype(np.int64)
     table = _table(predictions, level)
@@ -290,7 +314,28 @@ def _units_of_table(
         n_mixed=int(table[MIXED_LABELS].to_numpy(np.bool_).sum()),
         raw=_raw(others, MEAN_PROBABILITY),
         baselines=_baselines(others),
+        categories=_of_patients(predictions, text_column(table, PATIENT_ID)),
     )
+
+
+def _of_patients(predictions: Predictions, patients: Iterable[str]) -> dict[str, list[str]]:
+    """Return tumour type and site of the patient of each unit."""
+    ids = [str(patient) for patient in patients]
+    return {
+        name: [of_patient.get(patient, "") for patient in ids]
+        for name, of_patient in predictions.categories.items()
+    }
+
+
+def _of_tiles(predictions: Predictions, patients: AnyInts | None) -> dict[str, list[str]]:
+    if patients is None:
+        return {}
+    # Tiles number patients in the order of all ids; -1, unknown, finds the empty one at the end.
+    ids = sorted(set(text_column(predictions.patients, PATIENT_ID)) - {""})
+    return {
+        name: np.array([*values, ""], dtype=object)[patients].tolist()
+        for name, values in _of_patients(predictions, ids).items()
+    }
 
 
 def _of_folds(

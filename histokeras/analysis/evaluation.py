@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from histokeras.analysis.collect import Predictions, collect_predictions
+from histokeras.analysis.collect import Predictions
 from histokeras.analysis.evaluate import curves_of_levels
 from histokeras.analysis.saved import Saved, figures, relabelled
 from histokeras.analysis.tables import write_tables
@@ -92,9 +92,7 @@ def evaluate_saved(
     elif not level:
         raise ConfigError("these predictions carry no labels.", hint="Give --labels TABLE.")
     else:
-        predictions = collect_predictions(
-            saved.tables(), classes=saved.classes, keep_tiles=level == "tile", task=saved.task
-        )
+        predictions = saved.collect()
     config = replace(config or EvaluationConfig(), patient_safe=not note, is_floor=saved.is_floor)
     metrics = figures(
         predictions, level, positive=positive or saved.positive, note=note, config=config

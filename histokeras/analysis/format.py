@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from histokeras.analysis.number_format import number_block
+from histokeras.analysis.strata_format import strata_lines
 from histokeras.analysis.text import OPTIMISTIC, aligned, cell, plural, short, value, wrapped
 from histokeras.analysis.verdict import signed
 from histokeras.types import REGRESSION
@@ -69,6 +70,7 @@ def _level_block(
         ending + _redrawn(figures),
         *(f"  note: {note}" for note in dict.fromkeys(notes) if note),
         *_baselines(figures),
+        *strata_lines(figures),
     ]
 
 

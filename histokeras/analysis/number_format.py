@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from histokeras.analysis.regression import LOWER_IS_BETTER
+from histokeras.analysis.strata_format import strata_lines
 from histokeras.analysis.text import OPTIMISTIC, aligned, cell, measured, plural, short, wrapped
 from histokeras.analysis.verdict import signed
 
@@ -46,6 +47,7 @@ def number_block(
         f"  [..]: {100 * (1 - metrics['alpha']):g} % intervals, {resamples}",
         *(f"  note: {note}" for note in dict.fromkeys(notes) if note),
         *_baselines(figures),
+        *strata_lines(figures),
     ]
 
 

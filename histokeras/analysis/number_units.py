@@ -66,7 +66,8 @@ def evaluate_numbers(
         "resampled_by": labelled.resampled,
         "note": "" if safe else NOT_PATIENT_SAFE,
         "aggregations": {
-            name: _as_json(_own(scores, labelled, config)) for name, scores in units.scores.items()
+            name: _as_json(estimated_numbers(scores, labelled, config))
+            for name, scores in units.scores.items()
         },
     }
     level["baselines"] = _baselines(units, labelled, config)
@@ -79,7 +80,16 @@ def _figures(scores: AnyFloats, labelled: Labelled) -> Figures:
     return value_figures(labelled.targets, scores[labelled.rows, 0], labelled.patients)
 
 
-def _own(scores: AnyFloats, labelled: Labelled, config: EvaluationConfig) -> dict[str, Estimate]:
+def estimated_numbers(
+    scores: AnyFloats, labelled: Labelled, config: EvaluationConfig
+) -> dict[str, Estimate]:
+    """Estimate the figures of predicted numbers; a note says why one is not defined.
+
+    Args:
+        scores: Shape ``(n, 1)``, of all units.
+        labelled: Those that have a label.
+        config: Resamples and seed.
+    """
     found = estimated(_figures(scores, labelled), labelled, config)
     why = _undefined(scores[labelled.rows, 0], labelled)
     return {
@@ -119,7 +129,7 @@ def _baselines(units: Units, labelled: Labelled, config: EvaluationConfig) -> di
             else _noted(estimate, "one of the two is not defined")
             for figure, estimate in estimated(differences, labelled, config).items()
         }
-        own = _own(scores, labelled, config)
+        own = estimated_numbers(scores, labelled, config)
         blocks[name] = baseline_block(name, own, found, REGRESSION_FIGURES)
     return blocks
 

@@ -12,6 +12,7 @@ import pandas as pd
 from histokeras.analysis.collect import Predictions, collect_predictions, predicted_names
 from histokeras.analysis.evaluate import evaluate_levels
 from histokeras.analysis.units import EvaluationConfig
+from histokeras.cohort.categories import CATEGORIES, category_values, patient_categories
 from histokeras.cohort.join import Joined, join_labels
 from histokeras.cohort.labels import Cohort, read_cohort
 from histokeras.cohort.split_file import read_split
@@ -82,6 +83,16 @@ class Saved:
                 )
             yield self._table(path).assign(**{str(key): value for key, value in row.items()})
 
+    def collect(self) -> Predictions:
+        """Aggregate the tiles; tumour types and sites are those in patients.csv of a run."""
+        predictions = collect_predictions(
+            self.tables(),
+            classes=self.classes,
+            keep_tiles=self.level == "tile",
+            task=self.task,
+        )
+        return dataclasses.replace(predictions, categories=_categories(self.folder))
+
     def _table(self, path: Path) -> pd.DataFrame:
         """Return the tiles of a file with what they are compared with, as far as it is there."""
         table = _read(path)
@@ -107,6 +118,20 @@ def _read(path: Path) -> pd.DataFrame:
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     scores = [name for name in table.columns if name.startswith((PROB, PRED))]
     return table.astype(dict.fromkeys(scores, "float32"))
+
+
+def _categories(folder: Path) -> dict[str, dict[str, str]]:
+    path = folder / "patients.csv"
+    if not path.is_file():
+        return {}
+    try:
+        # Not as a table of others: NA is a site of TCGA.
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except ValueError as error:
+        raise TableError(f"{path} cannot be read: {error}.", hint="Make the run anew.") from error
+    require_columns(table, (PATIENT_ID,), name=str(path))
+    found = {name: table[name].tolist() for name in CATEGORIES if name in table}
+    return patient_categories(table[PATIENT_ID], found)
 
 
 def prediction_files(folder: Path) -> list[Path]:
@@ -191,6 +216,7 @@ def relabelled(
     joined = join_labels(
         units, cohort, slide_patients=slide_patients, patients_unknown=patients_unknown
     )
+    categories = patient_categories(joined.units[PATIENT_ID], category_values(cohort, joined))
     if not saved.is_run:
         joined = _unseen(saved.folder, joined)
     key = TILE if saved.slides is None else SLIDE_ID
@@ -210,7 +236,7 @@ def relabelled(
     predictions = collect_predictions(
         tables(), classes=saved.classes, keep_tiles=cohort.level == "tile", task=saved.task
     )
-    return predictions, cohort, joined
+    return dataclasses.replace(predictions, categories=categories), cohort, joined
 
 
 def _unseen(folder: Path, joined: Joined) -> Joined:

@@ -6,11 +6,13 @@ import numpy as np
 
 from histokeras.analysis.collect import Predictions
 from histokeras.files import write_csv
-from histokeras.types import FOLD, PROB, REGRESSION
+from histokeras.types import FOLD, PATIENT_ID, PROB, REGRESSION
 
 
 def write_tables(folder: Path, predictions: Predictions) -> None:
     """Write ``slides.csv`` and ``patients.csv``, each with the class of the highest mean, if any.
+
+    Patients also bear their tumour type and site, as far as they are known.
 
     Args:
         folder: The run folder.
@@ -23,4 +25,11 @@ def write_tables(folder: Path, predictions: Predictions) -> None:
             scores = table[[f"{PROB}{label}" for label in predictions.classes]].to_numpy()
             predicted = np.asarray(predictions.classes, object)[scores.argmax(axis=1)]
             known = known.assign(predicted=predicted)
+        if name == "patients":
+            ids = table[PATIENT_ID].astype(str)
+            columns = {
+                category: [of_patient.get(patient, "") for patient in ids]
+                for category, of_patient in predictions.categories.items()
+            }
+            known = known.assign(**columns)
         write_csv(folder / f"{name}.csv", known)

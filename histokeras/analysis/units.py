@@ -83,6 +83,8 @@ class Units:
             empty where nothing was scaled.
         baselines: Name -> scores of what the main aggregation is compared with, shape ``(n, K)``,
             finite.
+        categories: ``tumour_type`` and ``site``, as far as they are known -> the value of each
+            unit's patient, ``n`` texts, "" where unknown.
     """
 
     level: str
@@ -92,6 +94,7 @@ class Units:
     n_mixed: int = 0
     raw: Mapping[str, AnyFloats] = field(default_factory=dict)
     baselines: Mapping[str, AnyFloats] = field(default_factory=dict)
+    categories: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def known(self) -> Bools:

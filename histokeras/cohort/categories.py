@@ -1,6 +1,6 @@
 """Facts of a label table that may tell the label without any picture: tumour type and site."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
@@ -11,6 +11,7 @@ from histokeras.tables import folded_name
 from histokeras.types import LABEL, PATIENT_ID
 
 SITE, TUMOUR_TYPE = "site", "tumour_type"
+CATEGORIES = (TUMOUR_TYPE, SITE)
 _NAMES = {
     TUMOUR_TYPE: (
         *("tumour_type", "cancer_type_acronym", "tcga_pancanatlas_cancer_type_acronym"),
@@ -47,6 +48,33 @@ def category_values(cohort: Cohort, joined: Joined) -> dict[str, list[str]]:
         if _varies(values, joined.units):
             found[name] = values
     return found
+
+
+def patient_categories(
+    patients: Iterable[str], found: Mapping[str, Sequence[str]]
+) -> dict[str, dict[str, str]]:
+    """Settle one tumour type and one site for each patient.
+
+    Args:
+        patients: The patient of each unit.
+        found: Of :func:`category_values`, or the same columns read from a file: name -> one text a
+            unit.
+
+    Returns:
+        Name -> patient -> value; "" where it is unknown, or where units of one patient differ:
+        such a patient belongs to no single type.
+    """
+    names = list(patients)
+    settled = {}
+    for name, values in found.items():
+        of_patient: dict[str, set[str]] = {patient: set() for patient in names}
+        for patient, value in zip(names, values, strict=True):
+            of_patient[patient] |= {value} - {""}
+        settled[name] = {
+            patient: next(iter(several)) if len(several) == 1 else ""
+            for patient, several in of_patient.items()
+        }
+    return settled
 
 
 def find_category(columns: Iterable[object], name: str) -> str | None:

@@ -11,7 +11,7 @@ from histokeras.report.run_files import RunFiles
 
 NUMBER_FILES = {
     "curves.json": "empty: predicted numbers have no curves",
-    "patients.csv": "one row a patient: side, true and predicted number",
+    "patients.csv": "one row a patient: side, true and predicted number, type and site",
     "slides.csv": "one row a slide: side, true and predicted number",
     "predictions": "one table a slide: the predicted number of every tile",
 }

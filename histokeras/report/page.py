@@ -25,6 +25,7 @@ from histokeras.report.number_page import NUMBER_FILES, number_content
 from histokeras.report.pictures import Pictures, left_out_text, read_pictures
 from histokeras.report.plots import Plot, calibration_plot, curve_plot
 from histokeras.report.run_files import RunFiles, read_run
+from histokeras.report.strata import strata_left_out, strata_tables
 from histokeras.report.text import at
 from histokeras.report.words import verdict
 from histokeras.types import REGRESSION
@@ -35,7 +36,7 @@ _FILES = {
     "run.json": "what was done, with which settings, versions and inputs",
     "metrics.json": "all figures with intervals",
     "curves.json": "points of the ROC, precision-recall and calibration curves",
-    "patients.csv": "one row a patient: side, label, probabilities, predicted class",
+    "patients.csv": "one row a patient: side, label, probabilities, predicted class, type and site",
     "slides.csv": "one row a slide: side, label, probabilities, predicted class",
     "predictions": "one table a slide: the probabilities of every tile",
     "split.csv": "which patient is on which side",
@@ -123,6 +124,8 @@ def _content(run: RunFiles) -> tuple[dict[str, Any], list[Plot]]:
             tables.pairs_table(run),
         ],
         "not_evaluated": tables.not_evaluated(run),
+        "strata": strata_tables(run),
+        "strata_left_out": strata_left_out(run),
         "methods": methods(run),
         "command": _commands(record),
         "settings": [

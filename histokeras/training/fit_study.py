@@ -15,6 +15,7 @@ from histokeras.analysis.compare import FROZEN, MEAN
 from histokeras.analysis.evaluate import curves_of_levels
 from histokeras.analysis.saved import figures
 from histokeras.analysis.units import EvaluationConfig
+from histokeras.cohort.categories import patient_categories
 from histokeras.cohort.split_table import apply_split
 from histokeras.features.index import FeatureIndex
 from histokeras.files import prepare_folder, write_csv, write_json
@@ -27,7 +28,7 @@ from histokeras.training.results import Predicted, write_predictions
 from histokeras.training.rows import TileRows, tile_rows
 from histokeras.training.tasks import TASKS, AnyBaselines, Fitted
 from histokeras.training.vectors import open_vectors
-from histokeras.types import FOLD, REGRESSION, SPLIT, SPLITS
+from histokeras.types import FOLD, PATIENT_ID, REGRESSION, SPLIT, SPLITS
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,11 @@ def fit_study(
         if folder is not None:
             _write_fold(folder, study, job, fold, positive, note)
     predicted = _pooled(parts)
-    predictions = predicted.collect(keep_tiles=study.cohort.level == "tile")
+    patients = predicted.rows.units[PATIENT_ID]
+    predictions = dataclasses.replace(
+        predicted.collect(keep_tiles=study.cohort.level == "tile"),
+        categories=patient_categories(patients, _categories(predicted.rows)),
+    )
     present = set(predicted.rows.units[SPLIT].iloc[np.unique(predicted.rows.unit)])
     config = EvaluationConfig(
         n_resamples=job.n_resamples,

@@ -1,6 +1,6 @@
 import pandas as pd
 
-from histokeras.cohort.categories import category_values
+from histokeras.cohort.categories import category_values, patient_categories
 from histokeras.cohort.join import join_labels
 from histokeras.cohort.labels import read_cohort
 
@@ -85,3 +85,13 @@ def test_the_target_a_constant_and_an_id_are_no_categories() -> None:
 
     assert found_in(table, slides_of(patients), target="tumour_type") == {}
     assert found_in(same, slides_of(patients)) == {}
+
+
+def test_a_patient_of_two_types_belongs_to_neither() -> None:
+    patients = ["P1", "P1", "P2", "P2", "P3", "P4"]
+    found = {"tumour_type": ["x", "y", "x", "x", "", "NA"], "site": ["", "A", "A", "", "", "B"]}
+
+    assert patient_categories(patients, found) == {
+        "tumour_type": {"P1": "", "P2": "x", "P3": "", "P4": "NA"},
+        "site": {"P1": "A", "P2": "A", "P3": "", "P4": "B"},
+    }

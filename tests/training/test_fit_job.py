@@ -99,10 +99,8 @@ def test_the_saved_head_gives_the_same_probabilities(finished: Path, cohort_fold
 
 
 def test_evaluating_the_saved_run_gives_its_own_figures(finished: Path) -> None:
-    from histokeras.analysis.collect import collect_predictions
-
     saved = open_saved(finished)
-    predictions = collect_predictions(saved.tables(), classes=saved.classes)
+    predictions = saved.collect()
     config = EvaluationConfig(n_resamples=200, splits=("test", "val"))
 
     again = figures(

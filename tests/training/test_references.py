@@ -8,6 +8,7 @@ import pytest
 from histokeras.analysis.evaluation import evaluate_saved, write_evaluation
 from histokeras.analysis.saved import open_saved
 from histokeras.analysis.units import EvaluationConfig
+from histokeras.errors import TableError
 from histokeras.features.extras import TileExtras
 from histokeras.features.index import index_features
 from histokeras.features.store import read_features, write_features
@@ -70,6 +71,35 @@ def test_files_of_a_run_give_the_same_figures_again(run: tuple[Path, FitResult])
     assert again.curves == result.curves
 
 
+def test_sites_are_the_same_in_a_run_its_files_and_its_label_table(
+    cohort: Path, tmp_path: Path
+) -> None:
+    result = fitted(cohort, tmp_path / "run", folds=3)
+    slides = dict(pd.read_csv(cohort / "slides.csv").itertuples(index=False))
+    config = EvaluationConfig(n_resamples=200)
+    saved = open_saved(tmp_path / "run")
+
+    again = evaluate_saved(saved, None, None, config=config)
+    labelled = evaluate_saved(
+        saved, cohort / "labels.csv", None, slide_patients=slides, config=config
+    )
+
+    level = result.metrics["splits"]["test"]["patient"]
+    assert {site: part["n"] for site, part in level["by"]["site"].items()} == dict.fromkeys(
+        ("S0", "S1", "S2"), 8
+    )
+    for other in (again, labelled):
+        found = other.metrics["splits"]["test"]
+        assert found["patient"]["by"] == level["by"]
+        assert "by" not in found["slide"]
+    known = pd.read_csv(cohort / "labels.csv").set_index("patient_id")["site"]
+    patients = pd.read_csv(tmp_path / "run" / "patients.csv").set_index("patient_id")["site"]
+    assert patients.to_dict() == known.to_dict()
+    (tmp_path / "run" / "patients.csv").write_bytes(b"")
+    with pytest.raises(TableError, match=r"patients\.csv cannot be read"):
+        evaluate_saved(saved, None, None, config=config)
+
+
 def test_features_without_floor_have_no_floor_baseline_and_say_so(tmp_path: Path) -> None:
     folder = write_cohort(tmp_path / "cohort", with_extras=False)
 
@@ -118,6 +148,12 @@ def test_an_external_cohort_gets_the_same_baselines(
     assert level["n"] == 16
     # The sites of the training cohort say nothing here.
     assert set(level["baselines"]) == {"majority", "colour", "floor"}
+    # Its own do.
+    assert {site: part["n"] for site, part in level["by"]["site"].items()} == {
+        "S0": 6, "S1": 5, "S2": 5,
+    }  # fmt: skip
+    written = pd.read_csv(tmp_path / "evaluation" / "patients.csv")
+    assert written["site"].tolist() == labels["site"].tolist()
     assert set(level["calibration"]) == {"before", "after"}
     assert evaluation.curves["patient"]["n"] == 16
     pictures = pd.read_csv(tmp_path / "evaluation" / "pictures.csv", keep_default_na=False)
