@@ -6,6 +6,7 @@ from typing import Any
 from histokeras.report.comparison import compared
 from histokeras.report.html import render, require_own_page, write_page
 from histokeras.report.run_files import RunFiles, read_run
+from histokeras.report.strata import strata_tables
 from histokeras.report.tables import Table, baseline_table
 from histokeras.report.text import at
 from histokeras.study.run import StudyRun, read_record_of
@@ -52,7 +53,7 @@ def _told(name: str, run: RunFiles, out: Path) -> dict[str, Any]:
         "name": name,
         "verdict": at(run.main, "verdict", "text") or "",
         "baselines": baseline_table(run),
-        "strata": [],
+        "strata": strata_tables(run),
         "link": _link(run.folder, out),
     }
 

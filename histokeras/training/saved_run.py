@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from histokeras.analysis.baselines import CATEGORIES
 from histokeras.errors import FeatureError
 from histokeras.models.model_file import read_head
 from histokeras.runs.record import read_object, read_record
@@ -55,9 +56,10 @@ def open_run(folder: str | Path) -> FittedRun:
 
 def _table(path: Path) -> pd.DataFrame:
     # Ids and labels stay as they were written: 007 is no number.
-    texts = dict.fromkeys((PATIENT_ID, SLIDE_ID, LABEL, SPLIT), str)
+    # And NA is the code of a real site.
+    texts = dict.fromkeys((PATIENT_ID, SLIDE_ID, LABEL, SPLIT, *CATEGORIES), str)
     try:
-        return pd.read_csv(path, dtype=texts)
+        return pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=[""])
     except (OSError, ValueError) as error:
         raise FeatureError(
             f"{path} cannot be read.",
