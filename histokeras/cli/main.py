@@ -38,6 +38,7 @@ COMMANDS = {
 
 _ENVIRONMENT = "HISTOKERAS_"
 _TESTS_OWN = "HISTOKERAS_REAL_DATA"
+_AGAIN_S = 10
 
 
 class _Terminated(BaseException):
@@ -82,6 +83,8 @@ class _Commands(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except (HistokerasError, KeyboardInterrupt, _Terminated, BrokenPipeError) as error:
+            if isinstance(error, _Terminated) and hasattr(signal, "alarm"):
+                signal.alarm(0)
             if ctx.params.get("debug"):
                 traceback.print_exc()
             raise click.exceptions.Exit(_explain(error)) from error
@@ -136,6 +139,10 @@ def _require_known_environment() -> None:
 
 
 def _terminate(number: int, frame: Any) -> None:
+    # Raised inside a callback of the garbage collector it would be ignored: so once more, soon,
+    # until the command has come to its end.
+    if hasattr(signal, "alarm"):
+        signal.alarm(_AGAIN_S)
     raise _Terminated
 
 
@@ -162,3 +169,5 @@ def main(debug: bool) -> None:
     # It tells of damaged files in its own words; they are reported as failed slides.
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     signal.signal(signal.SIGTERM, _terminate)
+    if hasattr(signal, "alarm"):
+        signal.signal(signal.SIGALRM, _terminate)

@@ -9,11 +9,11 @@ import safetensors
 import safetensors.numpy
 
 from histokeras.errors import FeatureError
-from histokeras.files import sha256_bytes, write_bytes
+from histokeras.files import canonical_json, sha256_bytes, write_bytes
 from histokeras.models.catalog import Backbone
-from histokeras.models.weights import TUNED_FORMAT
+from histokeras.models.weights import TUNED_FORMAT, read_tuned_card
 
-_VERSION = "1"
+_VERSION = 1
 _COUNTER = re.compile(r"_\d+(?=/)")
 
 
@@ -35,7 +35,9 @@ def write_backbone(path: Path, model: keras.Model, backbone: Backbone) -> str:
         name: np.asarray(keras.ops.convert_to_numpy(weight), np.float32, order="C")
         for name, weight in zip(_names(model), model.weights, strict=True)
     }
-    card = {"format": TUNED_FORMAT, "version": _VERSION, "backbone": backbone.name}
+    # One key: several would be written in another order by every process, and the same weights
+    # would have another digest.
+    card = {TUNED_FORMAT: canonical_json({"version": _VERSION, "backbone": backbone.name})}
     data = safetensors.numpy.save(arrays, metadata=card)
     write_bytes(path, data)
     return sha256_bytes(data)
@@ -55,11 +57,11 @@ def load_backbone(model: keras.Model, backbone: Backbone, path: Path) -> None:
     """
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            card = file.metadata() or {}
+            card = read_tuned_card(file.metadata())
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (safetensors.SafetensorError, OSError) as error:
         raise _unfit(backbone, path, str(error).splitlines()[0][:200]) from error
-    if card.get("format") != TUNED_FORMAT:
+    if card is None:
         raise _unfit(backbone, path, "it is no backbone that histokeras fine-tuned")
     if card.get("backbone") != backbone.name:
         raise _unfit(backbone, path, f"it holds {card.get('backbone')}")

@@ -63,7 +63,7 @@ def read_card(folder: Path) -> dict[str, Any]:
         raise FeatureError(
             f"no {_CARD} in {folder}.",
             code="MODEL_MISSING",
-            hint="Name the run folder that `histokeras fit-head` wrote.",
+            hint="Name the run folder that `histokeras fit-head` or `finetune` wrote, finished.",
         )
     try:
         card = json.loads(path.read_text(encoding="utf-8"))

@@ -1,16 +1,19 @@
 """Find, download and identify the weights of a backbone. Never falls back to random ones."""
 
 import hashlib
+import json
 import os
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 
 import safetensors
 
-from histokeras.errors import ConfigError, MissingError
+from histokeras.errors import ConfigError, FeatureError, MissingError
 from histokeras.files import prepare_folder, sha256_file, temporary_path
 from histokeras.models.catalog import MINI, MINI_WEIGHTS, Application, Backbone
 
@@ -116,6 +119,12 @@ def _file_source(backbone: Backbone, weights: str) -> WeightsSource:
     path = Path(weights).expanduser()
     if path.is_dir():
         path /= TUNED_FILE
+        if path.is_file() and not is_finetuned(path):
+            raise FeatureError(
+                f"the fine-tuned weights {path} are damaged.",
+                code="WEIGHTS_UNFIT",
+                hint="Give the `histokeras finetune` command of that run again.",
+            )
     if path.suffix == ".safetensors" and is_finetuned(path):
         return WeightsSource(FINETUNED, path, None, sha256_file(path))
     if not path.is_file():
@@ -137,9 +146,25 @@ def is_finetuned(path: Path) -> bool:
     """Tell whether a file is a backbone that histokeras fine-tuned."""
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            return bool((file.metadata() or {}).get("format") == TUNED_FORMAT)
+            return read_tuned_card(file.metadata()) is not None
     except (safetensors.SafetensorError, OSError):
         return False
+
+
+def read_tuned_card(metadata: Mapping[str, str] | None) -> dict[str, Any] | None:
+    """Return what the metadata of a safetensors file say of a fine-tuned backbone.
+
+    Args:
+        metadata: Of the file.
+
+    Returns:
+        ``version`` and ``backbone``; None if it is no fine-tuned backbone.
+    """
+    try:
+        card = json.loads((metadata or {}).get(TUNED_FORMAT, ""))
+    except ValueError:
+        return None
+    return card if isinstance(card, dict) else None
 
 
 def _random_source(weights: str) -> WeightsSource:

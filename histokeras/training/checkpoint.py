@@ -66,7 +66,8 @@ def write_checkpoint(path: Path, model: keras.Model, state: State, *, key: str) 
         for number, array in enumerate(several)
     }
     facts = {name: value for name, value in vars(state).items() if name != "best"}
-    card = {"format": _FORMAT, "key": key, "state": json.dumps(facts)}
+    # One key, so that the same state gives the same bytes in every process.
+    card = {_FORMAT: json.dumps({"key": key, "state": facts})}
     write_bytes(path, safetensors.numpy.save(arrays, metadata=card))
 
 
@@ -88,11 +89,11 @@ def read_checkpoint(path: Path, model: keras.Model, *, key: str) -> State | None
         return None
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            card: Mapping[str, str] = file.metadata() or {}
-            if card.get("format") != _FORMAT or card.get("key") != key:
+            card = json.loads((file.metadata() or {}).get(_FORMAT, "{}"))
+            if card.get("key") != key:
                 return None
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        state = State(best=_part(arrays, _BEST), **json.loads(card["state"]))
+        state = State(best=_part(arrays, _BEST), **card["state"])
         _assign(model.variables, _part(arrays, _MODEL))
         _assign(model.optimizer.variables, _part(arrays, _OPTIMIZER))
     except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError) as error:

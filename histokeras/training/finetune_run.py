@@ -10,6 +10,7 @@ import keras
 import pandas as pd
 
 from histokeras.analysis.calibration import fit_temperature
+from histokeras.cohort.split_table import Split
 from histokeras.errors import ConfigError, TableError
 from histokeras.features.index import index_features
 from histokeras.features.job import ExtractJob, Prepared, prepare_job
@@ -17,10 +18,11 @@ from histokeras.features.pixels import TilePixels
 from histokeras.features.plan import Plan
 from histokeras.features.run import run_job
 from histokeras.features.sources import TileSetSource
-from histokeras.files import canonical_json, prepare_folder, remove, sha256_text
+from histokeras.files import canonical_json, prepare_folder, remove, sha256_file, sha256_text
 from histokeras.models.backbone_file import write_backbone
 from histokeras.models.catalog import STAIN_TEXTURE, require_backbone
 from histokeras.models.devices import choose_strategy, describe_devices
+from histokeras.models.heads import build_head
 from histokeras.models.weights import TUNED_FILE
 from histokeras.runs.environment import usable_cores
 from histokeras.runs.record import RunRecord, read_record, require_own_folder
@@ -40,7 +42,7 @@ from histokeras.training.loop import Resume
 from histokeras.training.references import label_weights
 from histokeras.training.rows import TileRows
 from histokeras.training.vectors import open_vectors
-from histokeras.types import PATIENT_ID, SLIDE_ID, TILE
+from histokeras.types import PATIENT_ID, REGRESSION, SLIDE_ID, TILE
 
 FROZEN, TUNED = "frozen", "tuned"
 """Folders of features in a run: before and after fine-tuning."""
@@ -121,18 +123,24 @@ def begin_finetune(
     prepared = prepare_job(frozen)
     on_prepared(prepared)
     # Before hours of work, not after them.
-    _, _, split = join_study(job.fit, *_units(prepared))
+    split = _join_first(job, prepared)
     if split.folds:
         raise ConfigError(
             "`finetune` takes one split into train, val and test, not folds.",
             hint="Make one with `histokeras split` without --cv, or leave --split out.",
         )
     prepare_folder(job.folder)
-    if not read_record(job.folder):
-        # Whose folder it is, should the extraction be interrupted.
-        RunRecord("finetune", config).write(job.folder, status="running")
     job.say(f"1 of 3: features of the frozen {backbone.name}")
-    _extract(job, frozen, prepared, config)
+    # Whose folder it is, should the extraction be interrupted.
+    record = None if read_record(job.folder) else RunRecord("finetune", config)
+    if record is not None:
+        record.write(job.folder, status="running")
+    try:
+        _extract(job, frozen, prepared, config)
+    except BaseException:
+        if record is not None:
+            record.write(job.folder, status="interrupted")
+        raise
     if not prepared.plan.finished():
         raise TableError(
             f"none of {len(prepared.plan.outcomes)} slides could be used: "
@@ -141,6 +149,17 @@ def begin_finetune(
         )
     study = prepare_study(dataclasses.replace(job.fit, features=job.folder / FROZEN))
     return Begun(prepared, study)
+
+
+def _join_first(job: FinetuneJob, prepared: Prepared) -> Split:
+    """Join labels and split to slides that are not extracted yet: what is wrong is found now."""
+    try:
+        return join_study(job.fit, *_units(prepared))[2]
+    except TableError as error:
+        if REGRESSION not in error.hint:
+            raise
+        hint = "`finetune` learns classes; numbers are learned by `fit-head --task regression`."
+        raise TableError(error.message, code=error.code, hint=hint) from error
 
 
 def _units(prepared: Prepared) -> tuple[pd.DataFrame, pd.DataFrame | None]:
@@ -180,7 +199,7 @@ def run_finetune(
     every = {**begun.study.inputs, **inputs}
     facts: dict[str, Any] = {"finetune": dict(job.config.as_dict()), "devices": {}}
     fit_job = dataclasses.replace(job.fit, features=job.folder / FROZEN)
-    if not overwrite and is_done(job.folder, every):
+    if not overwrite and is_done(job.folder, every) and _has_backbone(job.folder):
         return None
     if overwrite:
         remove(job.folder, [TUNED, _BACKBONE, _CHECKPOINT])
@@ -189,7 +208,7 @@ def run_finetune(
     def fit(study: Study, fitted: FitJob, folder: Path) -> FitResult:
         return _fit(job, begun, study, fitted, facts, key, config)
 
-    way = Way("finetune", fit, inputs, facts, begun.plan.failures)
+    way = Way("finetune", fit, _has_backbone, inputs, facts, begun.plan.failures)
     result = run_fit(
         fit_job,
         begun.study,
@@ -201,6 +220,13 @@ def run_finetune(
     )
     remove(job.folder, [_CHECKPOINT])
     return result
+
+
+def _has_backbone(folder: Path) -> bool:
+    """Whether the fine-tuned weights lie there as the record names them."""
+    known = read_record(folder).get("finetune", {}).get("weights_sha256")
+    path = folder / TUNED_FILE
+    return path.is_file() and sha256_file(path) == known
 
 
 def _fit(
@@ -221,7 +247,9 @@ def _fit(
     digest = write_backbone(job.folder / TUNED_FILE, tuned.network, backbone)
     started_from = begun.plan.settings["weights"]
     facts["finetune"] |= {"started_from": started_from, "weights_sha256": digest, **tuned.facts()}
-    head = tuned.head
+    # As others will load it: in float32, whatever it was trained in.
+    head = build_head(job.fit.head.head, backbone.n_features, len(frozen_head.classes))
+    head.set_weights(tuned.head.get_weights())
     history = tuned.history
     del tuned
     job.say(f"3 of 3: features of the fine-tuned {backbone.name}, as it was saved")
@@ -246,7 +274,8 @@ def _tune(
 ) -> Tuned:
     strategy = choose_strategy(job.gpus)
     facts["devices"].update(describe_devices(strategy))
-    job.say(f"2 of 3: {job.config.unfreeze} of {job.extract.backbone} on {len(rows)} tiles")
+    n = len(rows.on_side("train"))
+    job.say(f"2 of 3: {job.config.unfreeze} of {job.extract.backbone} on {n} training tiles")
     pixels = TilePixels(begun.study.index, begun.prepared.sources)
     try:
         return finetune(
@@ -291,6 +320,7 @@ def _extract_tuned(job: FinetuneJob, study: Study, config: Mapping[str, Any]) ->
     extraction = dataclasses.replace(
         job.extract, output=job.folder / TUNED, weights=str(job.folder / TUNED_FILE)
     )
+    _remove_stale(job.folder / TUNED, sha256_file(job.folder / TUNED_FILE))
     _extract(job, extraction, prepare_job(extraction), config)
     index = index_features(job.folder / TUNED)
     if (index.names, index.n_tiles) != (study.index.names, study.index.n_tiles):
@@ -300,6 +330,13 @@ def _extract_tuned(job: FinetuneJob, study: Study, config: Mapping[str, Any]) ->
             hint="Give the command again with --overwrite.",
         )
     return index
+
+
+def _remove_stale(folder: Path, digest: str) -> None:
+    """Remove features of another fine-tuning: an earlier one of this very run, cut off."""
+    known = read_record(folder).get("settings", {}).get("weights_sha256", digest)
+    if known != digest:
+        remove(folder.parent, [folder.name])
 
 
 def _calibrated(

@@ -46,6 +46,8 @@ class Way:
     Attributes:
         command: Its name, for run.json.
         fit: Given the study, the job and the folder, fits and predicts.
+        is_whole: Given the folder of a finished run, tells whether all that this command adds to
+            it is there.
         inputs: What decides the result beside the study's own inputs.
         facts: What else run.json keeps; may be filled while fitting.
         failures: Rows of failures.csv.
@@ -53,6 +55,7 @@ class Way:
 
     command: str
     fit: Callable[[Study, FitJob, Path], FitResult]
+    is_whole: Callable[[Path], bool] = lambda folder: True
     inputs: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     failures: Sequence[Mapping[str, str]] = ()
@@ -90,7 +93,7 @@ def run_fit(
     way = way or Way("fit-head", fit_study)
     inputs = {**study.inputs, **way.inputs}
     require_own_folder(folder, (way.command,), OUTPUTS)
-    if not overwrite and is_done(folder, inputs):
+    if not overwrite and is_done(folder, inputs) and way.is_whole(folder):
         return None
     prepare_folder(folder)
     # Nothing of an earlier run may be taken for a part of this one.
@@ -170,13 +173,25 @@ def is_done(folder: Path, inputs: Mapping[str, Any]) -> bool:
     # As JSON has them: tuples are lists there.
     before, now = known.get("inputs") or {}, json.loads(canonical_json(inputs))
     if before != now:
-        keys = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
+        keys = ", ".join(_differing(before, now))
         raise FeatureError(
-            f"{folder} holds another run: other {', '.join(keys)}.",
+            f"{folder} holds another run: other {keys}.",
             code="CONFIG_MISMATCH",
             hint="Choose a new output folder, or give --overwrite.",
         )
     return str(known.get("status")).startswith("done") and _is_whole(folder)
+
+
+def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return the names of what differs, one level down into groups of options."""
+    names: list[str] = []
+    for key in sorted({*before, *now}):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            names += [f"{key} ({name})" for name in _differing(old, new)]
+        elif old != new:
+            names.append(key)
+    return names
 
 
 def _is_whole(folder: Path) -> bool:

@@ -92,7 +92,8 @@ class FittedHead:
     def of_card(cls, model: keras.Model, card: Mapping[str, Any]) -> "FittedHead":
         """Return the head that a card describes, without its training curve."""
         temperature = float(card.get("temperature", 1.0))
-        return cls(model, tuple(card["classes"]), pd.DataFrame(), temperature)
+        note = str(card.get("temperature_note", ""))
+        return cls(model, tuple(card["classes"]), pd.DataFrame(), temperature, note)
 
     def facts(self) -> dict[str, Any]:
         """Return what the card says of it beside its classes."""

@@ -108,7 +108,7 @@ def open_run(run: Path) -> TrainedRun:
         raise FeatureError(
             f"the run in {run} is not finished.",
             code="RUN_UNFINISHED",
-            hint="Give the same `histokeras fit-head` command again.",
+            hint="Give the same command again that began it.",
         )
     same = ("task", "target", "classes", "features", "n_features", "split_sha256", "n_folds")
     alike = all(card.get(key) == cards[0].get(key) for card in cards[1:] for key in same)

@@ -1,6 +1,8 @@
 """Open a finished run in Python, as the command line left it."""
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -9,9 +11,9 @@ from histokeras.errors import FeatureError
 from histokeras.models.model_file import read_head
 from histokeras.runs.record import read_object, read_record
 from histokeras.training.fit import FittedRun
-from histokeras.training.head import FittedHead
 from histokeras.training.predict_job import open_run as open_trained
-from histokeras.types import LABEL, PATIENT_ID, SLIDE_ID, SPLIT
+from histokeras.training.tasks import TASKS
+from histokeras.types import LABEL, PATIENT_ID, REGRESSION, SLIDE_ID, SPLIT
 
 
 def open_run(folder: str | Path) -> FittedRun:
@@ -32,32 +34,30 @@ def open_run(folder: str | Path) -> FittedRun:
     for head in trained.folders:
         model, card = read_head(head)
         history = head.parent / "history.csv"
-        heads.append(
-            FittedHead(
-                model,
-                trained.classes,
-                pd.read_csv(history) if history.is_file() else pd.DataFrame(),
-                float(card.get("temperature", 1.0)),
-                str(card.get("temperature_note", "")),
-            )
-        )
+        fitted: Any = TASKS[trained.task].read(model, card)
+        if history.is_file():
+            fitted = dataclasses.replace(fitted, history=pd.read_csv(history))
+        heads.append(fitted)
+    text = () if trained.task == REGRESSION else (LABEL,)
     return FittedRun(
         heads,
         trained.classes,
         read_object(place / "metrics.json"),
-        _table(place / "patients.csv"),
-        _table(place / "slides.csv"),
+        _table(place / "patients.csv", text),
+        _table(place / "slides.csv", text),
         read_record(place).get("funnel", {}),
-        _table(place / "dropped.csv"),
+        _table(place / "dropped.csv", text),
         trained.settings,
         place,
+        trained.task,
+        str(trained.card.get("target", LABEL)),
     )
 
 
-def _table(path: Path) -> pd.DataFrame:
+def _table(path: Path, text: tuple[str, ...]) -> pd.DataFrame:
     # Ids and labels stay as they were written: 007 is no number.
     # And NA is the code of a real site.
-    texts = dict.fromkeys((PATIENT_ID, SLIDE_ID, LABEL, SPLIT, *CATEGORIES), str)
+    texts = dict.fromkeys((PATIENT_ID, SLIDE_ID, SPLIT, *CATEGORIES, *text), str)
     try:
         return pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=[""])
     except (OSError, ValueError) as error:

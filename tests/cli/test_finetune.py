@@ -84,7 +84,7 @@ def test_the_same_command_does_nothing_and_another_is_refused(
     assert "finished: nothing to do" in again.stderr
     assert json.loads(again.stdout) == json.loads((run / "metrics.json").read_text())
     assert other.exit_code == 3
-    assert "holds another run: other finetune" in other.stderr
+    assert "holds another run: other finetune (unfreeze)" in other.stderr
 
 
 def test_bad_slides_are_listed_and_the_others_go_on(
@@ -105,12 +105,19 @@ def test_bad_slides_are_listed_and_the_others_go_on(
 
 def test_slips_are_one_clear_line(lab: Path, histokeras: Call, tmp_path: Path) -> None:
     slides, labels = lab / "slides", ("--labels", lab / "labels.csv")
+    numbers = tmp_path / "numbers.csv"
+    rows = [
+        {"slide_id": f"case{i:02d}-A", "patient_id": f"p{i}", "label": i / 7} for i in range(10)
+    ]
+    pd.DataFrame(rows).to_csv(numbers, index=False)
     cases: list[tuple[tuple[object, ...], int, str]] = [
         ((slides, "-o", tmp_path / "a"), 2, "`--labels` is needed"),
         ((slides, *labels, "-o", tmp_path / "a", "--backbone", "stain-texture"), 2, "no network"),
         ((tmp_path, *labels, "-o", tmp_path / "a", "--backbone", "mini"), 3, "no slide"),
         ((slides, *labels, "-o", tmp_path / "a", "--target", "score", "--backbone", "mini"), 3,
          "score"),
+        ((slides, "--labels", numbers, "-o", tmp_path / "a", "--backbone", "mini"), 3,
+         "numbers are learned by `fit-head --task regression`"),
     ]  # fmt: skip
 
     for arguments, code, message in cases:

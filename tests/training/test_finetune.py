@@ -141,6 +141,40 @@ def test_a_finished_run_is_opened_not_made_again(run: FittedRun, tiles: Path) ->
     pd.testing.assert_frame_equal(again.patients, run.patients)
 
 
+def test_a_lost_backbone_is_made_again_with_the_same_bits(
+    run: FittedRun, tiles: Path, tmp_path: Path
+) -> None:
+    folder = run.save(tmp_path / "run")
+    weights = folder / "backbone" / "weights.safetensors"
+    known = weights.read_bytes()
+    weights.unlink()
+    # What an interrupted attempt of other weights would leave.
+    record = json.loads((folder / "tuned" / "run.json").read_text())
+    record["settings"]["weights_sha256"] = "other"
+    (folder / "tuned" / "run.json").write_text(json.dumps(record))
+    (folder / "tuned" / "left").touch()
+
+    tuned(tiles, folder)
+
+    assert weights.read_bytes() == known
+    assert not (folder / "tuned" / "left").exists()
+    weights.write_bytes(known[:1000])
+    with pytest.raises(FeatureError, match=r"fine-tuned weights .* are damaged"):
+        find_weights(require_backbone("mini"), str(folder))
+
+
+def test_the_head_is_evaluated_in_float32_as_others_load_it(tiles: Path, tmp_path: Path) -> None:
+    config = dataclasses.replace(CONFIG, fit=ONE, precision="mixed_float16")
+
+    run = tuned(tiles, tmp_path / "run", config=config)
+
+    stored = read_features(run.folder / "tuned" / "features" / "narrow.h5")
+    written = pd.read_csv(run.folder / "predictions" / "narrow.csv").set_index("tile")
+    found = run.predict_proba(stored).set_index("tile")
+    for name in ("prob_narrow", "prob_wide"):
+        np.testing.assert_allclose(found.loc[written.index, name], written[name], atol=1e-7)
+
+
 def test_a_tile_that_cannot_be_read_stops_with_its_name(tiles: Path, tmp_path: Path) -> None:
     folder = write_tiles(tmp_path, 12, seed=2)
 
@@ -163,7 +197,7 @@ def test_impossible_wishes_are_refused(tiles: Path, tmp_path: Path) -> None:
         tuned(tiles, tmp_path / "run", split=split)
     other = dataclasses.replace(CONFIG, unfreeze="all")
     tuned(tiles, tmp_path / "run", config=dataclasses.replace(CONFIG, fit=ONE))
-    with pytest.raises(FeatureError, match=r"another run: other finetune"):
+    with pytest.raises(FeatureError, match=r"other finetune \(epochs\), finetune \(unfreeze\)"):
         tuned(tiles, tmp_path / "run", config=other)
 
 
