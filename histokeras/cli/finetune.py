@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from histokeras.cli import extract_text, options, quiet, study_options
+from histokeras.cli import extract_text, options, quiet, run_text, study_options
 from histokeras.cli.slide_options import (
     extract_job_from,
     ready_made,
@@ -118,23 +118,13 @@ def finetune(**arguments: Any) -> None:
       histokeras finetune --tiles tiles/ --tile-table tiles.csv -o tuned/ --backbone resnet50
       histokeras predict tuned/ new_slides/ -o predictions/
     """
-    import json
-
-    from histokeras.analysis.format import format_metrics
-    from histokeras.cli import cohort_text
-
     quiet.import_tensorflow()
-    from histokeras.report.page import write_report
-    from histokeras.runs.record import read_object
     from histokeras.training.finetune_run import begin_finetune, run_finetune
 
     job, output = _job(arguments), Path(arguments["output"])
     config = options.recorded(arguments, "overwrite")
     begun = begin_finetune(job, config=config, on_prepared=extract_text.say_prepared)
-    cohort_text.say_cohort(begun.study.cohort)
-    cohort_text.say_joined(begun.study.joined.funnel, begun.study.dropped)
-    for note in {begun.study.joined.note, begun.study.split.note} - {""}:
-        click.secho(f"Warning: {note}", fg="red", err=True)
+    run_text.say_study(begun.study)
     result = run_finetune(
         job,
         begun,
@@ -142,20 +132,7 @@ def finetune(**arguments: Any) -> None:
         command_line=options.command_line(),
         overwrite=arguments["overwrite"],
     )
-    if result is None:
-        click.echo(f"{output} holds this very run, finished: nothing to do.", err=True)
-    else:
-        cohort_text.say_duplicates(result.duplicates.table, result.duplicates.note)
-    if result is not None or not (output / "report.html").is_file():
-        write_report(output)
-    metrics = read_object(output / "metrics.json")
-    if arguments["as_json"]:
-        click.echo(json.dumps(metrics, indent=2))
-    else:
-        tested = {side: levels for side, levels in metrics["splits"].items() if side == "test"}
-        click.echo(format_metrics({**metrics, "splits": tested}), err=True)
-        click.echo(f"Look at {output / 'report.html'}", err=True)
-        click.echo(str(output))
+    run_text.show_run(output, result, as_json=arguments["as_json"])
     extract_text.end(begun.plan, allow_empty=arguments["allow_empty"])
 
 

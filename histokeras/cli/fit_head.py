@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from histokeras.cli import options, quiet, study_options
+from histokeras.cli import options, quiet, run_text, study_options
 from histokeras.models.catalog import HEAD_RATES
 from histokeras.types import REGRESSION
 
@@ -84,31 +84,13 @@ def fit_head(**arguments: Any) -> None:
       histokeras fit-head feats/ --labels labels.xlsx --target msi --positive MSI-H --cv 5 -o run/
       histokeras fit-head feats/ --labels scores.csv --target buffa --task regression -o run/
     """
-    import json
-
-    from histokeras.analysis.format import format_metrics
-    from histokeras.cli import cohort_text
-
     quiet.import_tensorflow()
-    from histokeras.report.page import write_report
-    from histokeras.runs.record import read_object
     from histokeras.training.fit_job import prepare_study
     from histokeras.training.fit_run import run_fit
 
     job, output = _job(arguments), Path(arguments["output"])
     study = prepare_study(job)
-    cohort_text.say_cohort(study.cohort)
-    cohort_text.say_joined(study.joined.funnel, study.dropped)
-    for note in {study.joined.note, study.split.note} - {""}:
-        click.secho(f"Warning: {note}", fg="red", err=True)
-    if not study.split.signed:
-        click.echo("The split file is unsigned: histokeras did not make it.", err=True)
-    if str(study.index.settings.get("weights", "")).startswith("random"):
-        click.secho(
-            f"Warning: features of random weights ({study.index.settings['weights']})",
-            fg="red",
-            err=True,
-        )
+    run_text.say_study(study)
     left_out = ("overwrite", *(_OF_CLASSES if arguments["task"] == REGRESSION else ("task",)))
     config = options.recorded(arguments, *left_out)
     result = run_fit(
@@ -119,21 +101,7 @@ def fit_head(**arguments: Any) -> None:
         command_line=options.command_line(),
         overwrite=arguments["overwrite"],
     )
-    if result is None:
-        click.echo(f"{output} holds this very run, finished: nothing to do.", err=True)
-    else:
-        cohort_text.say_duplicates(result.duplicates.table, result.duplicates.note)
-    if result is not None or not (output / "report.html").is_file():
-        write_report(output)
-    metrics = read_object(output / "metrics.json")
-    if arguments["as_json"]:
-        click.echo(json.dumps(metrics, indent=2))
-        return
-    # Val decided when to stop: its figures stand in metrics.json, and are not the ones to quote.
-    tested = {side: levels for side, levels in metrics["splits"].items() if side == "test"}
-    click.echo(format_metrics({**metrics, "splits": tested}), err=True)
-    click.echo(f"Look at {output / 'report.html'}", err=True)
-    click.echo(str(output))
+    run_text.show_run(output, result, as_json=arguments["as_json"])
 
 
 def _job(arguments: dict[str, Any]) -> Any:

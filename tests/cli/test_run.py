@@ -55,7 +55,7 @@ def test_slips_are_one_clear_line(histokeras: Callable[..., Result], tmp_path: P
         "--set", "slides=my slides", "--set", "scores=s.txt",
     )  # fmt: skip
     (tmp_path / "odd.toml").write_text(
-        '[[study.stages]]\ncommand = "split"\noptions = { lables = "x", output = "y" }\n'
+        '[[study.stages]]\ncommand = "split"\noptions = { labelz = "x", output = "y" }\n'
     )
     odd = histokeras("run", tmp_path / "odd.toml", "-o", tmp_path / "out")
 
@@ -64,5 +64,5 @@ def test_slips_are_one_clear_line(histokeras: Callable[..., Result], tmp_path: P
     assert dry.exit_code == 0
     assert "features: histokeras extract-features 'my slides' --output" in dry.stdout
     assert odd.exit_code == 2
-    assert "unknown key 'lables'" in odd.stderr
+    assert "unknown key 'labelz'" in odd.stderr
     assert not (tmp_path / "out").exists()

@@ -194,7 +194,7 @@ def test_other_folders_are_left_alone(tmp_path: Path) -> None:
     ("old", "new", "message"),
     [
         ("[[study.stages]]", "[[study.other]]", "is no study"),
-        ("{labels}", "{lables}", r"uses \{lables\}, which is no input. Did you mean 'labels'"),
+        ("{labels}", "{labelz}", r"uses \{labelz\}, which is no input. Did you mean 'labels'"),
         ('command = "fit-head"', 'command = "fit-heads"', "no command 'fit-heads'. Did you mean"),
         ('name = "head"', 'name = "split"', "two stages are called 'split'"),
         ('runs = ["head"]', 'runs = ["tail"]', "`runs` names no stage 'tail'"),
