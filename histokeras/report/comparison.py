@@ -38,6 +38,10 @@ def write_comparison(runs: Sequence[str | Path], path: str | Path) -> Path:
     """
     if len(runs) < 2:
         raise ConfigError(f"a comparison needs at least 2 runs. Received: {len(runs)}.")
+    places = [Path(folder).resolve() for folder in runs]
+    twice = [place for place in places if places.count(place) > 1]
+    if twice:
+        raise ConfigError(f"the run {twice[0]} is given twice.", hint="Name each run once.")
     found = [read_run(Path(folder)) for folder in runs]
     page = Path(path)
     require_own_page(page)
@@ -93,7 +97,7 @@ def _require_one_task(runs: Sequence[RunFiles]) -> None:
 def _names(runs: Sequence[RunFiles]) -> list[str]:
     """Return a name a run; where folders have the same name, with their number."""
     names = [run.name for run in runs]
-    # Folders of one name in different places, and the same folder twice.
+    # Folders of one name in different places.
     longer = [
         name if names.count(name) == 1 else f"{clean(run.folder.resolve().parent.name)}/{name}"
         for name, run in zip(names, runs, strict=True)

@@ -163,6 +163,7 @@ def fit_head(
     epochs: int = 100,
     learning_rate: float | None = None,
     seed: int = 0,
+    slide_table: pd.DataFrame | str | Path | None = None,
     patients_unknown: bool = False,
     task: str = CLASSIFICATION,
 ) -> FittedRun:
@@ -180,6 +181,8 @@ def fit_head(
         epochs: At most.
         learning_rate: Of Adam; the head's own if None.
         seed: Of split, initial weights, order and dropout.
+        slide_table: Table (or its path) with slide_id and patient_id, where the labels stand at the
+            patient and slides are not named by TCGA barcodes.
         patients_unknown: Accept slides without patients; every figure then says so.
         task: ``classification``, or ``regression`` where the target is a number.
 
@@ -200,7 +203,8 @@ def fit_head(
         work = Path(name)
         job = FitJob(
             features=_folder(features, work),
-            labels=_table(cohort, work),
+            labels=_table(cohort, work, "labels.csv"),
+            slide_table=None if slide_table is None else _table(slide_table, work, "slides.csv"),
             target=target,
             positive=positive,
             split=_split(split, work),
@@ -259,11 +263,11 @@ def _folder(features: FeatureSet | Sequence[FeatureSet] | str | Path, work: Path
     return work
 
 
-def _table(cohort: pd.DataFrame | str | Path, work: Path) -> Path:
-    if isinstance(cohort, (str, Path)):
-        return Path(cohort)
-    write_csv(work / "labels.csv", cohort)
-    return work / "labels.csv"
+def _table(table: pd.DataFrame | str | Path, work: Path, name: str) -> Path:
+    if isinstance(table, (str, Path)):
+        return Path(table)
+    write_csv(work / name, table)
+    return work / name
 
 
 def _split(split: Split | None, work: Path) -> Path | None:

@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,13 +58,17 @@ def test_report_draws_a_run_again_and_compares_two(
     before = (run / "report.html").read_bytes()
 
     again = histokeras("report", run)
-    both = histokeras("report", run, run, "-o", tmp_path / "two.html")
+    copy = shutil.copytree(run, tmp_path / "copy")
+    both = histokeras("report", run, copy, "-o", tmp_path / "two.html")
+    twice = histokeras("report", run, run, "-o", tmp_path / "twice.html")
 
     assert again.exit_code == 0, again.output
     assert again.stdout.strip() == str(run / "report.html")
     assert (run / "report.html").read_bytes() == before
     assert both.exit_code == 0, both.output
     assert "May these runs be compared?" in (tmp_path / "two.html").read_text()
+    assert twice.exit_code == 2
+    assert "is given twice" in twice.stderr
 
 
 def test_report_refuses_a_folder_without_a_run(histokeras: Call, tmp_path: Path) -> None:

@@ -43,3 +43,13 @@ def test_an_opened_run_of_numbers_predicts_numbers(cohort: Path, tmp_path: Path)
     assert again.predict(features)["pred_score"].notna().all()
     with pytest.raises(ConfigError, match="predict"):
         again.predict_proba(features)
+
+
+def test_a_slide_table_says_whose_a_slide_is(cohort: Path) -> None:
+    labels = pd.read_csv(cohort / "labels.csv")
+
+    run = hk.fit_head(cohort, labels, slide_table=pd.read_csv(cohort / "slides.csv"), epochs=2)
+    again = hk.fit_head(cohort, labels, slide_table=cohort / "slides.csv", epochs=2)
+
+    assert run.funnel["used"] == 24
+    assert again.metrics == run.metrics
