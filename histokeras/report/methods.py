@@ -128,8 +128,11 @@ def _features(settings: Mapping[str, Any]) -> str:
     digest = f" (SHA-256 {sha}…)" if sha and words and "random" not in words else ""
     frozen = "" if weights == "finetuned" else "frozen and "
     precision = settings.get("precision")
+    network = _BACKBONES.get(backbone, backbone)
+    if backbone == "mini" and weights == "finetuned":
+        network = "mini, a small residual network"
     return (
-        f"Each tile was turned into a feature vector by {_BACKBONES.get(backbone, backbone)}"
+        f"Each tile was turned into a feature vector by {network}"
         f"{described}{digest}, {frozen}without its classifier"
         + (f", computed in {precision}" if precision else "")
         + "."

@@ -222,6 +222,8 @@ def _draw_bins(axes: Axes, bins: Mapping[str, Any], colour: str, *, filled: bool
         marker="o" if filled else "s",
         alpha=0.85,
         zorder=3 if filled else 2,
+        # A mark at 1 is no half mark.
+        clip_on=False,
     )
 
 
