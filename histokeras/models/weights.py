@@ -16,6 +16,7 @@ import safetensors
 from histokeras.errors import ConfigError, FeatureError, MissingError
 from histokeras.files import prepare_folder, sha256_file, temporary_path
 from histokeras.models.catalog import MINI, MINI_WEIGHTS, Application, Backbone
+from histokeras.models.h5_weights import require_plain_weights
 
 IMAGENET, NONE, BUNDLED, FINETUNED = "imagenet", "none", "bundled", "finetuned"
 TUNED_FILE = Path("backbone", "weights.safetensors")
@@ -74,6 +75,7 @@ def find_weights(
     Raises:
         ConfigError: If ``weights`` is none of these, or not one of this backbone.
         MissingError: If the file is not there and cannot be downloaded (exit code 5).
+        FeatureError: If the file could do more than hold weights (H5_UNSAFE, MODEL_UNTRUSTED).
     """
     weights = backbone.default_weights if weights is None else weights
     if backbone.default_weights == NONE:
@@ -139,6 +141,8 @@ def _file_source(backbone: Backbone, weights: str) -> WeightsSource:
             f"`weights` must be a {suffix} file of weights alone. Received: weights={weights!r}",
             code="MODEL_UNTRUSTED",
         )
+    if suffix == ".h5":
+        require_plain_weights(path)
     return WeightsSource("file", path, None, sha256_file(path))
 
 
