@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -189,7 +190,8 @@ def test_runs_of_numbers_are_compared_with_their_like(
                  slide_table=cohort_folder / "slides.csv", n_resamples=100)  # fmt: skip
     run_fit(job, prepare_study(job), tmp_path / "classes", config={})
 
-    page = write_comparison([finished, finished], tmp_path / "c.html").read_text()
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    page = write_comparison([finished, copy], tmp_path / "c.html").read_text()
 
     assert "Spearman of each run" in page
     assert "Spearman of colour and texture" in page
