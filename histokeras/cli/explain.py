@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from histokeras.cli import options, quiet
-from histokeras.cli.picture_options import end, growing_output, predictions
+from histokeras.cli.picture_options import end, growing_output, layer, predictions
 from histokeras.cli.slide_options import default_mpp, slide_table
 
 # Names alone: the texts stand beside the methods, which --help need not load.
@@ -25,7 +25,7 @@ _METHODS = ("grad-cam", "integrated-gradients", "smoothgrad", "occlusion")
     "--method", type=click.Choice(_METHODS), default=_METHODS[0], show_default=True,
     help="How: by a layer's map, by pixels from white glass to the tile, by noise, by covering.",
 )  # fmt: skip
-@click.option("--layer", help="Layer of grad-cam.  [default: the last before the global average]")
+@layer
 @click.option(
     "-n", "--n", type=click.IntRange(min=1), default=12, show_default=True,
     help="Tiles at most of a folder of images, and of all slides together.",
@@ -35,7 +35,7 @@ _METHODS = ("grad-cam", "integrated-gradients", "smoothgrad", "occlusion")
     help="Table with x, y (level-0 pixels; slide_id too if there are several slides): all of them.",
 )  # fmt: skip
 @predictions
-@click.option("--weights", metavar="PATH", help="Weights file, if the run's features used one.")
+@options.run_weights
 @slide_table
 @default_mpp
 @options.overwrite

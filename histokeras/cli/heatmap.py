@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from histokeras.cli import options, quiet
-from histokeras.cli.picture_options import end, growing_output, predictions
+from histokeras.cli.picture_options import end, growing_output, layer, predictions
 from histokeras.cli.slide_options import default_mpp, slide_table
 
 
@@ -22,7 +22,7 @@ from histokeras.cli.slide_options import default_mpp, slide_table
     "--of", type=click.Choice(("prob", "grad-cam")), default="prob", show_default=True,
     help="Probability of each tile, or where in the tiles the network sees the class.",
 )  # fmt: skip
-@click.option("--layer", help="Layer of grad-cam.  [default: the last before the global average]")
+@layer
 @click.option(
     "--threshold", type=click.FloatRange(min=0, max=1), metavar="PROB",
     help="Also write the area of all tiles of at least this probability, as one annotation.",
@@ -32,7 +32,7 @@ from histokeras.cli.slide_options import default_mpp, slide_table
     help="Longest side of the map in pixels.",
 )  # fmt: skip
 @predictions
-@click.option("--weights", metavar="PATH", help="Weights file, if the run's features used one.")
+@options.run_weights
 @slide_table
 @default_mpp
 @options.overwrite

@@ -121,6 +121,9 @@ stain_norm = click.option(
     help="Bring each slide's stain to one reference before the network; ready-made tiles one by "
     "one. Which tiles are kept does not change.",
 )
+run_weights = click.option(
+    "--weights", metavar="PATH", help="Weights file, if the run's features used one."
+)
 gpus = click.option(
     "--gpus", default="all", show_default=True, metavar="all|cpu|0,1", help="Devices that compute."
 )

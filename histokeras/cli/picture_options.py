@@ -9,6 +9,9 @@ from histokeras.cli import options
 
 _MOST = 20
 
+layer = click.option(
+    "--layer", help="Layer of grad-cam.  [default: the last before the global average]"
+)
 predictions = click.option(
     "--predictions",
     type=options.existing_folder,

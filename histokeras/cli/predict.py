@@ -21,7 +21,7 @@ from histokeras.cli.slide_options import (
     "inputs", metavar="SLIDES|FEATURES...", nargs=-1, required=True, type=options.any_path
 )
 @options.output
-@click.option("--weights", metavar="PATH", help="Weights file, if the run's features used one.")
+@options.run_weights
 @click.option(
     "--tissue", "annotations", type=options.existing_folder,
     help="Folder of GeoJSON files, if the run's tiles were cut by such.",

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from histokeras.errors import FeatureError
+from histokeras.files import sha256_file
 from histokeras.models.catalog import require_backbone
-from histokeras.models.h5_weights import require_plain_weights
 from histokeras.models.weights import find_weights
 
 Make = Callable[[Path], None]
@@ -85,7 +85,7 @@ def test_weights_of_keras_pass(tmp_path: Path) -> None:
     inputs = keras.Input((4,))
     keras.Model(inputs, keras.layers.Dense(3)(inputs)).save_weights(path)
 
-    require_plain_weights(path)
+    assert find_weights(require_backbone("mobilenetv2"), str(path)).kind == "file"
 
 
 def test_links_that_go_round_in_circles_end(tmp_path: Path) -> None:
@@ -95,8 +95,10 @@ def test_links_that_go_round_in_circles_end(tmp_path: Path) -> None:
         inner["up"] = file["a"]
         file["a/kernel"] = np.ones(3)
 
-    require_plain_weights(path)
+    assert find_weights(require_backbone("mobilenetv2"), str(path)).path == path
 
 
 def test_the_real_imagenet_weights_pass(real_data: Path) -> None:
-    require_plain_weights(real_data / "weights" / "mobilenet_v2_imagenet_notop.weights.h5")
+    path = real_data / "weights" / "mobilenet_v2_imagenet_notop.weights.h5"
+
+    assert find_weights(require_backbone("mobilenetv2"), str(path)).sha256 == sha256_file(path)
