@@ -15,6 +15,8 @@ from histokeras.cli.slide_options import choose_paths, slide_input_options, tile
 @tile_options
 @click.option("--save-images", is_flag=True, help="Write the kept tiles as PNG files too.")
 @options.workers
+@options.stall_seconds
+@options.fail_fast
 @options.overwrite
 @options.allow_empty
 @options.as_json
@@ -29,6 +31,8 @@ def tile(
     output: Path,
     save_images: bool,
     workers: int | None,
+    stall_s: float,
+    fail_fast: bool,
     overwrite: bool,
     allow_empty: bool,
     as_json: bool,
@@ -69,6 +73,8 @@ def tile(
         save_images=save_images,
         overwrite=overwrite,
         workers=workers,
+        stall_s=stall_s,
+        fail_fast=fail_fast,
     )
     context = click.get_current_context()
     record = tile_slides(job, config=context.params)
