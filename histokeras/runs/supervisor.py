@@ -220,7 +220,8 @@ class _Supervisor:
         elif held:
             self._suspects += held
             yield Retry(held, reason)
-        if self._todo or (self._suspects and not any(w.waiting for w in self._workers.values())):
+        waiting = any(other.waiting for other in self._workers.values())
+        if self._todo or ((self._suspects or self._elsewhere) and not waiting):
             self._start()
         self._assign()
 
