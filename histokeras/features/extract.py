@@ -28,6 +28,7 @@ from histokeras.features.store import FeatureSet, arrays_sha256, write_features
 from histokeras.files import write_csv, write_json
 from histokeras.runs.progress import Progress
 from histokeras.runs.record import failure
+from histokeras.tiles.plan import CORRUPT
 from histokeras.types import SLIDE_ID, TILE
 
 # Calls that may be under way while the next tiles are gathered: keeps a GPU busy.
@@ -53,6 +54,12 @@ class Extracted:
     empty: tuple[str, str] | None
     error: Exception | None
     fingerprint: str
+
+    def corrupt(self) -> list[int]:
+        """Return the rows of the tiles that were left out because they cannot be decoded."""
+        if self.manifest is None:
+            return []
+        return [int(row) for row in np.flatnonzero(self.manifest["reason"] == CORRUPT)]
 
 
 class _Collector:
@@ -219,6 +226,7 @@ def extract_to_folder(
             detail = f"{failures[0]['code']} {failures[0]['message']}"
         elif failures:
             detail += f", {len(failures)} bad ones left out"
+        detail = "; ".join([detail, *outcome.get("notes", [])])
         progress.slide(result.source.slide_id, outcome["outcome"], detail)
     order = {source.slide_id: position for position, source in enumerate(plan.todo)}
     plan.outcomes.sort(key=lambda row: (row["slide"], order.get(row["slide"], -1)))
@@ -240,6 +248,8 @@ def _write(folder: Path, result: Extracted) -> dict[str, Any]:
     empty_path(folder, slide_id).unlink(missing_ok=True)
     outcome = {"slide": slide_id, "outcome": "done", "tiles": len(result.features)}
     outcome |= stain_left(result.features.provenance)
+    if notes := result.features.provenance["slide"].get("notes"):
+        outcome["notes"] = notes
     return outcome | {"sha256": digest, "failures": bad_tiles(slide_id, result.manifest)}
 
 
@@ -258,7 +268,7 @@ def _write_empty(folder: Path, result: Extracted) -> dict[str, Any]:
         "hint": "Look at `histokeras tile` and its picture; --allow-empty accepts such slides.",
     }
     feature_path(folder, slide_id).unlink(missing_ok=True)
-    content = {"fingerprint": result.fingerprint, "reason": reason}
+    content = {"fingerprint": result.fingerprint, "reason": reason, CORRUPT: result.corrupt()}
     write_json(empty_path(folder, slide_id), content)
     row = {"slide": slide_id, "stage": "tile", **reason}
     rows = [row, *bad_tiles(slide_id, result.manifest)] if result.manifest is not None else [row]

@@ -9,11 +9,13 @@ from typing import Any
 import pandas as pd
 
 from histokeras.errors import FeatureError, TableError
+from histokeras.features.ready_made import TILE_FACTS, TileSetSource
 from histokeras.features.settings import FeatureSettings, fingerprint, require_same_settings
-from histokeras.features.sources import TILE_FACTS, Source, TileSetSource, bad_tiles
+from histokeras.features.sources import Source, bad_tiles, with_left_out
 from histokeras.features.store import read_features, read_provenance
 from histokeras.files import prepare_folder, safe_name, write_csv
 from histokeras.runs.record import failure, require_own_folder
+from histokeras.tiles.plan import CORRUPT
 
 STAIN_LEFT = "stain_left"
 
@@ -135,15 +137,17 @@ def _known(plan: Plan, source: Source) -> bool:
     if not path.exists() and not empty.exists():
         return False
     try:
-        wanted = fingerprint(plan.settings, source.identity())
+        identity = source.identity()
     except Exception as error:
         plan.failures.append(failure(source.slide_id, "open", error))
         plan.outcomes.append({"slide": source.slide_id, "outcome": "failed"})
         return True
-    return _known_features(plan, source, path, wanted) or _known_empty(plan, source, empty, wanted)
+    return _known_features(plan, source, path, identity) or _known_empty(
+        plan, source, empty, identity
+    )
 
 
-def _known_features(plan: Plan, source: Source, path: Path, wanted: str) -> bool:
+def _known_features(plan: Plan, source: Source, path: Path, identity: Mapping[str, Any]) -> bool:
     if not path.exists():
         return False
     try:
@@ -151,6 +155,13 @@ def _known_features(plan: Plan, source: Source, path: Path, wanted: str) -> bool
     except FeatureError as error:
         plan.notes.append(f"{source.slide_id}: computed anew, {error.message}")
         return False
+    corrupt = features.provenance.get("slide", {}).get(CORRUPT, [])
+    if len(corrupt) > source.max_bad_tiles:
+        plan.notes.append(
+            f"{source.slide_id}: computed anew, {len(corrupt)} corrupt tile(s) were left out before"
+        )
+        return False
+    wanted = fingerprint(plan.settings, with_left_out(identity, corrupt))
     if features.provenance.get("fingerprint") != wanted:
         plan.notes.append(f"{source.slide_id}: computed anew, the slide or its mpp has changed")
         return False
@@ -160,6 +171,8 @@ def _known_features(plan: Plan, source: Source, path: Path, wanted: str) -> bool
         return False
     if isinstance(source, TileSetSource):
         _refresh(plan, source, manifest)
+    elif corrupt:
+        plan.failures += bad_tiles(source.slide_id, pd.read_csv(manifest, keep_default_na=False))
     plan.outcomes.append(
         {"slide": source.slide_id, "outcome": "skipped", "tiles": len(features)}
         | {"sha256": features.provenance["arrays_sha256"]}
@@ -193,12 +206,14 @@ def _refresh(plan: Plan, source: TileSetSource, path: Path) -> None:
     plan.failures += bad_tiles(source.slide_id, known)
 
 
-def _known_empty(plan: Plan, source: Source, path: Path, wanted: str) -> bool:
+def _known_empty(plan: Plan, source: Source, path: Path, identity: Mapping[str, Any]) -> bool:
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    if known.get("fingerprint") != wanted:
+    corrupt = known.get(CORRUPT, [])
+    wanted = fingerprint(plan.settings, with_left_out(identity, corrupt))
+    if len(corrupt) > source.max_bad_tiles or known.get("fingerprint") != wanted:
         return False
     plan.outcomes.append({"slide": source.slide_id, "outcome": "empty", "tiles": 0})
     plan.failures.append({"slide": source.slide_id, "stage": "tile", **known["reason"]})
