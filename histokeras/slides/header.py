@@ -22,7 +22,9 @@ _WANTED = frozenset({_WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _SAMPLES, _PLANES, _T
                      _TILE_HEIGHT, _OFFSETS, _BYTES, _ICC})  # fmt: skip
 _GREY, _CMYK, _SEPARATE = (0, 1), 5, 2
 _CLASSIC_BYTES = 1 << 32
-_ICC_BYTES = 40
+_FEW = 16
+_MOST = {_ICC: 40, _BYTES: 1 << 23}
+"""How many numbers of a tag are read, 16 of any other: a forged count would be allocated."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,8 @@ class _Tiff:
         return self._unpack("I", start[4:8])
 
     def _at(self, offset: int, n: int) -> bytes:
+        if offset + n > self._size:
+            raise _Ends
         self._file.seek(offset)
         data = self._file.read(n)
         if len(data) < n:
@@ -85,7 +89,8 @@ class _Tiff:
 
     def pages(self) -> Iterator[Page]:
         offset, seen = self.first, set[int]()
-        entry, word = (20, "Q") if self._big else (12, "I")
+        entry = 20 if self._big else 12
+        word = "Q" if self._big or self._size >= _CLASSIC_BYTES else "I"
         while 0 < offset < self._size and offset not in seen and len(seen) < _MAX_PAGES:
             seen.add(offset)
             head = "Q" if self._big else "H"
@@ -114,16 +119,17 @@ class _Tiff:
         if tag == _OFFSETS:
             # Their number is enough, and it is large.
             return ()
-        wanted = min(count, _ICC_BYTES if tag == _ICC else self._size // dtype.itemsize)
+        n_bytes = min(count, _MOST.get(tag, _FEW)) * dtype.itemsize
         data = cell
         if count * dtype.itemsize > len(cell):
+            # Hamamatsu's files beyond 4 GB keep the upper half of such an offset elsewhere.
+            if self._size >= _CLASSIC_BYTES and not self._big:
+                return ()
             try:
-                data = self._at(
-                    self._unpack("Q" if self._big else "I", cell), wanted * dtype.itemsize
-                )
+                data = self._at(self._unpack("Q" if self._big else "I", cell), n_bytes)
             except _Ends:
                 return ()
-        numbers = np.frombuffer(data[: wanted * dtype.itemsize], dtype)
+        numbers = np.frombuffer(data[:n_bytes], dtype)
         if tag == _BYTES:
             # The largest alone is asked for.
             return (int(numbers.max(initial=0)),)

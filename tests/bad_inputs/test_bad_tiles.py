@@ -141,8 +141,11 @@ def test_a_corrupt_overview_rejects_no_tile(slides: Path, tmp_path: Path, tissue
         tiles = cut_tiles(slide, spec, max_bad_tiles=1)
 
     assert any(note.startswith("OVERVIEW_CORRUPT: ") for note in tiles.plan.notes)
-    assert tiles.manifest["kept"].tolist() == wanted["kept"].tolist()
-    assert tiles.manifest["background"].equals(wanted["background"])
+    # Otsu's threshold is found without the hole, so a tile more may be kept, and none less.
+    assert not (wanted["kept"] & ~tiles.manifest["kept"]).any()
+    if tissue == "luminance":
+        assert tiles.manifest["kept"].equals(wanted["kept"])
+        assert tiles.manifest["background"].equals(wanted["background"])
 
 
 class Sticky:
