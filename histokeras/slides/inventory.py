@@ -11,7 +11,8 @@ from typing import Any
 import pandas as pd
 
 from histokeras.errors import SlideError, TableError
-from histokeras.slides.checks import SCANNER_SUFFIXES, slide_id_of, text_of
+from histokeras.slides.checks import SCANNER_SUFFIXES, text_of
+from histokeras.slides.checks import slide_id_of as slide_id_of
 from histokeras.slides.reader import open_slide
 from histokeras.tables import read_table, require_columns, row_numbers, with_standard_columns
 from histokeras.types import PATIENT_ID, SLIDE_ID
