@@ -94,6 +94,7 @@ def test_left_out_tiles_stand_in_manifest_record_and_failures(slides: Path, tmp_
     assert list(zip(bad["x"], bad["y"], strict=True)) == PLACES
     assert set(bad["reason"]) == {"corrupt"}
     assert bad["background"].isna().all()
+    assert (tmp_path / "pictures/bad.png").exists()
     record = json.loads((tmp_path / "run.json").read_text())
     assert record["slides"][0]["rejected"] == {"corrupt": 2}
     failures = pd.read_csv(tmp_path / "failures.csv")
