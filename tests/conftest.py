@@ -1,9 +1,11 @@
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from histokeras.runs import supervisor
+from histokeras.runs.process import launch
 from tests.thread_worker import launch_thread
 
 # One setting for every test process: quiet TensorFlow, no GPU probing messages.
@@ -24,8 +26,16 @@ def real_data() -> Path:
     pytest.skip(reason)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def workers_are_threads() -> Iterator[None]:
+    """Start no process for each of a thousand tests, nor for the fixtures of a module."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(supervisor, "launch", launch_thread)
+        yield
+
+
 @pytest.fixture(autouse=True)
-def workers_are_threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Start no process for each of a thousand tests; `tests/faults` has real ones."""
-    if "real_workers" not in request.keywords:
-        monkeypatch.setattr(supervisor, "launch", launch_thread)
+def real_workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the mark of this name workers are processes, as in use."""
+    if "real_workers" in request.keywords:
+        monkeypatch.setattr(supervisor, "launch", launch)

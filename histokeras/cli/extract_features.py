@@ -8,6 +8,7 @@ from histokeras.cli import extract_text, options
 from histokeras.cli.slide_options import (
     extract_job_from,
     manner_from,
+    max_bad_tiles,
     ready_made,
     slide_input_options,
     tile_options,
@@ -23,6 +24,7 @@ from histokeras.cli.slide_options import (
 @options.backbone
 @options.weights
 @tile_options
+@max_bad_tiles
 @options.stain_norm
 @options.mixed_precision
 @click.option("--half", is_flag=True, help="Store vectors as float16: half the disk.")

@@ -53,6 +53,8 @@ def end(plan: Any, *, allow_empty: bool) -> None:
         plan: The finished :class:`histokeras.features.plan.Plan`.
         allow_empty: Whether slides without tissue are no failure.
     """
+    from histokeras.tiles.manifest import LEFT_OUT
+
     left = sum(row.get("stain_left", 0) for row in plan.outcomes)
     if left:
         click.echo(
@@ -60,9 +62,17 @@ def end(plan: Any, *, allow_empty: bool) -> None:
             "the column `stain` of tiles/*.csv says which and why",
             err=True,
         )
+    spared = [row for row in plan.failures if row["code"] == LEFT_OUT]
+    if spared:
+        click.echo(
+            f"Note: {len(spared)} corrupt tile(s) of {len({row['slide'] for row in spared})} "
+            "slide(s) were left out (--max-bad-tiles), see failures.csv",
+            err=True,
+        )
     lost = {row["slide"] for row in plan.outcomes if row["outcome"] == "failed"}
     empty = {row["slide"] for row in plan.outcomes if row["outcome"] == "empty"}
-    rows = [row for row in plan.failures if not (allow_empty and row["slide"] in empty)]
+    rows = [row for row in plan.failures if row["code"] != LEFT_OUT]
+    rows = [row for row in rows if not (allow_empty and row["slide"] in empty)]
     if not rows:
         return
     n = len({row["slide"] for row in rows} & (lost | empty))

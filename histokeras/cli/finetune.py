@@ -8,6 +8,7 @@ import click
 from histokeras.cli import extract_text, options, run_text, study_options
 from histokeras.cli.slide_options import (
     extract_job_from,
+    max_bad_tiles,
     ready_made,
     slide_input_options,
     tile_options,
@@ -28,6 +29,7 @@ from histokeras.models.catalog import AUGMENTATION_NAMES, HEAD_RATES, UNFREEZE
 @options.backbone
 @options.weights
 @tile_options
+@max_bad_tiles
 @options.stain_norm
 @study_options.split
 @study_options.shares

@@ -11,6 +11,7 @@ from histokeras.cli.slide_options import (
     choice_options,
     default_mpp,
     manner_from,
+    max_bad_tiles,
     recursive,
     slide_table,
 )
@@ -32,6 +33,7 @@ from histokeras.models import quiet
 @default_mpp
 @recursive
 @choice_options
+@max_bad_tiles
 @options.batch_size
 @options.workers
 @options.gpus
@@ -112,7 +114,7 @@ def _extract(run: Any, arguments: dict[str, Any], choice: Any) -> Any:
     from histokeras.features.run import run_job
     from histokeras.training.predict_job import extract_job_of, require_fitting
 
-    names = ("slide_table", "default_mpp", "recursive", "annotations")
+    names = ("slide_table", "default_mpp", "recursive", "annotations", "max_bad_tiles")
     job = extract_job_of(
         run,
         arguments["inputs"],

@@ -107,6 +107,16 @@ mpp_tolerance = click.option(
     help="A level whose mpp differs by no more than this is read 1:1, never resampled.",
 )
 
+max_bad_tiles = click.option(
+    "--max-bad-tiles",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Corrupt tiles that a slide may go without; they are listed in failures.csv. With more of "
+    "them it fails.",
+)
+
 
 def slide_input_options(function: F) -> F:
     """Add SLIDES, --slide-table, --default-mpp, --recursive and the choice of TCGA slides.
@@ -252,7 +262,8 @@ def extract_job_from(arguments: dict[str, Any], **others: Any) -> Any:
     Args:
         arguments: Name to value of every option: those of ``slide_input_options`` and
             ``tile_options``, ``ready_made``, ``tile_table``, ``output``, ``backbone``,
-            ``weights``, ``stain_norm``, ``mixed_precision``, ``compute_batch``, ``overwrite``.
+            ``weights``, ``stain_norm``, ``mixed_precision``, ``compute_batch``, ``overwrite``,
+            ``max_bad_tiles``.
         others: Further fields of the job.
 
     Returns:
@@ -270,7 +281,14 @@ def extract_job_from(arguments: dict[str, Any], **others: Any) -> Any:
         default_px=BACKBONES[arguments["backbone"]].tile_px,
     )
     same = ["output", "backbone", "weights", "slide_table", "default_mpp", "recursive"]
-    same += ["ready_made", "tile_table", "compute_batch", "stain_norm", "overwrite"]
+    same += [
+        "ready_made",
+        "tile_table",
+        "compute_batch",
+        "stain_norm",
+        "overwrite",
+        "max_bad_tiles",
+    ]
     return ExtractJob(
         inputs=arguments["slides"],
         spec=spec,

@@ -6,13 +6,19 @@ from typing import Any
 import click
 
 from histokeras.cli import options
-from histokeras.cli.slide_options import choose_paths, slide_input_options, tile_options
+from histokeras.cli.slide_options import (
+    choose_paths,
+    max_bad_tiles,
+    slide_input_options,
+    tile_options,
+)
 
 
 @click.command()
 @slide_input_options
 @options.output
 @tile_options
+@max_bad_tiles
 @click.option("--save-images", is_flag=True, help="Write the kept tiles as PNG files too.")
 @options.workers
 @options.stall_seconds
@@ -29,6 +35,7 @@ def tile(
     diagnostic_only: bool,
     sample_types: str,
     output: Path,
+    max_bad_tiles: int,
     save_images: bool,
     workers: int | None,
     stall_s: float,
@@ -75,6 +82,7 @@ def tile(
         workers=workers,
         stall_s=stall_s,
         fail_fast=fail_fast,
+        max_bad_tiles=max_bad_tiles,
     )
     context = click.get_current_context()
     record = tile_slides(job, config=context.params)

@@ -28,6 +28,7 @@ from histokeras.features.store import FeatureSet, arrays_sha256, write_features
 from histokeras.features.tally import Tally
 from histokeras.files import write_csv, write_json
 from histokeras.runs.record import failure
+from histokeras.tiles.plan import CORRUPT
 from histokeras.types import SLIDE_ID, TILE
 
 # Calls that may be under way while the next tiles are gathered: keeps a GPU busy.
@@ -53,6 +54,12 @@ class Extracted:
     empty: tuple[str, str] | None
     error: Exception | None
     fingerprint: str
+
+    def corrupt(self) -> list[int]:
+        """Return the rows of the tiles that were left out because they cannot be decoded."""
+        if self.manifest is None:
+            return []
+        return [int(row) for row in np.flatnonzero(self.manifest["reason"] == CORRUPT)]
 
 
 class _Collector:
@@ -247,6 +254,8 @@ def write_result(folder: Path, result: Extracted) -> dict[str, Any]:
     empty_path(folder, slide_id).unlink(missing_ok=True)
     outcome = {"slide": slide_id, "outcome": "done", "tiles": len(result.features)}
     outcome |= stain_left(result.features.provenance)
+    if notes := result.features.provenance["slide"].get("notes"):
+        outcome["notes"] = notes
     return outcome | {"sha256": digest, "failures": bad_tiles(slide_id, result.manifest)}
 
 
@@ -259,7 +268,7 @@ def _write_empty(folder: Path, result: Extracted) -> dict[str, Any]:
         "hint": "Look at `histokeras tile` and its picture; --allow-empty accepts such slides.",
     }
     feature_path(folder, slide_id).unlink(missing_ok=True)
-    content = {"fingerprint": result.fingerprint, "reason": reason}
+    content = {"fingerprint": result.fingerprint, "reason": reason, CORRUPT: result.corrupt()}
     write_json(empty_path(folder, slide_id), content)
     row = {"slide": slide_id, "stage": "tile", **reason}
     rows = [row, *bad_tiles(slide_id, result.manifest)] if result.manifest is not None else [row]

@@ -10,8 +10,9 @@ from histokeras.cohort.tcga import Chosen, SlideChoice, choose_slides
 from histokeras.errors import ConfigError, FeatureError, SlideError, TableError
 from histokeras.features.known import feature_path
 from histokeras.features.plan import Plan, plan_extraction
+from histokeras.features.ready_made import tile_set_sources
 from histokeras.features.settings import COMPUTE_BATCH, FeatureSettings
-from histokeras.features.sources import SlideSource, Source, tile_set_sources
+from histokeras.features.sources import SlideSource, Source
 from histokeras.models.catalog import DEFAULT_BACKBONE, require_backbone
 from histokeras.models.weights import WeightsSource, find_weights
 from histokeras.runs.events import Done, Lost
@@ -45,6 +46,7 @@ class ExtractJob:
         dtype: How vectors are stored.
         stain_norm: ``none``, ``macenko`` or ``reinhard``.
         overwrite: Whether to do everything anew.
+        max_bad_tiles: How many corrupt tiles of a slide may be left out before it fails.
         choice: Which TCGA slides are wanted.
     """
 
@@ -66,6 +68,7 @@ class ExtractJob:
     dtype: str = "float32"
     stain_norm: str = "none"
     overwrite: bool = False
+    max_bad_tiles: int = 0
     choice: SlideChoice = dataclasses.field(default_factory=SlideChoice)
 
 
@@ -155,6 +158,7 @@ def _slide_sources(job: ExtractJob) -> tuple[Sequence[Source], TileSpec, list[st
                 mpp=row.mpp,
                 default_mpp=job.default_mpp,
                 annotations=job.annotations,
+                max_bad_tiles=job.max_bad_tiles,
             )
         )
     unused = len(set(table) - {source.slide_id for source in sources})

@@ -3,15 +3,19 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from histokeras.errors import FeatureError
 from histokeras.features.settings import fingerprint
-from histokeras.features.sources import Source
+from histokeras.features.sources import Source, bad_tiles, with_left_out
 from histokeras.features.store import read_features
 from histokeras.files import safe_name
 from histokeras.runs.record import failure
+from histokeras.tiles.plan import CORRUPT
 
 STAIN_LEFT = "stain_left"
 
@@ -76,15 +80,16 @@ def look_at(
     """
     path, empty = feature_path(folder, source.slide_id), empty_path(folder, source.slide_id)
     try:
-        wanted = fingerprint(settings, source.identity())
+        identity = source.identity()
     except Exception as error:
         return Known.failed(source.slide_id, error)
+    wanted = partial(_fingerprint, settings, identity, source.max_bad_tiles)
     notes: list[str] = []
     if path.exists():
-        outcome, why = _finished(folder, source.slide_id, wanted)
-        if outcome is not None:
-            return Known(outcome)
-        notes.append(f"{source.slide_id}: computed anew, {why}")
+        found = _finished(folder, source.slide_id, wanted)
+        if isinstance(found, Known):
+            return found
+        notes.append(f"{source.slide_id}: computed anew, {found}")
     reason = _empty(empty, wanted)
     if reason is None:
         return Known(None, notes=notes)
@@ -92,28 +97,44 @@ def look_at(
     return Known(outcome, [{"slide": source.slide_id, "stage": "tile", **reason}], notes)
 
 
-def _finished(folder: Path, slide_id: str, wanted: str) -> tuple[dict[str, Any] | None, str]:
-    """Return the outcome of a slide whose features stand, or None and why they do not."""
+def _fingerprint(
+    settings: Mapping[str, Any], identity: Mapping[str, Any], max_bad_tiles: int, corrupt: Any
+) -> str:
+    """Return the fingerprint of a slide without its corrupt tiles; "" if they are too many now."""
+    if len(corrupt) > max_bad_tiles:
+        return ""
+    return fingerprint(settings, with_left_out(identity, corrupt))
+
+
+def _finished(folder: Path, slide_id: str, wanted: Callable[[Any], str]) -> Known | str:
+    """Return what is known of a slide whose features stand, or why they do not."""
     try:
         features = read_features(feature_path(folder, slide_id))
     except FeatureError as error:
-        return None, error.message
-    if features.provenance.get("fingerprint") != wanted:
-        return None, "the slide or its mpp has changed"
-    if not manifest_path(folder, slide_id).exists():
-        return None, "its tile manifest is missing"
+        return error.message
+    corrupt = features.provenance.get("slide", {}).get(CORRUPT, [])
+    expected = wanted(corrupt)
+    if not expected:
+        return f"{len(corrupt)} corrupt tile(s) were left out before"
+    if features.provenance.get("fingerprint") != expected:
+        return "the slide or its mpp has changed"
+    manifest = manifest_path(folder, slide_id)
+    if not manifest.exists():
+        return "its tile manifest is missing"
     outcome = {"slide": slide_id, "outcome": "skipped", "tiles": len(features)}
     outcome["sha256"] = features.provenance["arrays_sha256"]
-    return outcome | stain_left(features.provenance), ""
+    rows = bad_tiles(slide_id, pd.read_csv(manifest, keep_default_na=False)) if corrupt else []
+    return Known(outcome | stain_left(features.provenance), rows)
 
 
-def _empty(path: Path, wanted: str) -> dict[str, str] | None:
+def _empty(path: Path, wanted: Callable[[Any], str]) -> dict[str, str] | None:
     """Return why a slide has no tiles, if that was found before; else None."""
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return dict(known["reason"]) if known.get("fingerprint") == wanted else None
+    expected = wanted(known.get(CORRUPT, []))
+    return dict(known["reason"]) if expected and known.get("fingerprint") == expected else None
 
 
 def stain_left(provenance: Mapping[str, Any]) -> dict[str, int]:

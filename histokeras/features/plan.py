@@ -10,8 +10,9 @@ import pandas as pd
 
 from histokeras.errors import FeatureError, TableError
 from histokeras.features.known import Known, feature_path, is_begun, look_at, manifest_path
+from histokeras.features.ready_made import TILE_FACTS, TileSetSource
 from histokeras.features.settings import FeatureSettings, require_same_settings
-from histokeras.features.sources import TILE_FACTS, Source, TileSetSource, bad_tiles
+from histokeras.features.sources import Source, bad_tiles
 from histokeras.features.store import read_provenance
 from histokeras.files import prepare_folder, write_csv
 from histokeras.runs.events import Done, Lost, lost

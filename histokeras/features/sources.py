@@ -1,30 +1,23 @@
-"""What features are extracted from: slides and folders of ready-made tiles, in one manner."""
+"""What features are extracted from, in one manner: slides here, ready-made tiles beside."""
 
-import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from PIL import Image
 
-from histokeras.errors import SlideError
-from histokeras.features.extras import MAX_PICTURES, SLIDE_PICTURES, overview_jpeg
+from histokeras.features.extras import SLIDE_PICTURES, overview_jpeg
 from histokeras.files import sha256_file
 from histokeras.slides.reader import open_slide
 from histokeras.slides.slide import Slide
 from histokeras.tiles.cut import TileSet
-from histokeras.tiles.folders import read_image
 from histokeras.tiles.grid import TileSpec
-from histokeras.tiles.manifest import empty_reason, finish_manifest
-from histokeras.tiles.plan import TilePlan, background_fraction, plan_tiles
-from histokeras.types import LABEL, PATIENT_ID, SLIDE_ID, TILE
-
-TILE_FACTS = (TILE, LABEL, PATIENT_ID, SLIDE_ID, "mpp")
-"""What a tile table says of a tile; it may be corrected without extracting anew."""
+from histokeras.tiles.manifest import empty_reason, finish_manifest, left_out_rows
+from histokeras.tiles.plan import CORRUPT, TilePlan, plan_tiles
+from histokeras.types import SLIDE_ID, TILE
 
 
 class OpenTiles(Protocol):
@@ -76,6 +69,10 @@ class Source(Protocol):
     def slide_id(self) -> str:
         """Under which name its features are kept."""
 
+    @property
+    def max_bad_tiles(self) -> int:
+        """How many corrupt tiles may be left out before it fails; 0 where none is cut."""
+
     def identity(self) -> dict[str, Any]:
         """Return what the fingerprint needs to know of its content."""
 
@@ -94,6 +91,7 @@ class SlideSource:
         mpp: What the slide table says, in micrometres per pixel.
         default_mpp: For slides that do not tell.
         annotations: Folder of ``<slide_id>.geojson`` for ``tissue="geojson"``.
+        max_bad_tiles: How many corrupt tiles may be left out before the slide fails.
     """
 
     path: Path
@@ -102,6 +100,7 @@ class SlideSource:
     mpp: float | None = None
     default_mpp: float | None = None
     annotations: Path | None = None
+    max_bad_tiles: int = 0
 
     def _slide(self) -> Slide:
         return open_slide(self.path, mpp=self.mpp, default_mpp=self.default_mpp)
@@ -121,7 +120,12 @@ class SlideSource:
         """Open the slide and settle its grid."""
         slide = self._slide()
         try:
-            plan = plan_tiles(slide, self.spec, annotations=self.annotations)
+            plan = plan_tiles(
+                slide,
+                self.spec,
+                annotations=self.annotations,
+                max_bad_tiles=self.max_bad_tiles,
+            )
             return SlideTiles(slide, plan, slide_identity(slide, self._mask()))
         except BaseException:
             slide.close()
@@ -139,6 +143,11 @@ class CutSource:
         """Under which name its features are kept."""
         return self.tiles.slide.slide_id
 
+    @property
+    def max_bad_tiles(self) -> int:
+        """How many corrupt tiles may be left out."""
+        return self.tiles.plan.max_bad_tiles
+
     def identity(self) -> dict[str, Any]:
         """Return content id, mpp and the digest of the annotation file."""
         return slide_identity(self.tiles.slide, self.tiles.plan.mask_id)
@@ -146,6 +155,17 @@ class CutSource:
     def open(self) -> "SlideTiles":
         """Return the tiles; the slide stays open, it is not ours."""
         return SlideTiles(self.tiles.slide, self.tiles.plan, self.identity(), keep_open=True)
+
+
+def with_left_out(identity: Mapping[str, Any], corrupt: Iterable[int]) -> dict[str, Any]:
+    """Return the identity of a slide without some of its tiles: it is not that of the whole slide.
+
+    Args:
+        identity: Of the slide.
+        corrupt: Rows of the tiles that were left out; none leave the identity as it is.
+    """
+    rows = sorted(corrupt)
+    return {**identity, CORRUPT: rows} if rows else dict(identity)
 
 
 def slide_identity(slide: Slide, mask: str) -> dict[str, Any]:
@@ -164,8 +184,13 @@ class SlideTiles:
 
     slide: Slide
     plan: TilePlan
-    identity: Mapping[str, Any]
+    content: Mapping[str, Any]
     keep_open: bool = False
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What the fingerprint needs to know: the content, and which tiles were left out."""
+        return with_left_out(self.content, self.plan.bad)
 
     @property
     def n_pictures(self) -> int:
@@ -195,7 +220,10 @@ class SlideTiles:
 
     def read(self, row: int) -> tuple[npt.NDArray[np.uint8], float, bool]:
         """Return image, background and whether the tile is kept."""
-        image = self.plan.read(row)
+        image = self.plan.read_unless_corrupt(row)
+        if image is None:
+            size = self.plan.spec.size_px
+            return np.zeros((size, size, 3), np.uint8), float("nan"), False
         background, kept, _ = self.plan.judge(image)
         return image, background, kept
 
@@ -243,150 +271,18 @@ class SlideTiles:
         return overview_jpeg(self.plan.thumbnail, self.slide.dimensions, manifest)
 
 
-@dataclass(frozen=True, kw_only=True)
-class TileSetSource:
-    """Ready-made tiles of one slide, or of one folder where the tile table names no slides.
-
-    Attributes:
-        slide_id: Name of the slide or folder.
-        table: Rows of :func:`histokeras.tiles.folders.read_tile_set`.
-        spec: Only ``size_px`` counts.
-        resize: Whether tiles of another size are resampled to ``size_px`` (area average when
-            shrinking), or refused.
-    """
-
-    slide_id: str
-    table: pd.DataFrame
-    spec: TileSpec
-    resize: bool = False
-
-    def identity(self) -> dict[str, Any]:
-        """Return one digest over names and bytes of all tiles."""
-        digest = hashlib.sha256()
-        for tile, path in zip(self.table[TILE], self.table["path"], strict=True):
-            digest.update(f"{tile}\n{sha256_file(Path(path))}\n".encode())
-        return {"content": digest.hexdigest()}
-
-    def open(self) -> "TileSetTiles":
-        """Return the tiles; files are opened one by one as they are read."""
-        return TileSetTiles(self, np.arange(len(self.table)), self.identity())
-
-    def described(self) -> pd.DataFrame:
-        """Return what the tile table says of each tile."""
-        return self.table[list(TILE_FACTS)].reset_index(drop=True)
-
-
-@dataclass(frozen=True)
-class TileSetTiles:
-    """Ready-made tiles, to be read by number. A bad one is left out and listed, alone."""
-
-    source: TileSetSource
-    rows: npt.NDArray[np.int64]
-    identity: Mapping[str, Any]
-    bad: dict[int, str] = field(default_factory=dict)
-
-    @property
-    def n_pictures(self) -> int:
-        """Of how many tiles a picture is kept."""
-        return MAX_PICTURES
-
-    @property
-    def one_stain(self) -> bool:
-        """Whether all tiles were stained together: a folder may hold many slides, or a class."""
-        return False
-
-    @property
-    def facts(self) -> Mapping[str, Any]:
-        """What the feature file says of them."""
-        return self.identity
-
-    def read(self, row: int) -> tuple[npt.NDArray[np.uint8], float, bool]:
-        """Return image and background; good ready-made tiles are all kept: somebody chose them."""
-        size = self.source.spec.size_px
-        try:
-            image = self._image(Path(self.source.table["path"].iloc[row]), size)
-        except SlideError as error:
-            self.bad[row] = f"{error.code}: {error}"
-            return np.zeros((size, size, 3), np.uint8), float("nan"), False
-        return image, background_fraction(image), True
-
-    def _image(self, path: Path, size: int) -> npt.NDArray[np.uint8]:
-        image = read_image(path)
-        height, width = image.shape[:2]
-        if (height, width) == (size, size):
-            return image
-        if height != width:
-            raise SlideError(
-                f"{path.name} is {width} x {height} px, and tiles are square.", code="TILE_SIZE"
-            )
-        if not self.source.resize:
-            raise SlideError(
-                f"{path.name} is {width} x {height} px, others are {size} px.",
-                code="TILE_SIZE",
-                hint=f"Give --tile-px {size} to resample all tiles to one size.",
-            )
-        # Area average when shrinking, so that no pixel is left out.
-        method = Image.Resampling.BOX if height > size else Image.Resampling.BICUBIC
-        return np.asarray(Image.fromarray(image).resize((size, size), method))
-
-    def close(self) -> None:
-        """Nothing stays open between tiles."""
-
-    def manifest(self, background: Mapping[int, float]) -> pd.DataFrame:
-        """Return the tile table with what was measured."""
-        table = self.source.described().assign(size_px=self.source.spec.size_px)
-        table["background"] = [background[row] for row in range(len(table))]
-        table["kept"] = [row not in self.bad for row in range(len(table))]
-        return table.assign(reason=[self.bad.get(row, "") for row in range(len(table))])
-
-    def empty(self, manifest: pd.DataFrame) -> tuple[str, str] | None:
-        """Return code and message if there are no good tiles."""
-        if manifest["kept"].any():
-            return None
-        return "NO_TILES", f"none of its {len(manifest)} tiles can be used."
-
-    def coords_attributes(self) -> dict[str, Any]:
-        """Return the attributes that TRIDENT and CLAM expect on ``coords``."""
-        size = self.source.spec.size_px
-        return {"patch_size": size, "name": self.source.slide_id, "savetodir": "", "overlap": 0}
-
-    def overview(self, manifest: pd.DataFrame) -> bytes | None:
-        """Return nothing: no slide is known."""
-        return None
-
-
 def bad_tiles(slide_id: str, manifest: pd.DataFrame) -> list[dict[str, str]]:
-    """Return the rows of failures.csv for ready-made tiles that could not be used.
+    """Return the rows of failures.csv for tiles that could not be used.
 
     Args:
         slide_id: Their slide or folder.
-        manifest: Its manifest; that of a slide has no such tiles.
+        manifest: Its manifest; of a slide the corrupt tiles that were left out count.
     """
     if TILE not in manifest:
-        return []
+        return left_out_rows(slide_id, manifest)
     rows = manifest[~manifest["kept"].astype(bool)]
     return [
         {"slide": slide_id, "stage": "tile", "code": str(reason).partition(": ")[0],
          "message": f"tile {tile}: {str(reason).partition(': ')[2]}", "hint": ""}
         for tile, reason in zip(rows[TILE], rows["reason"], strict=True)
     ]  # fmt: skip
-
-
-def tile_set_sources(
-    table: pd.DataFrame, spec: TileSpec, *, resize: bool = False
-) -> Sequence[TileSetSource]:
-    """Group ready-made tiles into sources: by slide_id where given, else by folder.
-
-    Args:
-        table: From :func:`histokeras.tiles.folders.read_tile_set`.
-        spec: Only ``size_px`` counts.
-        resize: Whether tiles of another size are resampled.
-    """
-    folders = [
-        str(Path(tile).parent) if Path(tile).parent.name else "tiles" for tile in table[TILE]
-    ]
-    groups = table[SLIDE_ID].where(table[SLIDE_ID] != "", pd.Series(folders, index=table.index))
-    return [
-        TileSetSource(slide_id=str(name), table=rows.sort_values(TILE), spec=spec, resize=resize)
-        for name, rows in table.groupby(groups, sort=True)
-    ]

@@ -72,4 +72,6 @@ def _detail(outcome: Mapping[str, Any], failures: list[dict[str, str]]) -> str:
     detail = f"{outcome['tiles']} tiles"
     if outcome.get(STAIN_LEFT):
         detail += f", stain of {outcome[STAIN_LEFT]} left as it is"
-    return detail + (f", {len(failures)} bad ones left out" if failures else "")
+    if failures:
+        detail += f", {len(failures)} bad ones left out"
+    return "; ".join([detail, *outcome.get("notes", [])])

@@ -244,7 +244,9 @@ def _thumbnail(slide: Slide, side_px: int) -> tuple[Any, tuple[int, int]]:
     longest = max(width, height)
     shrink = longest / max(min(side_px, longest), min(LEAST_PX, side_px))
     size = max(1, round(width / shrink)), max(1, round(height / shrink))
-    small = read_overview(slide, (min(size[0], width), min(size[1], height)))
+    shown = min(size[0], width), min(size[1], height)
+    # Tiles that were left out as corrupt are white here too.
+    small = read_overview(slide, shown, holes=np.zeros(shown[::-1], np.bool_))
     if shrink < 1:
         times = -(-size[0] // width)
         small = small.repeat(times, axis=0).repeat(times, axis=1)

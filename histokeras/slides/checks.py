@@ -1,5 +1,7 @@
 """Look at a file before and after a library fails on it, to say what is really wrong."""
 
+import errno
+import logging
 import os
 import stat
 from pathlib import Path
@@ -16,11 +18,30 @@ SCANNER_SUFFIXES = frozenset(
     {".svs", ".ndpi", ".scn", ".mrxs", ".bif", ".svslide", ".czi", ".vms", ".vmu"}
 )
 """Formats of scanners; a picture under such a name is not what it says."""
+SLIDE_SUFFIXES = SCANNER_SUFFIXES | {
+    *(".tif", ".tiff", ".btf", ".dcm", ".png", ".jpg", ".jpeg"),
+}
+"""What is no surprise in the name of a slide."""
+# It tells every oddity of a damaged file to whoever listens; an error of ours follows.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
+
+_NAMES = frozenset({errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR})
+_STORAGE_HINT = "Look whether its disk or network drive is there, then run the same command."
 _UNFINISHED = frozenset({".partial", ".part", ".crdownload", ".download"})
 MAX_SIDE_PX = 2_000_000
 """Longest side that is believed; a header that says more is forged or damaged."""
 MAX_BLOCK_PX = 1 << 28
 """Most pixels of one stored tile or strip: it is decoded whole, 3 to 4 bytes a pixel."""
+
+
+def text_of(path: str | Path) -> str:
+    """Return a path as text to print and store; bytes that are no text are escaped."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def slide_id_of(path: str | Path) -> str:
+    """Return the slide_id of a file: its name without the extension."""
+    return text_of(Path(path).stem)
 
 
 def require_slide_file(path: Path) -> None:
@@ -32,13 +53,23 @@ def require_slide_file(path: Path) -> None:
         path: The slide.
 
     Raises:
-        SlideError: SLIDE_NOT_FOUND, SLIDE_UNREADABLE, SLIDE_NOT_A_SLIDE, SLIDE_EMPTY,
+        SlideError: SLIDE_NAME, SLIDE_NOT_FOUND, SLIDE_UNREADABLE, SLIDE_NOT_A_SLIDE, SLIDE_EMPTY,
             SLIDE_PERMISSION or SLIDE_INCOMPLETE.
     """
+    if text_of(path.name) != path.name:
+        raise SlideError(
+            f"slide `{text_of(path.name)}`: its name is no text (UTF-8).",
+            code="SLIDE_NAME",
+            hint="Rename it: its name stands in every table.",
+        )
     found = _stat(path)
     if not stat.S_ISREG(found.st_mode):
         kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe or device, no file"
-        raise SlideError(f"slide `{path.name}` is {kind}.", code="SLIDE_NOT_A_SLIDE")
+        raise SlideError(
+            f"slide `{path.name}` is {kind}.",
+            code="SLIDE_NOT_A_SLIDE",
+            hint="Give the slide's own file.",
+        )
     if found.st_size == 0:
         raise SlideError(
             f"slide `{path.name}` has 0 bytes.", code="SLIDE_EMPTY", hint="Download it again."
@@ -49,13 +80,24 @@ def require_slide_file(path: Path) -> None:
             code="SLIDE_INCOMPLETE",
             hint="Resume the download.",
         )
-    if path.suffix.lower() == ".mrxs" and not path.with_suffix("").is_dir():
-        raise SlideError(
-            f"slide `{path.name}`: its data folder `{path.stem}` is missing beside it.",
-            code="SLIDE_INCOMPLETE",
-            hint="Copy the folder of the same name too.",
-        )
+    if path.suffix.lower() == ".mrxs":
+        _require_data_folder(path)
     _require_content(path, found)
+
+
+def _require_data_folder(path: Path) -> None:
+    folder = path.with_suffix("")
+    if not (folder / "Slidedat.ini").is_file():
+        what = (
+            f"its file `{path.stem}/Slidedat.ini`"
+            if folder.is_dir()
+            else (f"its data folder `{path.stem}`")
+        )
+        raise SlideError(
+            f"slide `{path.name}`: {what} is missing beside it.",
+            code="SLIDE_INCOMPLETE",
+            hint="Copy the folder of the same name too, with all its files.",
+        )
 
 
 def _stat(path: Path) -> os.stat_result:
@@ -77,8 +119,10 @@ def _stat(path: Path) -> os.stat_result:
             hint="Ask for the permission to read it.",
         ) from error
     except OSError as error:
-        # A loop of links, or a network drive that went away.
-        raise SlideError(f"slide `{path.name}`: {error.strerror}.") from error
+        # A network drive that went away, or a loop of links.
+        code = "SLIDE_UNREADABLE" if error.errno in _NAMES else "IO_ERROR"
+        hint = "Mend the link." if error.errno == errno.ELOOP else _STORAGE_HINT
+        raise SlideError(f"slide `{path.name}`: {error.strerror}.", code=code, hint=hint) from error
 
 
 def _require_content(path: Path, found: os.stat_result) -> None:
@@ -93,7 +137,9 @@ def _require_content(path: Path, found: os.stat_result) -> None:
             hint="Ask for the permission to read it.",
         ) from error
     except OSError as error:
-        raise SlideError(f"slide `{path.name}`: {error.strerror}.", code="IO_ERROR") from error
+        raise SlideError(
+            f"slide `{path.name}`: {error.strerror}.", code="IO_ERROR", hint=_STORAGE_HINT
+        ) from error
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
     if text.startswith(_MARKUP):
         shown = text[:40].decode("utf-8", "replace").split("\n")[0]
@@ -141,6 +187,15 @@ def require_reasonable_size(size: tuple[int, int], block: tuple[int, int], name:
             code="SLIDE_TOO_LARGE",
             hint="Convert it to a tiled pyramid if the size is real.",
         )
+
+
+def not_brightfield(name: str, what: str) -> SlideError:
+    """Return the error for an image without the three 8-bit colours of H&E."""
+    return SlideError(
+        f"image `{name}` is {what}; H&E needs three colours of 8 bits.",
+        code="NOT_BRIGHTFIELD",
+        hint="Leave fluorescence, 16-bit and greyscale images out.",
+    )
 
 
 def is_truncated(path: Path) -> bool:

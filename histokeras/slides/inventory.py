@@ -2,6 +2,7 @@
 
 import json
 import os
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +14,8 @@ import pandas as pd
 from histokeras.errors import SlideError, TableError
 from histokeras.runs.events import STALL_S, Done, Lost, lost
 from histokeras.runs.supervisor import Each, lookers, supervise
-from histokeras.slides.checks import SCANNER_SUFFIXES
+from histokeras.slides.checks import SCANNER_SUFFIXES, text_of
+from histokeras.slides.checks import slide_id_of as slide_id_of
 from histokeras.slides.reader import open_slide
 from histokeras.tables import read_table, require_columns, row_numbers, with_standard_columns
 from histokeras.types import PATIENT_ID, SLIDE_ID
@@ -41,11 +43,6 @@ class SlideRow:
 
     mpp: float | None = None
     patient_id: str | None = None
-
-
-def slide_id_of(path: str | Path) -> str:
-    """Return the slide_id of a file: its name without the extension."""
-    return Path(path).stem
 
 
 def _is_slide_name(name: str) -> bool:
@@ -80,7 +77,8 @@ def find_slides(paths: Sequence[Path], *, recursive: bool = False) -> list[Path]
 
     Raises:
         SlideError: NO_SLIDES if there is none, SLIDE_NOT_FOUND for a path that does not exist.
-        TableError: DUPLICATE_SLIDE_ID if two files have the same name without extension.
+        TableError: DUPLICATE_SLIDE_ID if two files have the same name without extension, upper
+            and lower case and the ways to write an accent (Unicode NFC, NFD) being the same.
     """
     found: set[Path] = set()
     pictures = 0
@@ -122,10 +120,18 @@ def _no_slides(paths: Sequence[Path], pictures: int, *, recursive: bool) -> Slid
 def _require_distinct(slides: Sequence[Path]) -> None:
     seen: dict[str, Path] = {}
     for path in slides:
-        other = seen.setdefault(slide_id_of(path), path)
+        # Names that differ in case, or in how an accent is written, are one file on many systems.
+        name = unicodedata.normalize("NFC", slide_id_of(path)).casefold()
+        other = seen.setdefault(name, path)
         if other is not path:
+            why = (
+                ""
+                if slide_id_of(other) == slide_id_of(path)
+                else (" (case and the way an accent is written make no difference)")
+            )
             raise TableError(
-                f"two slides have the id `{slide_id_of(path)}`: {other} and {path}.",
+                f"two slides have the id `{slide_id_of(path)}`{why}: {text_of(other)} and "
+                f"{text_of(path)}.",
                 code="DUPLICATE_SLIDE_ID",
                 hint="Rename one, or work on the folders one after the other.",
             )
@@ -227,7 +233,7 @@ def describe_slides(
 
 def _row(path: Path) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(COLUMNS)
-    row |= {"slide": slide_id_of(path), "path": str(path), "readable": False, "notes": ""}
+    row |= {"slide": slide_id_of(path), "path": text_of(path), "readable": False, "notes": ""}
     return row | {"code": "", "message": ""}
 
 

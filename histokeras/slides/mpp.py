@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from histokeras.errors import SlideError
 from histokeras.slides.source import (
+    APERIO_MPP,
     GENERIC_TIFF,
     MPP_X,
     MPP_Y,
@@ -129,6 +130,9 @@ def _from_properties(
     if vendor == GENERIC_TIFF:
         return None
     x, y = _number(properties.get(MPP_X)), _number(properties.get(MPP_Y))
+    if x is None and y is None:
+        # OpenSlide passes over what is no number; a header that says nan says something.
+        x = _number(properties.get(APERIO_MPP))
     return _both(x, y, "slide properties", name)
 
 

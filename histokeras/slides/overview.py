@@ -3,11 +3,15 @@
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image as PillowImage
 
+from histokeras.errors import SlideError
 from histokeras.slides.source import Image
 
 _BLOCK_PX = 2048
+_HOLE_PX = 64
+"""Smallest side, in pixels of the level, of what is given up around a corrupt place."""
 
 
 class Readable(Protocol):
@@ -43,12 +47,16 @@ def overview_level(slide: Readable, downsample: float) -> int:
     return max(fine, key=slide.level_downsamples.__getitem__, default=0)
 
 
-def read_overview(slide: Readable, size: tuple[int, int]) -> Image:
+def read_overview(
+    slide: Readable, size: tuple[int, int], *, holes: npt.NDArray[np.bool_] | None = None
+) -> Image:
     """Read the whole slide, area-resampled to ``size``.
 
     Args:
         slide: An open slide.
         size: (width, height) in pixels of the result, no larger than level 0.
+        holes: Where given, shape (height, width): what is corrupt is left white, and marked True
+            here, instead of raising TILE_CORRUPT.
 
     Returns:
         Array of shape (height, width, 3), uint8 RGB.
@@ -66,11 +74,43 @@ def read_overview(slide: Readable, size: tuple[int, int]) -> Image:
         bottom = min(top + step_y, height)
         for left in range(0, width, step_x):
             right = min(left + step_x, width)
-            window = (left * per_x, top * per_y, right * per_x, bottom * per_y)
-            picture[top:bottom, left:right] = _read_window(
-                slide, level, window, (right - left, bottom - top)
-            )
+            block = (left, top, right, bottom)
+            _fill(slide, level, (per_x, per_y), block, picture, holes)
     return picture
+
+
+def _fill(
+    slide: Readable,
+    level: int,
+    per_px: tuple[float, float],
+    block: tuple[int, int, int, int],
+    picture: Image,
+    holes: npt.NDArray[np.bool_] | None,
+) -> None:
+    """Read one block (left, top, right, bottom) of the picture, around what is corrupt."""
+    left, top, right, bottom = block
+    width, height = right - left, bottom - top
+    window = (left * per_px[0], top * per_px[1], right * per_px[0], bottom * per_px[1])
+    try:
+        picture[top:bottom, left:right] = _read_window(slide, level, window, (width, height))
+    except SlideError as error:
+        if holes is None or error.code != "TILE_CORRUPT":
+            raise
+        if max(width, height) == 1 or max(width * per_px[0], height * per_px[1]) <= _HOLE_PX:
+            picture[top:bottom, left:right] = 255
+            holes[top:bottom, left:right] = True
+            return
+        for part in _halves(block):
+            _fill(slide, level, per_px, part, picture, holes)
+
+
+def _halves(block: tuple[int, int, int, int]) -> list[tuple[int, int, int, int]]:
+    left, top, right, bottom = block
+    if right - left >= bottom - top:
+        middle = (left + right) // 2
+        return [(left, top, middle, bottom), (middle, top, right, bottom)]
+    middle = (top + bottom) // 2
+    return [(left, top, right, middle), (left, middle, right, bottom)]
 
 
 def _read_window(

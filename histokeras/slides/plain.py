@@ -16,8 +16,10 @@ import tifffile
 from PIL import Image as PillowImage
 
 from histokeras.errors import SlideError
-from histokeras.slides.checks import require_reasonable_size
+from histokeras.slides.checks import not_brightfield, require_reasonable_size
+from histokeras.slides.header import colour_remark
 from histokeras.slides.source import (
+    REMARK,
     RESOLUTION_UNIT,
     RESOLUTION_X,
     RESOLUTION_Y,
@@ -30,15 +32,6 @@ _GREY_MODES = frozenset({"1", "L", "LA", "I", "F", "I;16", "I;16B", "I;16L"})
 _RGB_PHOTOMETRICS = frozenset({2, 6})
 _PALETTE = 3
 _UNITS = {2: "inch", 3: "centimeter"}
-
-
-def not_brightfield(name: str, what: str) -> SlideError:
-    """Return the error for an image without the three 8-bit colours of H&E."""
-    return SlideError(
-        f"image `{name}` is {what}; H&E needs three colours of 8 bits.",
-        code="NOT_BRIGHTFIELD",
-        hint="Leave fluorescence, 16-bit and greyscale images out.",
-    )
 
 
 def _too_large(name: str, size: tuple[int, int]) -> SlideError:
@@ -173,6 +166,9 @@ def _pillow_properties(picture: PillowImage.Image) -> Mapping[str, str]:
     if dpi:
         properties |= {RESOLUTION_X: str(float(dpi[0])), RESOLUTION_Y: str(float(dpi[1]))}
         properties[RESOLUTION_UNIT] = "inch"
+    profile = picture.info.get("icc_profile")
+    if picture.format != "TIFF" and (profile or picture.mode == "CMYK"):
+        properties[REMARK] = colour_remark(picture.mode, profile)
     return properties
 
 
@@ -260,9 +256,11 @@ class _TiffSource:
     def _decode(self, index: int) -> Image:
         page, handle = self._page, self._tiff.filehandle
         handle.seek(page.dataoffsets[index])
-        data = handle.read(page.databytecounts[index]) or None
-        if len(data or b"") < page.databytecounts[index]:
+        n_bytes = page.databytecounts[index]
+        # Asked first: a damaged number would be allocated before anything is read.
+        if page.dataoffsets[index] + n_bytes > handle.size:
             raise EOFError(f"piece {index} ends early")
+        data = handle.read(n_bytes) or None
         decoded, _, shape = page.decode(data, index, jpegtables=page.jpegtables)
         if decoded is None:
             # A sparse piece: the file holds nothing there.

@@ -1,6 +1,9 @@
 """Open slides. The only file that knows OpenSlide."""
 
+import os
+import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +12,20 @@ from PIL import Image as PillowImage
 
 from histokeras.errors import SlideError
 from histokeras.slides.checks import (
+    SLIDE_SUFFIXES,
     may_be_plain_image,
     require_reasonable_size,
     require_slide_file,
 )
+from histokeras.slides.handle import io_error, is_storage, tried_again
+from histokeras.slides.header import colour_note, largest_page, read_pages, require_sound_tiff
 from histokeras.slides.plain import open_plain
 from histokeras.slides.slide import Slide
-from histokeras.slides.source import Image, SlideSource
+from histokeras.slides.source import REMARK, Image, SlideSource
 
 __all__ = ["Slide", "open_slide", "openslide_version"]
+
+_MISSING = re.compile(r"Couldn't open (.+): No such file or directory")
 
 
 def openslide_version() -> str:
@@ -62,18 +70,14 @@ def _block_size(properties: Mapping[str, str]) -> tuple[int, int]:
 
 
 def _open_source(path: Path) -> SlideSource:
+    """Open a file whose header has been looked at."""
     try:
         source = _OpenSlideSource(openslide.OpenSlide(path))
     except openslide.OpenSlideError as error:
         is_unknown = isinstance(error, openslide.OpenSlideUnsupportedFormatError)
         if is_unknown and may_be_plain_image(path):
             return open_plain(path)
-        # OpenSlide's text may hold the whole path; outputs never name folders.
-        text = str(error).replace(str(path), path.name)
-        raise SlideError(
-            f"slide `{path.name}` cannot be opened: {text}.",
-            hint="Download it again, or convert it to a pyramidal TIFF with JPEG tiles.",
-        ) from error
+        raise _unreadable(path, error) from error
     try:
         for size in source.level_dimensions:
             require_reasonable_size(size, _block_size(source.properties), path.name)
@@ -81,6 +85,39 @@ def _open_source(path: Path) -> SlideSource:
         source.close()
         raise
     return source
+
+
+def _unreadable(path: Path, error: openslide.OpenSlideError) -> SlideError:
+    # OpenSlide's text may hold the whole path; outputs never name folders.
+    text = str(error).replace(f"{path.parent}{os.sep}", "")
+    if is_storage(error):
+        return io_error(f"slide `{path.name}`", error)
+    missing = _MISSING.search(text)
+    if missing is not None:
+        return SlideError(
+            f"slide `{path.name}`: its file `{missing[1]}` is missing.",
+            code="SLIDE_INCOMPLETE",
+            hint="Copy all files of the slide to one place.",
+        )
+    return SlideError(
+        f"slide `{path.name}` cannot be opened: {text}.",
+        hint="Download it again, or convert it to a pyramidal TIFF with JPEG tiles.",
+    )
+
+
+def _open_checked(path: Path) -> tuple[SlideSource, tuple[str, ...]]:
+    """Look at a file, then open it; return remarks too."""
+    require_slide_file(path)
+    pages = read_pages(path)
+    require_sound_tiff(path, pages)
+    source = _open_source(path)
+    notes = [source.properties.get(REMARK, ""), colour_note(largest_page(pages))]
+    if path.suffix.lower() not in SLIDE_SUFFIXES:
+        notes.append(
+            f"EXTENSION: `{path.suffix}` is none of a slide; its content is "
+            f"{source.vendor or 'a plain image'}."
+        )
+    return source, tuple(note for note in notes if note)
 
 
 def open_slide(
@@ -101,5 +138,11 @@ def open_slide(
             ``Slide.mpp`` raises when it is asked for.
     """
     path = Path(path)
-    require_slide_file(path)
-    return Slide(path, _open_source(path), mpp=mpp, default_mpp=default_mpp)
+    source, notes = tried_again(partial(_open_checked, path), f"slide `{path.name}`")
+    try:
+        return Slide(
+            path, source, partial(_open_source, path), mpp=mpp, default_mpp=default_mpp, notes=notes
+        )
+    except BaseException:
+        source.close()
+        raise

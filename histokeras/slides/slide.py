@@ -4,7 +4,7 @@ import base64
 import hashlib
 import html
 import io
-import threading
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +14,8 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from histokeras.errors import HistokerasError, SlideError
-from histokeras.slides.checks import is_truncated
+from histokeras.slides.checks import is_truncated, slide_id_of
+from histokeras.slides.handle import Handle, io_error, is_storage, require_storage, tried_again
 from histokeras.slides.mpp import FoundMpp, find_mpp
 from histokeras.slides.overview import read_overview
 from histokeras.slides.source import QUICKHASH, Image, SlideSource
@@ -40,19 +41,24 @@ class Slide:
         self,
         path: Path,
         source: SlideSource,
+        reopen: Callable[[], SlideSource],
         *,
         mpp: float | None = None,
         default_mpp: float | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
         self.path = path
-        self.slide_id = path.stem
+        self.slide_id = slide_id_of(path)
         self.vendor = source.vendor
         self.dimensions = source.level_dimensions[0]
-        self._source = source
+        self._properties = source.properties
+        self._level_dimensions = source.level_dimensions
+        self._level_downsamples = source.level_downsamples
         self._table_mpp, self._default_mpp = mpp, default_mpp
-        self._failed: SlideError | None = None
-        self._lock = threading.Lock()
+        self._notes = tuple(notes)
         self._stamp = self._file_stamp()
+        self._reopen = reopen
+        self._handle = Handle(source, self._reopened)
 
     def __enter__(self) -> Self:
         return self
@@ -72,22 +78,22 @@ class Slide:
     @property
     def level_count(self) -> int:
         """Number of levels."""
-        return len(self._source.level_dimensions)
+        return len(self._level_dimensions)
 
     @property
     def level_dimensions(self) -> tuple[tuple[int, int], ...]:
         """(width, height) in pixels of each level, finest first."""
-        return self._source.level_dimensions
+        return self._level_dimensions
 
     @property
     def level_downsamples(self) -> tuple[float, ...]:
         """Level-0 pixels per pixel of each level."""
-        return self._source.level_downsamples
+        return self._level_downsamples
 
     @cached_property
     def _found_mpp(self) -> FoundMpp:
         return find_mpp(
-            self._source.properties,
+            self._properties,
             vendor=self.vendor,
             name=self.path.name,
             table_mpp=self._table_mpp,
@@ -114,7 +120,7 @@ class Slide:
         single = "NO_PYRAMID: the slide has one level only; it is read slower."
         width, height = self.dimensions
         large = width * height > _PYRAMID_PX
-        notes = (single,) if self.level_count == 1 and large else ()
+        notes = (*self._notes, single) if self.level_count == 1 and large else self._notes
         try:
             return (*notes, *self._found_mpp.notes)
         except SlideError:
@@ -132,7 +138,8 @@ class Slide:
             Array of shape (height, width, 3), uint8 RGB.
 
         Raises:
-            SlideError: TILE_CORRUPT or SLIDE_TRUNCATED, with the place.
+            SlideError: TILE_CORRUPT, SLIDE_TRUNCATED, IO_ERROR or OUT_OF_MEMORY, with the place;
+                SLIDE_CHANGED if it failed and the file is another one now.
             ValueError: If there is no such level, or ``size`` is not positive.
         """
         if not 0 <= level < self.level_count or min(size) < 1:
@@ -140,26 +147,38 @@ class Slide:
                 f"`level` must be 0 to {self.level_count - 1} and `size` at least (1, 1). "
                 f"Received: level={level}, size={size}"
             )
-        # After an error OpenSlide answers every read with that error: name the first place.
-        if self._failed is not None:
-            raise self._failed
         try:
-            return self._source.read(location, level, size)
+            return self._handle.read(self.path, location, level, size)
         except HistokerasError:
             raise
         except Exception as error:
-            with self._lock:
-                if self._failed is None:
-                    self._failed = self._read_error(location, level, error)
-            raise self._failed from error
+            raise self._read_error(location, level, error) from error
+
+    def _reopened(self) -> SlideSource:
+        self.require_unchanged()
+        return self._reopen()
 
     def _read_error(self, location: tuple[int, int], level: int, error: Exception) -> SlideError:
         # The library's text may hold the whole path; outputs never name folders.
         text = str(error).replace(str(self.path), self.path.name)
         where = f"slide `{self.path.name}`, x={location[0]} y={location[1]} (level {level})"
-        if is_truncated(self.path):
+        if isinstance(error, MemoryError):
             return SlideError(
-                f"{where}: the file ends early, after {self.path.stat().st_size} bytes ({text}).",
+                f"{where}: not enough memory to decode it.",
+                code="OUT_OF_MEMORY",
+                hint="Give the command more memory, or fewer --workers.",
+            )
+        try:
+            if is_storage(error):
+                return io_error(where, error)
+            require_storage(self.path)
+            truncated = is_truncated(self.path)
+            n_bytes = self.path.stat().st_size
+        except OSError as lost:
+            return io_error(where, lost)
+        if truncated:
+            return SlideError(
+                f"{where}: the file ends early, after {n_bytes} bytes ({text}).",
                 code="SLIDE_TRUNCATED",
                 hint="Download or copy it again.",
             )
@@ -191,11 +210,17 @@ class Slide:
         Returns:
             SHA-256 in hexadecimal over the size, the first and the last megabyte, and OpenSlide's
             quickhash where there is one.
+
+        Raises:
+            SlideError: IO_ERROR if the file cannot be read.
         """
+        return tried_again(self._content_id, f"slide `{self.path.name}`")
+
+    def _content_id(self) -> str:
         digest = hashlib.sha256()
         with self.path.open("rb") as file:
             size = file.seek(0, io.SEEK_END)
-            digest.update(f"{size}\n{self._source.properties.get(QUICKHASH, '')}\n".encode())
+            digest.update(f"{size}\n{self._properties.get(QUICKHASH, '')}\n".encode())
             for start in (0, max(0, size - _ID_BYTES)):
                 file.seek(start)
                 digest.update(file.read(_ID_BYTES))
@@ -209,11 +234,14 @@ class Slide:
         """Check that the file is still the one that was opened.
 
         Raises:
-            SlideError: SLIDE_CHANGED if its size or time of change differs.
+            SlideError: SLIDE_CHANGED if its size or time of change differs, or it is gone;
+                IO_ERROR if its storage fails.
         """
         try:
             same = self._file_stamp() == self._stamp
-        except OSError:
+        except OSError as error:
+            if is_storage(error):
+                raise io_error(f"slide `{self.path.name}`", error) from error
             same = False
         if not same:
             raise SlideError(
@@ -224,7 +252,7 @@ class Slide:
 
     def close(self) -> None:
         """Release the file. Closing twice does no harm."""
-        self._source.close()
+        self._handle.close()
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()

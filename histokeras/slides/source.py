@@ -10,10 +10,13 @@ Image = npt.NDArray[np.uint8]
 """Pixels of shape (height, width, 3), RGB, 0..255."""
 
 MPP_X, MPP_Y = "openslide.mpp-x", "openslide.mpp-y"
+APERIO_MPP = "aperio.MPP"
 OBJECTIVE_POWER = "openslide.objective-power"
 QUICKHASH = "openslide.quickhash-1"
 RESOLUTION_X, RESOLUTION_Y = "tiff.XResolution", "tiff.YResolution"
 RESOLUTION_UNIT = "tiff.ResolutionUnit"
+REMARK = "histokeras.remark"
+"""Property of plain images with a remark for the user, beginning with a code."""
 GENERIC_TIFF = "generic-tiff"
 
 

@@ -37,10 +37,13 @@ class Coarse:
     Attributes:
         image: Shape (height, width, 3), uint8 RGB.
         scale: Level-0 pixels per pixel of the picture, in x and y.
+        holes: Shape (height, width), True where the slide is corrupt and the picture white; None
+            if it was read whole.
     """
 
     image: Image
     scale: tuple[float, float]
+    holes: Mask | None = None
 
     def boxes(self, origins: npt.NDArray[np.int64], size_level0_px: int) -> Boxes:
         """Turn tiles in level-0 pixels into windows of this picture.
@@ -67,11 +70,12 @@ def is_cheap(slide: Slide, tile_downsample: float) -> bool:
     return width * height <= max(_CHEAP_PX, _CHEAP_SHARE * tile_px)
 
 
-def read_coarse(slide: Slide) -> Coarse:
+def read_coarse(slide: Slide, *, around_corrupt: bool = False) -> Coarse:
     """Read the whole slide at ``COARSE_MPP``, block by block.
 
     Args:
         slide: An open slide with a known mpp.
+        around_corrupt: Whether corrupt places are left out instead of raising.
 
     Returns:
         The picture.
@@ -82,9 +86,11 @@ def read_coarse(slide: Slide) -> Coarse:
     width, height = slide.dimensions
     shrink = max(1.0, COARSE_MPP / slide.mpp)
     size = (max(1, round(width / shrink)), max(1, round(height / shrink)))
-    image = read_overview(slide, size)
+    holes = np.zeros((size[1], size[0]), np.bool_) if around_corrupt else None
+    image = read_overview(slide, size, holes=holes)
     _require_colour(image, slide.path.name)
-    return Coarse(image, (width / size[0], height / size[1]))
+    scale = (width / size[0], height / size[1])
+    return Coarse(image, scale, holes if holes is not None and holes.any() else None)
 
 
 def _require_colour(image: Image, name: str) -> None:
@@ -161,7 +167,7 @@ def is_surely_bright(coarse: Coarse, boxes: Boxes, max_background: float) -> Mas
     it can have: inside, each coarse pixel's limit; at the rim, where a coarse pixel is cut, the
     whole limit or the whole cut part, whichever is less in sum. Two grey levels are allowed for
     JPEG and rounding, and each pixel takes the highest limit of its neighbours, since a level may
-    be shifted by part of a pixel.
+    be shifted by part of a pixel. Where the picture has a hole, all may be dark.
 
     Args:
         coarse: The picture of the slide.
@@ -172,6 +178,8 @@ def is_surely_bright(coarse: Coarse, boxes: Boxes, max_background: float) -> Mas
         Shape (n,), True where the tile need not be read.
     """
     headroom = 255 - luminance(coarse.image).astype(np.float64) + _MARGIN
+    if coarse.holes is not None:
+        headroom[coarse.holes] = 256 - BRIGHT
     limit = np.minimum(1.0, ndimage.maximum_filter(headroom, 3, mode="nearest") / (256 - BRIGHT))
     inner = np.hstack([np.ceil(boxes[:, :2] - _ROUNDING), np.floor(boxes[:, 2:] + _ROUNDING)])
     touched = np.hstack([np.floor(boxes[:, :2] + _ROUNDING), np.ceil(boxes[:, 2:] - _ROUNDING)])
@@ -183,16 +191,28 @@ def is_surely_bright(coarse: Coarse, boxes: Boxes, max_background: float) -> Mas
     return np.asarray(most_dark < (1 - max_background) * area - _ROUNDING)
 
 
-def otsu_mask(image: Image) -> Mask:
+def dark_mask(coarse: Coarse) -> Mask:
+    """Return where the coarse picture is darker than ``BRIGHT``, or has a hole."""
+    dark = luminance(coarse.image) < BRIGHT
+    return dark if coarse.holes is None else dark | coarse.holes
+
+
+def otsu_mask(image: Image, holes: Mask | None = None) -> Mask:
     """Tell tissue from glass by Otsu's threshold on saturation.
 
     Args:
         image: The coarse picture, shape (height, width, 3), uint8 RGB.
+        holes: Where nothing is known of it: it does not count for the threshold, and is tissue.
 
     Returns:
         Shape (height, width), True on tissue; all False if there are no two groups to part.
     """
     saturation = np.asarray(PillowImage.fromarray(image).convert("HSV"))[..., 1]
+    if holes is not None:
+        known = image[~holes][None]
+        mask = holes.copy()
+        mask[~holes] = otsu_mask(known)[0] if known.size else False
+        return mask
     counts = np.bincount(saturation.ravel(), minlength=256).astype(np.float64)
     levels = np.arange(256)
     below = np.cumsum(counts)

@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+import math
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -129,7 +130,9 @@ def read_candidates(
     """
 
     def read(row: int) -> float:
-        image = plan.read(row)
+        image = plan.read_unless_corrupt(row)
+        if image is None:
+            return math.nan
         background, kept, _ = plan.judge(image)
         if kept and on_kept is not None:
             on_kept(row, image)
@@ -166,6 +169,7 @@ def cut_tiles(
     *,
     annotations: Path | None = None,
     workers: int | None = None,
+    max_bad_tiles: int = 0,
 ) -> TileSet:
     """Cut a slide into tiles.
 
@@ -174,6 +178,7 @@ def cut_tiles(
         spec: How to cut; the defaults (299 px at 0.5 um per pixel) if None.
         annotations: For ``tissue="geojson"``: a file, or a folder of ``<slide_id>.geojson``.
         workers: Reading threads; None for the number of cores, at most 8.
+        max_bad_tiles: How many corrupt tiles may be left out before the slide fails.
 
     Returns:
         The tiles, with a manifest of all grid tiles, kept or not.
@@ -183,6 +188,6 @@ def cut_tiles(
         ConfigError: If ``annotations`` and ``spec.tissue`` do not fit together.
     """
     spec = spec or TileSpec()
-    plan = plan_tiles(slide, spec, annotations=annotations)
+    plan = plan_tiles(slide, spec, annotations=annotations, max_bad_tiles=max_bad_tiles)
     manifest = finish_manifest(plan, read_candidates(plan, workers=workers))
     return TileSet(slide, spec, plan, manifest)

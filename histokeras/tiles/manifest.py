@@ -5,8 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from histokeras.tiles.plan import ANNOTATION, BACKGROUND, TilePlan
+from histokeras.tiles.plan import ANNOTATION, BACKGROUND, CORRUPT, TilePlan
 
+LEFT_OUT = "TILE_LEFT_OUT"
+"""Code of a corrupt tile that was left out; its slide did not fail."""
 _SPECKS = 0.005
 """Less tissue than this share of the slide is dust."""
 
@@ -16,7 +18,7 @@ def finish_manifest(plan: TilePlan, backgrounds: Mapping[int, float]) -> pd.Data
 
     Args:
         plan: The plan; it is not changed.
-        backgrounds: Background of every candidate, by row of the manifest.
+        backgrounds: Background of every candidate, by row of the manifest; NaN if it is corrupt.
 
     Returns:
         The manifest with ``background``, ``kept`` and ``reason`` filled in.
@@ -36,7 +38,27 @@ def finish_manifest(plan: TilePlan, backgrounds: Mapping[int, float]) -> pd.Data
     manifest.loc[rows, "background"] = values
     manifest.loc[rows, "kept"] = kept
     manifest.loc[rows, "reason"] = np.where(kept, "", BACKGROUND)
+    bad = sorted(plan.bad)
+    manifest.loc[bad, "background"] = np.nan
+    manifest.loc[bad, "kept"] = False
+    manifest.loc[bad, "reason"] = CORRUPT
     return manifest
+
+
+def left_out_rows(slide_id: str, manifest: pd.DataFrame) -> list[dict[str, str]]:
+    """Return the rows of failures.csv for corrupt tiles that were left out of a slide.
+
+    Args:
+        slide_id: The slide.
+        manifest: Its finished manifest.
+    """
+    rows = manifest[manifest["reason"] == CORRUPT]
+    return [
+        {"slide": slide_id, "stage": "tile", "code": LEFT_OUT,
+         "message": f"tile x={x} y={y} cannot be decoded and was left out.",
+         "hint": "Without --max-bad-tiles the slide fails."}
+        for x, y in zip(rows["x"], rows["y"], strict=True)
+    ]  # fmt: skip
 
 
 def empty_reason(plan: TilePlan, manifest: pd.DataFrame) -> tuple[str, str] | None:

@@ -15,7 +15,7 @@ from histokeras import files
 from histokeras.slides.overview import read_overview
 from histokeras.slides.tissue import Mask
 from histokeras.tiles.paint import INK, draw_scale_bar, font_of
-from histokeras.tiles.plan import BACKGROUND, TilePlan
+from histokeras.tiles.plan import BACKGROUND, CORRUPT, TilePlan
 
 _SIDE_PX = 1200
 _MIN_SIDE_PX = 500
@@ -26,6 +26,7 @@ Colour = tuple[int, int, int]
 # Okabe and Ito's colours, apart for every kind of colour vision; none occurs in H&E.
 _KEPT: Colour = (0, 114, 178)
 _REJECTED: Colour = (230, 159, 0)
+_CORRUPT: Colour = (213, 94, 0)
 _UNREAD: Colour = (150, 150, 150)
 _OUTLINE: Colour = (0, 120, 90)
 _UNREAD_WHY = {
@@ -94,9 +95,9 @@ def _thumbnail(plan: TilePlan, size: tuple[int, int]) -> PillowImage.Image:
     if coarse is not None and coarse.shape[1] >= size[0]:
         image = coarse
     else:
-        image = read_overview(
-            plan.slide, (min(size[0], dimensions[0]), min(size[1], dimensions[1]))
-        )
+        shown = min(size[0], dimensions[0]), min(size[1], dimensions[1])
+        holes = np.zeros(shown[::-1], np.bool_) if plan.max_bad_tiles else None
+        image = read_overview(plan.slide, shown, holes=holes)
     return PillowImage.fromarray(image).resize(size, PillowImage.Resampling.BOX)
 
 
@@ -115,6 +116,8 @@ def _draw_grid(slide: PillowImage.Image, layout: _Layout, manifest: pd.DataFrame
             draw.rectangle(box, outline=(*_REJECTED, 255), width=2)
             draw.line((box[0], box[1], box[2], box[3]), fill=(*_REJECTED, 255), width=2)
             draw.line((box[0], box[3], box[2], box[1]), fill=(*_REJECTED, 255), width=2)
+        elif reason == CORRUPT:
+            draw.rectangle(box, outline=(*_CORRUPT, 255), width=3)
         else:
             draw.rectangle(box, outline=(*_UNREAD, 255), width=1)
 
@@ -172,11 +175,14 @@ def _titles(plan: TilePlan) -> tuple[str, str]:
 def _legend(plan: TilePlan, manifest: pd.DataFrame) -> Sequence[tuple[str, str]]:
     kept = int(manifest["kept"].sum())
     rejected = int((manifest["reason"] == BACKGROUND).sum())
-    unread = len(manifest) - kept - rejected
+    corrupt = int((manifest["reason"] == CORRUPT).sum())
+    unread = len(manifest) - kept - rejected - corrupt
     entries = [("kept", f"{kept} of {len(manifest)} tiles kept")]
     if rejected:
         limit = f"{plan.spec.max_background:.0%}"
         entries.append(("rejected", f"{rejected} rejected: more than {limit} background"))
+    if corrupt:
+        entries.append(("corrupt", f"{corrupt} left out: cannot be decoded"))
     if unread:
         entries.append(("unread", f"{unread} not read: {_UNREAD_WHY[plan.spec.tissue]}"))
     if plan.mask is not None:
@@ -195,6 +201,8 @@ def _draw_entry(
     box = (x, y, x + 28, y + 22)
     if kind == "kept":
         draw.rectangle(box, outline=_KEPT, width=3)
+    elif kind == "corrupt":
+        draw.rectangle(box, outline=_CORRUPT, width=3)
     elif kind == "rejected":
         draw.rectangle(box, outline=_REJECTED, width=2)
         draw.line((x, y, x + 28, y + 22), fill=_REJECTED, width=2)

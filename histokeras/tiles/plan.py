@@ -1,6 +1,7 @@
 """Lay the grid over a slide, settle which tiles must be read, read and judge one."""
 
 import hashlib
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import Image as PillowImage
 
-from histokeras.errors import ConfigError
+from histokeras.errors import ConfigError, SlideError
 from histokeras.slides.geojson import MAX_MASK_PX, fill_polygons, read_polygons
 from histokeras.slides.pyramid import LevelChoice, choose_level
 from histokeras.slides.slide import Slide
@@ -18,6 +19,7 @@ from histokeras.slides.tissue import (
     BRIGHT,
     Coarse,
     Mask,
+    dark_mask,
     is_cheap,
     is_surely_bright,
     luminance,
@@ -34,8 +36,11 @@ MANIFEST_COLUMNS = (
 """Columns of a manifest: x, y and size_level0_px in level-0 pixels; mpp of the finished tile;
 background 0..1, empty where the tile was not read."""
 BACKGROUND, OVERVIEW, MASK, ANNOTATION = "background", "overview", "mask", "annotation"
+CORRUPT = "corrupt"
 """Reasons: too many bright pixels; surely too many, as the coarse picture shows (not read); too
-little tissue in Otsu's mask (not read); too little inside the drawn regions (not read)."""
+little tissue in Otsu's mask (not read); too little inside the drawn regions (not read); cannot be
+decoded and was left out by leave of ``max_bad_tiles``."""
+_ALL_TISSUE = 0.95
 _ROUNDING = 1e-9
 
 
@@ -90,6 +95,9 @@ class TilePlan:
         mask: Tissue on the whole slide, for pictures; None where it was not looked for.
         thumbnail: The coarse picture of the slide, None where it was too costly.
         notes: Remarks for the user; each begins with a code.
+        origins: int64 (n, 2), x and y of each tile in level-0 pixels.
+        max_bad_tiles: How many corrupt tiles may be left out before the slide fails.
+        bad: Rows of the corrupt tiles met so far.
     """
 
     slide: Slide
@@ -102,6 +110,9 @@ class TilePlan:
     thumbnail: Image | None = None
     notes: list[str] = field(default_factory=list)
     origins: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), np.int64))
+    max_bad_tiles: int = 0
+    bad: set[int] = field(default_factory=set)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def read(self, row: int) -> Image:
         """Read one tile; several threads may do so.
@@ -118,6 +129,35 @@ class TilePlan:
         x, y = self.origins[row]
         return read_tile(self.slide, self.choice, self.spec.size_px, (int(x), int(y)))
 
+    def read_unless_corrupt(self, row: int) -> Image | None:
+        """Read one tile; several threads may do so.
+
+        Args:
+            row: Row of the manifest.
+
+        Returns:
+            The tile as :meth:`read` returns it; None if it is corrupt and may be left out.
+
+        Raises:
+            SlideError: TILE_CORRUPT if it is one too many, or any other error.
+        """
+        try:
+            return self.read(row)
+        except SlideError as error:
+            if error.code != "TILE_CORRUPT" or not self.max_bad_tiles:
+                raise
+            with self._lock:
+                self.bad.add(row)
+                n_bad = len(self.bad)
+            if n_bad > self.max_bad_tiles:
+                raise SlideError(
+                    f"{error.message} It is one corrupt tile more than the {self.max_bad_tiles} of "
+                    "--max-bad-tiles.",
+                    code=error.code,
+                    hint=error.hint,
+                ) from error
+            return None
+
     def judge(self, image: Image) -> tuple[float, bool, str]:
         """Return background, whether the tile is kept, and the reason if it is not.
 
@@ -133,7 +173,9 @@ class TilePlan:
         return self.spec.tissue == "none" or background <= self.spec.max_background
 
 
-def plan_tiles(slide: Slide, spec: TileSpec, *, annotations: Path | None = None) -> TilePlan:
+def plan_tiles(
+    slide: Slide, spec: TileSpec, *, annotations: Path | None = None, max_bad_tiles: int = 0
+) -> TilePlan:
     """Lay the grid over a slide and settle which tiles need to be read.
 
     Only the coarse picture is read.
@@ -143,6 +185,8 @@ def plan_tiles(slide: Slide, spec: TileSpec, *, annotations: Path | None = None)
         spec: How to cut.
         annotations: For ``tissue="geojson"``: the GeoJSON file, or a folder of
             ``<slide_id>.geojson``.
+        max_bad_tiles: How many corrupt tiles may be left out before the slide fails. Any number
+            above 0 also lets the coarse picture be read around what is corrupt.
 
     Returns:
         The plan. A slide without any candidate is no error: see ``empty_reason``.
@@ -170,7 +214,8 @@ def plan_tiles(slide: Slide, spec: TileSpec, *, annotations: Path | None = None)
     notes = list(slide.notes)
     coarse = None
     if spec.tissue == "otsu" or is_cheap(slide, choice.downsample):
-        coarse = read_coarse(slide)
+        coarse = read_coarse(slide, around_corrupt=max_bad_tiles > 0)
+        notes += _coarse_notes(coarse)
     reasons, mask, mask_id = _reasons(slide, spec, coarse, origins, size0, annotations)
     manifest = _manifest(slide, spec, choice, origins, reasons)
     return TilePlan(
@@ -184,7 +229,24 @@ def plan_tiles(slide: Slide, spec: TileSpec, *, annotations: Path | None = None)
         thumbnail=None if coarse is None else coarse.image,
         notes=notes,
         origins=origins,
+        max_bad_tiles=max_bad_tiles,
     )
+
+
+def _coarse_notes(coarse: Coarse) -> list[str]:
+    notes = []
+    share = float((luminance(coarse.image) < BRIGHT).mean())
+    if share > _ALL_TISSUE:
+        notes.append(
+            f"ALL_TISSUE: {share:.0%} of the slide is dark enough for tissue; a cut-out, a black "
+            "picture, or pen?"
+        )
+    if coarse.holes is not None:
+        notes.append(
+            f"OVERVIEW_CORRUPT: {coarse.holes.mean():.1%} of the overview cannot be decoded; the "
+            "tiles there were read all the same."
+        )
+    return notes
 
 
 def _reasons(
@@ -199,9 +261,9 @@ def _reasons(
     reasons = np.full(len(origins), "", dtype="<U10")
     mask, mask_id = None, ""
     if coarse is not None:
-        mask = luminance(coarse.image) < BRIGHT
+        mask = dark_mask(coarse)
     if spec.tissue == "otsu" and coarse is not None:
-        mask = otsu_mask(coarse.image)
+        mask = otsu_mask(coarse.image, coarse.holes)
         share = mask_share(mask, coarse.boxes(origins, size0))
         reasons[share < 1 - spec.max_background - _ROUNDING] = MASK
     if spec.tissue in ("luminance", "geojson") and coarse is not None:

@@ -26,10 +26,10 @@ from histokeras.slides.slide import Slide
 from histokeras.slides.source import Image
 from histokeras.tiles.cut import read_candidates
 from histokeras.tiles.grid import TileSpec
-from histokeras.tiles.manifest import empty_reason, finish_manifest
-from histokeras.tiles.manifest_file import read_facts, write_manifest
+from histokeras.tiles.manifest import empty_reason, finish_manifest, left_out_rows
+from histokeras.tiles.manifest_file import read_facts, read_manifest, write_manifest
 from histokeras.tiles.picture import draw_tiles
-from histokeras.tiles.plan import TilePlan, plan_tiles
+from histokeras.tiles.plan import CORRUPT, TilePlan, plan_tiles
 
 _LOG = logging.getLogger(__name__)
 _IMAGE_NAME = re.compile(r"\d+_\d+\.png")
@@ -51,6 +51,7 @@ class TileJob:
         workers: Reading threads; None for the number of cores, at most 8.
         stall_s: Seconds without a tile after which a worker is taken to hang.
         fail_fast: Whether the first failed slide ends the work.
+        max_bad_tiles: How many corrupt tiles of a slide may be left out before it fails.
         left_out: Slides that were not wanted, as run.json lists them: ``slide``, ``outcome``,
             ``reason``.
     """
@@ -66,6 +67,7 @@ class TileJob:
     workers: int | None = None
     stall_s: float = STALL_S
     fail_fast: bool = False
+    max_bad_tiles: int = 0
     left_out: Sequence[Mapping[str, Any]] = ()
 
     def manifest_path(self, slide_id: str) -> Path:
@@ -111,6 +113,7 @@ def tile_slides(job: TileJob, *, config: Mapping[str, Any], quiet: bool = False)
         with Progress(len(job.slides), quiet=quiet) as progress:
             for outcome, problem in _work(job, progress):
                 record.slides.append(outcome)
+                failures += _left_out(job, outcome)
                 failures += [problem] if problem else []
                 patience.slide(problem if outcome["outcome"] == "failed" else None)
         status = "done with failures" if failures else "done"
@@ -150,9 +153,19 @@ def _work(
 def _detail(outcome: Mapping[str, Any], problem: Mapping[str, str] | None) -> str:
     if problem is not None:
         return f"{problem['code']} {problem['message']}"
-    text = f"{outcome['tiles']} of {outcome['grid']} tiles kept at {outcome['mpp']:g} um per pixel"
+    corrupt = outcome["rejected"].get(CORRUPT, 0)
+    text = f"{corrupt} corrupt tile(s) left out, " if corrupt else ""
+    text += f"{outcome['tiles']} of {outcome['grid']} tiles kept at {outcome['mpp']:g} um per pixel"
     again = " (finished before with the same settings)" if outcome["outcome"] == "skipped" else ""
     return "; ".join([text + again, *outcome.get("notes", [])])
+
+
+def _left_out(job: TileJob, outcome: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the rows of failures.csv for the corrupt tiles that a slide goes without."""
+    if not outcome.get("rejected", {}).get(CORRUPT):
+        return []
+    slide_id = outcome["slide"]
+    return left_out_rows(slide_id, read_manifest(job.manifest_path(slide_id)))
 
 
 def _require_same_spec(job: TileJob) -> None:
@@ -222,6 +235,9 @@ def _finished(job: TileJob, slide_id: str, facts: Mapping[str, Any]) -> dict[str
     if any(found.get(key) != value for key, value in facts.items()):
         return None
     outcome = dict(found["outcome"])
+    # More than may be left out now: the slide must not pass for one without them.
+    if outcome.get("rejected", {}).get(CORRUPT, 0) > job.max_bad_tiles:
+        return None
     if job.save_images and outcome["tiles"] > _count_images(job.image_folder(slide_id)):
         return None
     return outcome if outcome["outcome"] == "empty" else outcome | {"outcome": "skipped", "read": 0}
@@ -234,7 +250,7 @@ def _count_images(folder: Path) -> int:
 def _cut(
     job: TileJob, slide: Slide, facts: Mapping[str, Any], beat: Callable[[int], None]
 ) -> dict[str, Any]:
-    plan = plan_tiles(slide, job.spec, annotations=job.annotations)
+    plan = plan_tiles(slide, job.spec, annotations=job.annotations, max_bad_tiles=job.max_bad_tiles)
     save = _ImageSaver(plan, job.image_folder(slide.slide_id)) if job.save_images else None
     backgrounds = read_candidates(plan, workers=job.workers, on_kept=save, beat=beat)
     manifest = finish_manifest(plan, backgrounds)

@@ -19,8 +19,8 @@ from histokeras.features.index import index_features
 from histokeras.features.job import ExtractJob, Prepared, prepare_job
 from histokeras.features.pixels import TilePixels
 from histokeras.features.plan import Plan
+from histokeras.features.ready_made import TileSetSource
 from histokeras.features.run import Manner, run_job
-from histokeras.features.sources import TileSetSource
 from histokeras.features.tally import Tally
 from histokeras.files import canonical_json, prepare_folder, remove, sha256_file, sha256_text
 from histokeras.models.backbone_file import write_backbone

@@ -11,6 +11,7 @@ class Hostile:
 
     def __init__(self, source: SlideSource, deed: str) -> None:
         self.source, self.deed, self.slide_id = source, deed, source.slide_id
+        self.max_bad_tiles = source.max_bad_tiles
 
     def identity(self) -> dict[str, Any]:
         return self.source.identity()

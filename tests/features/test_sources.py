@@ -8,7 +8,7 @@ from histokeras.errors import TableError
 from histokeras.features.extract import extract_to_folder
 from histokeras.features.index import index_features
 from histokeras.features.plan import Plan, plan_extraction, prepare
-from histokeras.features.sources import tile_set_sources
+from histokeras.features.ready_made import tile_set_sources
 from histokeras.features.store import read_features
 from histokeras.features.verify import verify_folder
 from histokeras.tiles.folders import read_tile_set

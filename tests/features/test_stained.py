@@ -13,8 +13,9 @@ from histokeras.features.extract import extract, extract_to_folder
 from histokeras.features.extras import open_noted, pixel_hash
 from histokeras.features.known import feature_path
 from histokeras.features.plan import Plan, plan_extraction, prepare
+from histokeras.features.ready_made import tile_set_sources
 from histokeras.features.settings import fingerprint, require_same_settings
-from histokeras.features.sources import CutSource, SlideTiles, tile_set_sources
+from histokeras.features.sources import CutSource, SlideTiles
 from histokeras.features.store import read_features
 from histokeras.features.verify import verify_folder
 from histokeras.slides.reader import open_slide

@@ -103,13 +103,11 @@ def test_a_slide_without_its_end_names_place_and_size(pyramid: Path, tmp_path: P
         slide.read_region((0, 0), 0, (20, 20))
         with pytest.raises(SlideError, match=rf"x=600 y=515 .*after {len(data)} bytes") as caught:
             slide.read_region((600, 515), 0, (5, 5))
-        with pytest.raises(SlideError) as again:
-            slide.read_region((0, 0), 0, (20, 20))
+        # OpenSlide's handle is dead after an error: the next place has a new one.
+        assert slide.read_region((0, 0), 0, (20, 20)).shape == (20, 20, 3)
 
     assert caught.value.code == "SLIDE_TRUNCATED"
     assert str(tmp_path) not in str(caught.value)
-    # OpenSlide's handle is dead after an error: the first place is named again.
-    assert again.value is caught.value
 
 
 def test_a_slide_cut_off_so_early_that_it_does_not_open_says_so_without_its_folder(

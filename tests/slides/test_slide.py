@@ -77,7 +77,7 @@ def test_a_slide_without_mpp_is_shown_all_the_same(tmp_path: Path) -> None:
 def test_notes_tell_of_conflicts(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with open_slide(path) as slide:
         properties = {"openslide.mpp-x": "0.5", "openslide.objective-power": "40"}
-        monkeypatch.setattr(slide._source, "properties", properties)
+        monkeypatch.setattr(slide, "_properties", properties)
         slide.vendor = "aperio"
 
         assert [note.split(":")[0] for note in slide.notes] == ["MPP_CONFLICT"]
