@@ -19,6 +19,7 @@ from histokeras.cohort.split_file import read_split
 from histokeras.cohort.split_table import CLEAN
 from histokeras.errors import LeakageError, TableError
 from histokeras.files import safe_name
+from histokeras.foreign.folders import require_no_links_out
 from histokeras.models.catalog import STAIN_TEXTURE
 from histokeras.runs.record import TRAINING, read_object, read_record
 from histokeras.tables import read_table, require_columns
@@ -159,6 +160,7 @@ def open_saved(folder: Path) -> Saved:
     Raises:
         TableError: If there are none.
     """
+    require_no_links_out(folder)
     first = _read(prediction_files(folder)[0])
     task, classes = predicted_names(first)
     record = read_record(folder)

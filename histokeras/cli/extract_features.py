@@ -21,6 +21,7 @@ from histokeras.cli.slide_options import (
 @options.output
 @options.backbone
 @options.weights
+@options.trust_model
 @tile_options
 @options.stain_norm
 @options.mixed_precision

@@ -26,6 +26,7 @@ from histokeras.models.catalog import AUGMENTATION_NAMES, HEAD_RATES, UNFREEZE
 @options.output
 @options.backbone
 @options.weights
+@options.trust_model
 @tile_options
 @options.stain_norm
 @study_options.split

@@ -124,6 +124,11 @@ stain_norm = click.option(
 run_weights = click.option(
     "--weights", metavar="PATH", help="Weights file, if the run's features used one."
 )
+trust_model = click.option(
+    "--trust-model", "trust", metavar="SHA256",
+    help="Take the weights out of a whole model (.keras, .h5) given as --weights, if this is its "
+    "SHA-256. What it says of its layers is not read, so no code of it runs.",
+)  # fmt: skip
 gpus = click.option(
     "--gpus", default="all", show_default=True, metavar="all|cpu|0,1", help="Devices that compute."
 )

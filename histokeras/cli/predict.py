@@ -22,6 +22,7 @@ from histokeras.cli.slide_options import (
 )
 @options.output
 @options.run_weights
+@options.trust_model
 @click.option(
     "--tissue", "annotations", type=options.existing_folder,
     help="Folder of GeoJSON files, if the run's tiles were cut by such.",
@@ -114,6 +115,7 @@ def _extract(run: Any, arguments: dict[str, Any], choice: Any) -> Any:
         arguments["output"],
         weights=arguments["weights"],
         choice=choice,
+        trust=arguments["trust"],
         **{name: arguments[name] for name in names},
     )
     job = dataclasses.replace(job, overwrite=arguments["overwrite"])

@@ -252,7 +252,8 @@ def extract_job_from(arguments: dict[str, Any], **others: Any) -> Any:
     Args:
         arguments: Name to value of every option: those of ``slide_input_options`` and
             ``tile_options``, ``ready_made``, ``tile_table``, ``output``, ``backbone``,
-            ``weights``, ``stain_norm``, ``mixed_precision``, ``compute_batch``, ``overwrite``.
+            ``weights``, ``trust``, ``stain_norm``, ``mixed_precision``, ``compute_batch``,
+            ``overwrite``.
         others: Further fields of the job.
 
     Returns:
@@ -270,7 +271,7 @@ def extract_job_from(arguments: dict[str, Any], **others: Any) -> Any:
         default_px=BACKBONES[arguments["backbone"]].tile_px,
     )
     same = ["output", "backbone", "weights", "slide_table", "default_mpp", "recursive"]
-    same += ["ready_made", "tile_table", "compute_batch", "stain_norm", "overwrite"]
+    same += ["ready_made", "tile_table", "compute_batch", "stain_norm", "overwrite", "trust"]
     return ExtractJob(
         inputs=arguments["slides"],
         spec=spec,

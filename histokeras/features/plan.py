@@ -1,6 +1,5 @@
 """What of an extraction is done already and what is still to do. No TensorFlow."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from histokeras.features.settings import FeatureSettings, fingerprint, require_s
 from histokeras.features.sources import TILE_FACTS, Source, TileSetSource, bad_tiles
 from histokeras.features.store import read_features, read_provenance
 from histokeras.files import prepare_folder, safe_name, write_csv
+from histokeras.foreign.text import read_json
 from histokeras.runs.record import failure, require_own_folder
 
 STAIN_LEFT = "stain_left"
@@ -195,10 +195,10 @@ def _refresh(plan: Plan, source: TileSetSource, path: Path) -> None:
 
 def _known_empty(plan: Plan, source: Source, path: Path, wanted: str) -> bool:
     try:
-        known = json.loads(path.read_text(encoding="utf-8"))
+        known = read_json(path)
     except (OSError, ValueError):
         return False
-    if known.get("fingerprint") != wanted:
+    if not isinstance(known, dict) or known.get("fingerprint") != wanted:
         return False
     plan.outcomes.append({"slide": source.slide_id, "outcome": "empty", "tiles": 0})
     plan.failures.append({"slide": source.slide_id, "stage": "tile", **known["reason"]})
