@@ -116,9 +116,14 @@ class Saved:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    scores = [name for name in table.columns if name.startswith((PROB, PRED))]
-    return table.astype(dict.fromkeys(scores, "float32"))
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        scores = [name for name in table.columns if name.startswith((PROB, PRED))]
+        return table.astype(dict.fromkeys(scores, "float32"))
+    except (OSError, ValueError) as error:
+        raise TableError(
+            f"predictions {path} cannot be read: {str(error)[:200]}.", hint="Predict anew."
+        ) from error
 
 
 def _categories(folder: Path) -> dict[str, dict[str, str]]:

@@ -14,7 +14,7 @@ _METHODS = ("grad-cam", "integrated-gradients", "smoothgrad", "occlusion")
 
 
 @click.command()
-@click.argument("run", type=options.existing_folder)
+@click.argument("run", type=options.run_folder)
 @click.argument("inputs", metavar="TILES|SLIDES...", nargs=-1, required=True, type=options.any_path)
 @growing_output("explain")
 @click.option(

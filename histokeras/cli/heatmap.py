@@ -11,7 +11,7 @@ from histokeras.cli.slide_options import default_mpp, slide_table
 
 
 @click.command()
-@click.argument("run", type=options.existing_folder)
+@click.argument("run", type=options.run_folder)
 @click.argument("slides", metavar="SLIDES...", nargs=-1, required=True, type=options.any_path)
 @growing_output("heatmaps")
 @click.option(

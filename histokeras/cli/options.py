@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from histokeras.foreign.kinds import refuse_foreign_model
 from histokeras.models.catalog import BACKBONES, DEFAULT_BACKBONE
 from histokeras.types import STAIN_NORMS, TASKS
 
@@ -16,6 +17,19 @@ F = TypeVar("F", bound=Callable[..., Any])
 existing_file = click.Path(exists=True, dir_okay=False, path_type=Path)
 existing_path = click.Path(exists=True, path_type=Path)
 existing_folder = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+class _RunFolder(click.Path):
+    """A folder; of a model's file in its place it is said that it is not loaded."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        refuse_foreign_model(
+            Path(value), "Name a run: a folder that `histokeras fit-head` or `finetune` wrote."
+        )
+        return super().convert(value, param, ctx)
+
+
+run_folder = _RunFolder(exists=True, file_okay=False, path_type=Path)
 any_path = click.Path(path_type=Path)
 
 

@@ -16,7 +16,7 @@ from histokeras.cli.slide_options import (
 
 
 @click.command()
-@click.argument("run", type=options.existing_folder)
+@click.argument("run", type=options.run_folder)
 @click.argument(
     "inputs", metavar="SLIDES|FEATURES...", nargs=-1, required=True, type=options.any_path
 )

@@ -40,6 +40,6 @@ def guard_terminal() -> None:
     What goes into a file or a pipe from stdout stays byte for byte, for programs read it.
     """
     if not isinstance(sys.stderr, SafeStream):
-        sys.stderr = SafeStream(sys.stderr)  # type: ignore[assignment]
+        sys.stderr = SafeStream(sys.stderr)
     if not isinstance(sys.stdout, SafeStream) and sys.stdout is not None and sys.stdout.isatty():
-        sys.stdout = SafeStream(sys.stdout)  # type: ignore[assignment]
+        sys.stdout = SafeStream(sys.stdout)

@@ -13,6 +13,8 @@ from histokeras.foreign.kinds import refuse_foreign_model
 
 _MAX_TILES = 5_000_000
 _MAX_FEATURES = 16_384
+_OURS, _STAMPS = "features", "feats"
+"""What TRIDENT, CLAM and we call the vectors, and what STAMP does."""
 _COORDS = "coords"
 _MICROMETRES = "um"
 _FARTHEST = 2**40
@@ -73,6 +75,8 @@ def matrix(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
         FeatureError: VERIFY_FAILED if it is of another kind, H5_UNSAFE if it declares more than the
             file can hold.
     """
+    if name == _OURS and name not in file and _STAMPS in file:
+        name = _STAMPS
     dataset = plain_dataset(file, name, path)
     if dataset.ndim != 2 or dataset.dtype not in (np.float32, np.float16):
         raise FeatureError(

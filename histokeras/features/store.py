@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -85,7 +86,8 @@ class FeatureSet:
 
     def _repr_html_(self) -> str:
         n, width = self.vectors.shape
-        return f"<b>{n} tiles x {width} features</b> ({self.backbone}){self.tiles.head().to_html()}"
+        name = html.escape(self.backbone)
+        return f"<b>{n} tiles x {width} features</b> ({name}){self.tiles.head().to_html()}"
 
 
 def arrays_sha256(features: FeatureSet) -> str:
@@ -290,7 +292,7 @@ def _unreadable(path: Path, error: OSError) -> FeatureError:
 
 
 def read_features(path: str | Path, *, verify: bool = True, vectors: bool = True) -> FeatureSet:
-    """Read a feature file of histokeras, TRIDENT or CLAM.
+    """Read a feature file of histokeras, TRIDENT, CLAM or STAMP.
 
     Args:
         path: The ``.h5`` file.
@@ -300,7 +302,8 @@ def read_features(path: str | Path, *, verify: bool = True, vectors: bool = True
 
     Returns:
         The features. Of foreign files the provenance is empty and the backbone ``unknown`` unless
-        TRIDENT's ``encoder`` names it.
+        TRIDENT's ``encoder`` or STAMP's ``extractor`` names it. STAMP's coordinates are
+        micrometres: its tiles have no place in pixels, -1.
 
     Raises:
         FeatureError: If the file is damaged (VERIFY_FAILED) or reaches outside itself (H5_UNSAFE).
@@ -332,7 +335,7 @@ def _read_open(file: h5py.File, path: Path, *, vectors: bool) -> FeatureSet:
     if TILE in file:
         tiles[TILE] = texts(file, TILE, path, n)
     backbone = provenance.get("settings", {}).get("backbone") or str(
-        dataset.attrs.get("encoder", "unknown")
+        dataset.attrs.get("encoder", file.attrs.get("extractor", "unknown"))
     )
     extras = read_extras_open(file, path, n) if vectors and provenance else None
     return FeatureSet(values, tiles, backbone, provenance, attributes, extras)

@@ -32,11 +32,13 @@ def read_limited(path: Path, most_bytes: int) -> bytes:
         if stat.S_ISDIR(found.st_mode):
             raise IsADirectoryError(21, os.strerror(21), str(path))
         raise ValueError("it is a pipe or device, no file")
-    with path.open("rb") as file:
-        data = file.read(most_bytes + 1)
-    if len(data) > most_bytes:
-        raise ValueError(f"it is larger than {most_bytes / (1 << 20):g} MB")
-    return data
+    # A file may also grow while it is read.
+    if found.st_size <= most_bytes:
+        with path.open("rb") as file:
+            data = file.read(most_bytes + 1)
+        if len(data) <= most_bytes:
+            return data
+    raise ValueError(f"it is larger than {most_bytes / (1 << 20):g} MB")
 
 
 def read_json(path: Path, most_bytes: int = MAX_JSON_BYTES) -> Any:
