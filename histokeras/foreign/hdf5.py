@@ -15,8 +15,8 @@ _SMALL_BYTES = 64 << 20
 _INFLATION = 50
 """Bytes that a stored byte may stand for, beyond the first 64 MB: features and weights shrink to a
 half or a tenth, a bomb of zeros to a thousandth."""
-_TEXT_BYTES = 256 << 20
-"""Most memory that texts of any length may need at once."""
+_TEXT_BYTES = 1 << 30
+"""Most memory that texts of any length may need at once, in the worst case."""
 # Those that HDF5 and h5py bring along: gzip, shuffle, fletcher32, szip, nbit, scale-offset, lzf.
 # Any other would make HDF5 look for a library to load.
 _FILTERS = frozenset({1, 2, 3, 4, 5, 6, 32000})
@@ -53,17 +53,17 @@ def text_batch(file: h5py.File) -> int:
     Args:
         file: The open file.
     """
-    return max(1, _TEXT_BYTES // max(int(file.id.get_filesize()), 1))
+    return max(1, _TEXT_BYTES // 4 // max(int(file.id.get_filesize()), 1))
 
 
 def _walk(file: h5py.File, path: Path) -> None:
     size = int(file.id.get_filesize())
     stored, declared, waiting = 0, 0, [file["/"]]
-    _require_small_attributes(file["/"], size, path)
     seen: set[int] = set()
+    n_texts = _texts_in_attributes(file["/"], size, path)
     while waiting:
         for item in _members(waiting.pop(), path, seen):
-            _require_small_attributes(item, size, path)
+            n_texts = max(n_texts, _texts_in_attributes(item, size, path))
             if isinstance(item, h5py.Group):
                 waiting.append(item)
             elif isinstance(item, h5py.Dataset):
@@ -72,6 +72,9 @@ def _walk(file: h5py.File, path: Path) -> None:
     # Pieces may be made to share their bytes: then they add up to more than the file.
     if stored > size or declared > _SMALL_BYTES + _INFLATION * size:
         raise unsafe(path, f"it declares {declared:,} bytes, more than its {size:,} can hold")
+    # Each text may be as long as all that is no array.
+    if n_texts > 1 and n_texts * (size - stored) > _TEXT_BYTES:
+        raise unsafe(path, f"an attribute of {n_texts:,} texts could be more than it can hold")
 
 
 def _members(group: h5py.Group, path: Path, seen: set[int]) -> Iterator[Any]:
@@ -116,17 +119,18 @@ def _measured(item: h5py.Dataset, path: Path) -> tuple[int, int]:
     return stored, declared
 
 
-def _require_small_attributes(item: Any, size: int, path: Path) -> None:
+def _texts_in_attributes(item: Any, size: int, path: Path) -> int:
+    """Return of how many texts of any length the longest attribute consists; 0 if of none."""
     if len(item.attrs) > _MOST_ATTRIBUTES:
         raise unsafe(path, f"it holds more than {_MOST_ATTRIBUTES:,} attributes")
+    longest = 0
     for name in item.attrs:
         attribute = item.attrs.get_id(name)
-        n = math.prod(attribute.shape)
-        kind = attribute.get_type()
-        # Of texts of any length each may be as long as the file.
-        width = size if n > 1 and _is_variable(kind) else kind.get_size()
-        if n * width > max(_TEXT_BYTES, size):
+        n, kind = math.prod(attribute.shape), attribute.get_type()
+        if n * kind.get_size() > size:
             raise unsafe(path, f"the attribute `{name}` declares more than the file can hold")
+        longest = max(longest, n if _is_variable(kind) else 0)
+    return longest
 
 
 def _is_variable(kind: Any) -> bool:

@@ -35,7 +35,8 @@ def read_limited(path: Path, most_bytes: int) -> bytes:
     # A file may also grow while it is read.
     if found.st_size <= most_bytes:
         with path.open("rb") as file:
-            data = file.read(most_bytes + 1)
+            # No more than need be: so much memory is taken at once.
+            data = file.read(found.st_size + 1)
         if len(data) <= most_bytes:
             return data
     raise ValueError(f"it is larger than {most_bytes / (1 << 20):g} MB")

@@ -78,16 +78,19 @@ def _read_sheet(data: bytes, *, data_only: bool) -> tuple[list[list[Any]], list[
             cells = _limited(book.worksheets[0].iter_rows())
             names = [str(sheet.title) for sheet in book.worksheets]
             book.close()
-    except DefusedXmlException as error:
-        raise TableError(
-            "is not read: its XML declares entities, which could be made to read other files or "
-            "to fill the memory.",
-            code="XML_UNSAFE",
-            hint="Save it as CSV UTF-8, from a source that you trust.",
-        ) from error
     except TableError:
         raise
     except _DAMAGED as error:
+        # openpyxl gives some errors of the parser a cloak of its own.
+        if isinstance(error, DefusedXmlException) or isinstance(
+            error.__cause__, DefusedXmlException
+        ):
+            raise TableError(
+                "is not read: its XML declares entities, which could be made to read other files "
+                "or to fill the memory.",
+                code="XML_UNSAFE",
+                hint="Save it as CSV UTF-8, from a source that you trust.",
+            ) from error
         raise TableError(
             "is no readable Excel workbook.", hint="Save it as .xlsx or as CSV UTF-8."
         ) from error

@@ -10,7 +10,6 @@ import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from tests.security.conftest import little_memory, zipped
 
 from histokeras.cli.main import main
 from histokeras.errors import ConfigError, FeatureError, HistokerasError
@@ -18,6 +17,7 @@ from histokeras.features.store import read_features
 from histokeras.files import sha256_file
 from histokeras.models.catalog import require_backbone
 from histokeras.models.weights import find_weights
+from tests.security.conftest import little_memory, zipped
 
 Make = Callable[[Path, bytes], Path]
 
