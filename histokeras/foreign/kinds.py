@@ -8,7 +8,7 @@ HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 ZIP_MAGIC = b"PK\x03\x04"
 _NUMPY = b"\x93NUMPY"
 _SAVED_MODEL = ("saved_model.pb", "saved_model.pbtxt")
-_PICKLED = frozenset({".pkl", ".pickle", ".joblib", ".pt", ".pth", ".ckpt", ".bin", ".sav"})
+_PICKLED = frozenset({".pkl", ".pickle", ".joblib", ".pt", ".pth", ".ckpt", ".bin"})
 _NUMPY_SUFFIXES = frozenset({".npy", ".npz"})
 _WEIGHTS_WAY = "Save its weights alone: `model.save_weights('x.weights.h5')`."
 
