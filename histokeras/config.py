@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from histokeras.errors import ConfigError
+from histokeras.foreign.text import read_limited
 
+_MAX_BYTES = 1 << 20
 STUDY = "study"
 """The table that `histokeras run` reads; to single commands it says nothing."""
 
@@ -34,11 +36,12 @@ def read_config(path: Path, commands: Collection[str]) -> dict[str, dict[str, An
         ConfigError: If it cannot be read, is not TOML, or names a command that does not exist.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        content = tomllib.loads(read_limited(path, _MAX_BYTES).decode("utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"cannot read config {path}: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}.", code="CONFIG_NOT_TOML") from error
+    except (ValueError, RecursionError) as error:
+        why = "it is nested too deep" if isinstance(error, RecursionError) else error
+        raise ConfigError(f"{path} is not TOML: {why}.", code="CONFIG_NOT_TOML") from error
     for name, table in content.items():
         if name == STUDY:
             continue

@@ -19,6 +19,7 @@ from histokeras.cohort.split_file import read_split
 from histokeras.cohort.split_table import CLEAN
 from histokeras.errors import LeakageError, TableError
 from histokeras.files import safe_name
+from histokeras.foreign.folders import require_no_links_out
 from histokeras.models.catalog import STAIN_TEXTURE
 from histokeras.runs.record import TRAINING, read_object, read_record
 from histokeras.tables import read_table, require_columns
@@ -115,9 +116,14 @@ class Saved:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    scores = [name for name in table.columns if name.startswith((PROB, PRED))]
-    return table.astype(dict.fromkeys(scores, "float32"))
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        scores = [name for name in table.columns if name.startswith((PROB, PRED))]
+        return table.astype(dict.fromkeys(scores, "float32"))
+    except (OSError, ValueError) as error:
+        raise TableError(
+            f"predictions {path} cannot be read: {str(error)[:200]}.", hint="Predict anew."
+        ) from error
 
 
 def _categories(folder: Path) -> dict[str, dict[str, str]]:
@@ -159,6 +165,7 @@ def open_saved(folder: Path) -> Saved:
     Raises:
         TableError: If there are none.
     """
+    require_no_links_out(folder)
     first = _read(prediction_files(folder)[0])
     task, classes = predicted_names(first)
     record = read_record(folder)

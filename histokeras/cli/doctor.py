@@ -1,5 +1,6 @@
 """``histokeras doctor``."""
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -62,12 +63,25 @@ def _examine() -> tuple[dict[str, dict[str, Any]], list[str]]:
     if disk.free < 5e9:
         problems.append("Less than 5 GB of disk are free here.")
     keras_version = versions().get("keras", "0")
-    if tuple(int(part) for part in keras_version.split(".")[:3]) < _KERAS_FLOOR:
-        problems.append(
-            f"Keras {keras_version} has known security faults in loading foreign models, mended "
-            "in later versions; histokeras itself does not load such files."
-        )
+    problems += keras_faults(keras_version)
     return report, problems
+
+
+def keras_faults(version: str) -> list[str]:
+    """Return what to know of a Keras older than 3.15.1; nothing for later ones.
+
+    Args:
+        version: Such as ``3.13.2``.
+    """
+    numbers = [int(part) for part in re.findall(r"\d+", version)[:3]]
+    if tuple(numbers) >= _KERAS_FLOOR:
+        return []
+    return [
+        f"Keras {version}: loading other people's models with it (`keras.models.load_model`) can "
+        "run their code or write outside their folder, safe mode or not (CVE-2026-12479, "
+        "CVE-2026-12481; before 3.13.2 also CVE-2026-0897, -1462, -1669). histokeras never loads "
+        'models that way. pip install --upgrade "keras>=3.15.1"'
+    ]
 
 
 def _devices(problems: list[str]) -> dict[str, str]:

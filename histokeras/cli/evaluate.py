@@ -11,7 +11,7 @@ from histokeras.types import REGRESSION
 
 
 @click.command()
-@click.argument("folder", metavar="RUN|PREDICTIONS", type=options.existing_folder)
+@click.argument("folder", metavar="RUN|PREDICTIONS", type=options.run_folder)
 @options.labels
 @options.target
 @options.positive

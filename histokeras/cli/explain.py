@@ -15,7 +15,7 @@ _METHODS = ("grad-cam", "integrated-gradients", "smoothgrad", "occlusion")
 
 
 @click.command()
-@click.argument("run", type=options.existing_folder)
+@click.argument("run", type=options.run_folder)
 @click.argument("inputs", metavar="TILES|SLIDES...", nargs=-1, required=True, type=options.any_path)
 @growing_output("explain")
 @click.option(
@@ -37,6 +37,7 @@ _METHODS = ("grad-cam", "integrated-gradients", "smoothgrad", "occlusion")
 )  # fmt: skip
 @predictions
 @options.run_weights
+@options.trust_model
 @slide_table
 @default_mpp
 @options.overwrite
@@ -62,7 +63,7 @@ def explain(**arguments: Any) -> None:
 
     output = Path(arguments["output"] or arguments["run"] / "explain")
     names = ("run", "inputs", "class_name", "method", "layer", "n", "tiles", "predictions",
-             "weights", "slide_table", "default_mpp")  # fmt: skip
+             "weights", "trust", "slide_table", "default_mpp")  # fmt: skip
     done = write_explanations(
         ExplainJob(**{name: arguments[name] for name in names}),
         output,

@@ -23,6 +23,7 @@ from histokeras.cli.slide_options import (
 @options.output
 @options.backbone
 @options.weights
+@options.trust_model
 @tile_options
 @max_bad_tiles
 @options.stain_norm

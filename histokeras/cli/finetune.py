@@ -28,6 +28,7 @@ from histokeras.models.catalog import AUGMENTATION_NAMES, HEAD_RATES, UNFREEZE
 @options.output
 @options.backbone
 @options.weights
+@options.trust_model
 @tile_options
 @max_bad_tiles
 @options.stain_norm

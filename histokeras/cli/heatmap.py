@@ -12,7 +12,7 @@ from histokeras.models import quiet
 
 
 @click.command()
-@click.argument("run", type=options.existing_folder)
+@click.argument("run", type=options.run_folder)
 @click.argument("slides", metavar="SLIDES...", nargs=-1, required=True, type=options.any_path)
 @growing_output("heatmaps")
 @click.option(
@@ -34,6 +34,7 @@ from histokeras.models import quiet
 )  # fmt: skip
 @predictions
 @options.run_weights
+@options.trust_model
 @slide_table
 @default_mpp
 @options.overwrite
@@ -86,14 +87,14 @@ def _evidence(arguments: dict[str, Any]) -> dict[str, Any]:
     from histokeras.errors import ConfigError
 
     if arguments["of"] == "prob":
-        if arguments["layer"] or arguments["weights"]:
-            raise ConfigError("`--layer` and `--weights` belong to --of grad-cam.")
+        if arguments["layer"] or arguments["weights"] or arguments["trust"]:
+            raise ConfigError("`--layer`, `--weights`, `--trust-model` belong to --of grad-cam.")
         return {}
     quiet.import_tensorflow()
     from histokeras.training.slide_map import slide_evidence
 
     evidence, layer, unseen = slide_evidence(
-        arguments["run"], arguments["weights"], arguments["layer"]
+        arguments["run"], arguments["weights"], arguments["layer"], trust=arguments["trust"]
     )
     for name in unseen:
         click.echo(f"Note: the features also hold the average of {name}: --layer {name}", err=True)

@@ -11,8 +11,10 @@ from typing import Any
 
 import click
 
+from histokeras.cli.terminal import guard_terminal
 from histokeras.config import nearest
 from histokeras.errors import ConfigError, HistokerasError
+from histokeras.foreign.text import printable
 
 COMMANDS = {
     "slides": "List slides: readable or why not, size, levels, mpp.",
@@ -103,7 +105,7 @@ class _Commands(click.Group):
 
 def _explain(error: BaseException) -> int:
     if isinstance(error, HistokerasError):
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {printable(str(error), one_line=True)}", err=True)
         return error.exit_code
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         click.echo("Error: the output cannot be written: no space left.", err=True)
@@ -164,6 +166,7 @@ def main(debug: bool) -> None:
     `histokeras fit-head feats/ --labels labels.csv --target label -o run/`, then look into run/.
     For research use only.
     """
+    guard_terminal()
     # Quiet TensorFlow's start-up notes; its errors stay.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # It tells of damaged files in its own words; they are reported as failed slides.

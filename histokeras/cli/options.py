@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from histokeras.foreign.kinds import refuse_foreign_model
 from histokeras.models.catalog import BACKBONES, DEFAULT_BACKBONE
 from histokeras.runs.events import STALL_S
 from histokeras.types import STAIN_NORMS, TASKS
@@ -17,6 +18,19 @@ F = TypeVar("F", bound=Callable[..., Any])
 existing_file = click.Path(exists=True, dir_okay=False, path_type=Path)
 existing_path = click.Path(exists=True, path_type=Path)
 existing_folder = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+class _RunFolder(click.Path):
+    """A folder; of a model's file in its place it is said that it is not loaded."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        refuse_foreign_model(
+            Path(value), "Name a run: a folder that `histokeras fit-head` or `finetune` wrote."
+        )
+        return super().convert(value, param, ctx)
+
+
+run_folder = _RunFolder(exists=True, file_okay=False, path_type=Path)
 any_path = click.Path(path_type=Path)
 
 
@@ -125,6 +139,11 @@ stain_norm = click.option(
 run_weights = click.option(
     "--weights", metavar="PATH", help="Weights file, if the run's features used one."
 )
+trust_model = click.option(
+    "--trust-model", "trust", metavar="SHA256",
+    help="Take the weights out of a whole model (.keras, .h5) given as --weights, if this is its "
+    "SHA-256. What it says of its layers is not read, so no code of it runs.",
+)  # fmt: skip
 gpus = click.option(
     "--gpus", default="all", show_default=True, metavar="all|cpu|0,1", help="Devices that compute."
 )

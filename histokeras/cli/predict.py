@@ -19,12 +19,13 @@ from histokeras.models import quiet
 
 
 @click.command()
-@click.argument("run", type=options.existing_folder)
+@click.argument("run", type=options.run_folder)
 @click.argument(
     "inputs", metavar="SLIDES|FEATURES...", nargs=-1, required=True, type=options.any_path
 )
 @options.output
 @options.run_weights
+@options.trust_model
 @click.option(
     "--tissue", "annotations", type=options.existing_folder,
     help="Folder of GeoJSON files, if the run's tiles were cut by such.",
@@ -121,6 +122,7 @@ def _extract(run: Any, arguments: dict[str, Any], choice: Any) -> Any:
         arguments["output"],
         weights=arguments["weights"],
         choice=choice,
+        trust=arguments["trust"],
         **{name: arguments[name] for name in names},
     )
     job = dataclasses.replace(job, overwrite=arguments["overwrite"])

@@ -8,7 +8,7 @@ from histokeras.cli import options
 
 
 @click.command()
-@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=options.existing_folder)
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=options.run_folder)
 @click.option(
     "-o",
     "--output",

@@ -262,8 +262,8 @@ def extract_job_from(arguments: dict[str, Any], **others: Any) -> Any:
     Args:
         arguments: Name to value of every option: those of ``slide_input_options`` and
             ``tile_options``, ``ready_made``, ``tile_table``, ``output``, ``backbone``,
-            ``weights``, ``stain_norm``, ``mixed_precision``, ``compute_batch``, ``overwrite``,
-            ``max_bad_tiles``.
+            ``weights``, ``trust``, ``stain_norm``, ``mixed_precision``, ``compute_batch``,
+            ``overwrite``, ``max_bad_tiles``.
         others: Further fields of the job.
 
     Returns:
@@ -281,14 +281,8 @@ def extract_job_from(arguments: dict[str, Any], **others: Any) -> Any:
         default_px=BACKBONES[arguments["backbone"]].tile_px,
     )
     same = ["output", "backbone", "weights", "slide_table", "default_mpp", "recursive"]
-    same += [
-        "ready_made",
-        "tile_table",
-        "compute_batch",
-        "stain_norm",
-        "overwrite",
-        "max_bad_tiles",
-    ]
+    same += ["ready_made", "tile_table", "compute_batch", "stain_norm", "overwrite", "trust"]
+    same += ["max_bad_tiles"]
     return ExtractJob(
         inputs=arguments["slides"],
         spec=spec,

@@ -10,6 +10,7 @@ import pandas as pd
 from histokeras.cohort.split_table import VERSION, Split, build_table, rows_text
 from histokeras.errors import ConfigError, LeakageError, TableError
 from histokeras.files import canonical_json, write_text
+from histokeras.foreign.text import parse_json, read_json
 from histokeras.tables import read_table, with_standard_columns
 from histokeras.types import FOLD, PATIENT_ID, SLIDE_ID, SPLIT, SPLITS, TILE
 
@@ -104,7 +105,7 @@ def _refuse_quoted_mark(path: Path) -> None:
 
 def _signed(path: Path, table: pd.DataFrame, line: str) -> Split:
     try:
-        meta: dict[str, Any] = json.loads(line.removeprefix(_MARK))
+        meta: dict[str, Any] = parse_json(line.removeprefix(_MARK))
         version, digest, unit = int(meta["version"]), str(meta["sha256"]), str(meta["unit"])
         shares = meta.get("shares")
         split = Split(
@@ -207,7 +208,7 @@ def _read_clam(path: Path, table: pd.DataFrame) -> Split:
 
 def _read_stamp(path: Path) -> Split:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         tests = [list(part["test_patients"]) for part in content["splits"]]
         known = {str(p) for part in content["splits"] for p in part["train_patients"]}
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -10,6 +10,7 @@ import numpy as np
 from histokeras.errors import FeatureError
 from histokeras.features.extras import MAX_PICTURES, TileExtras
 from histokeras.features.h5 import column, matrix
+from histokeras.foreign.text import parse_json
 
 FLOOR = "floor"
 MAX_NUMBERS = 64
@@ -17,6 +18,7 @@ MAX_NUMBERS = 64
 _HASH, _ROWS, _LENGTHS = "pixel_hash", "picture_rows", "picture_bytes"
 _PICTURES, _OVERVIEW = "pictures", "overview"
 _MAX_JPEG = 200_000
+_MAX_NAMES = 100_000
 
 
 def update_digest(digest: "hashlib._Hash", extras: TileExtras) -> None:
@@ -97,7 +99,7 @@ def floor_names(file: h5py.File, path: Path) -> tuple[str, ...]:
     if FLOOR not in file:
         return ()
     try:
-        names = json.loads(str(matrix(file, FLOOR, path).attrs.get("names")))
+        names = parse_json(str(matrix(file, FLOOR, path).attrs.get("names"))[:_MAX_NAMES])
     except ValueError:
         return ()
     return tuple(map(str, names)) if isinstance(names, list) else ()

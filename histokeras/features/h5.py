@@ -8,27 +8,44 @@ import numpy as np
 import numpy.typing as npt
 
 from histokeras.errors import FeatureError
+from histokeras.foreign.hdf5 import require_plain_hdf5, text_batch, unsafe
+from histokeras.foreign.kinds import refuse_foreign_model
 
 _MAX_TILES = 5_000_000
 _MAX_FEATURES = 16_384
+_OURS, _STAMPS = "features", "feats"
+"""What TRIDENT, CLAM and we call the vectors, and what STAMP does."""
+_COORDS = "coords"
+_MICROMETRES = "um"
+_FARTHEST = 2**40
+"""Beyond any slide, in pixels; NaN and infinity are beyond it too."""
 
 
 def open_h5(path: Path) -> h5py.File:
-    """Open a file for reading.
+    """Open a file for reading, if all of it lies in the file itself.
 
     Raises:
-        FeatureError: FEATURES_MISSING if it is not there, VERIFY_FAILED if it does not open.
+        FeatureError: FEATURES_MISSING if it is not there, VERIFY_FAILED if it does not open,
+            H5_UNSAFE if it could read other files or fill the memory, MODEL_UNTRUSTED or NPZ_PICKLE
+            if it is no HDF5 but of a kind that could run code.
     """
+    refuse_foreign_model(path, "Features are .h5 files, of histokeras, TRIDENT, CLAM or STAMP.")
     try:
-        return h5py.File(path, "r")
+        file = h5py.File(path, "r")
     except OSError as error:
         if isinstance(error, FileNotFoundError):
             raise FeatureError(f"no feature file {path}.", code="FEATURES_MISSING") from error
         raise FeatureError(f"{path.name} does not open: {error}", code="VERIFY_FAILED") from error
+    try:
+        require_plain_hdf5(file, path)
+    except BaseException:
+        file.close()
+        raise
+    return file
 
 
 def plain_dataset(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
-    """Return a dataset that lies in this very file; links and virtual data could read others.
+    """Return a dataset of a file of :func:`open_h5`, which lies in this very file.
 
     Args:
         file: The open file.
@@ -36,16 +53,13 @@ def plain_dataset(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
         path: For messages.
 
     Raises:
-        FeatureError: VERIFY_FAILED if there is none, H5_UNSAFE if it lies elsewhere.
+        FeatureError: VERIFY_FAILED if there is none.
     """
-    link = file.get(name, getlink=True)
-    if link is None:
+    if name not in file:
         raise FeatureError(f"{path.name} has no `{name}`.", code="VERIFY_FAILED")
-    if not isinstance(link, h5py.HardLink):
-        raise FeatureError(f"`{name}` in {path.name} is a link to elsewhere.", code="H5_UNSAFE")
     dataset = file[name]
-    if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
-        raise FeatureError(f"`{name}` in {path.name} is stored elsewhere.", code="H5_UNSAFE")
+    if not isinstance(dataset, h5py.Dataset):
+        raise FeatureError(f"`{name}` in {path.name} is no dataset.", code="VERIFY_FAILED")
     return dataset
 
 
@@ -61,6 +75,8 @@ def matrix(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
         FeatureError: VERIFY_FAILED if it is of another kind, H5_UNSAFE if it declares more than the
             file can hold.
     """
+    if name == _OURS and name not in file and _STAMPS in file:
+        name = _STAMPS
     dataset = plain_dataset(file, name, path)
     if dataset.ndim != 2 or dataset.dtype not in (np.float32, np.float16):
         raise FeatureError(
@@ -69,9 +85,9 @@ def matrix(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
             code="VERIFY_FAILED",
         )
     n, width = dataset.shape
-    if n > _MAX_TILES or width > _MAX_FEATURES or n * width * 2 > 200 * path.stat().st_size:
+    if n > _MAX_TILES or width > _MAX_FEATURES:
         raise FeatureError(
-            f"`{name}` in {path.name} declares {n} x {width} values, more than the file holds.",
+            f"`{name}` in {path.name} declares {n} x {width} values, more than any slide has.",
             code="H5_UNSAFE",
         )
     return dataset
@@ -106,3 +122,75 @@ def column(
         )
     values: npt.NDArray[Any] = dataset[()]
     return values
+
+
+def texts(file: h5py.File, name: str, path: Path, n: int) -> list[str]:
+    """Read a one-dimensional dataset of texts.
+
+    Args:
+        file: The open file.
+        name: Its name.
+        path: For messages.
+        n: How many there must be.
+
+    Raises:
+        FeatureError: VERIFY_FAILED if it is of another kind, or no UTF-8; H5_UNSAFE if the texts
+            are longer than the file.
+    """
+    dataset = plain_dataset(file, name, path)
+    if dataset.shape != (n,) or h5py.check_string_dtype(dataset.dtype) is None:
+        raise FeatureError(
+            f"`{name}` in {path.name} must be {n} texts. "
+            f"Received: shape={dataset.shape}, dtype={dataset.dtype}",
+            code="VERIFY_FAILED",
+        )
+    found: list[str] = []
+    left, step = int(file.id.get_filesize()), text_batch(file)
+    for start in range(0, n, step):
+        part = [bytes(text) for text in dataset[start : start + step]]
+        left -= sum(map(len, part))
+        if left < 0:
+            raise unsafe(path, f"the texts of `{name}` share their bytes: together they are longer")
+        try:
+            found += [text.decode("utf-8") for text in part]
+        except UnicodeDecodeError as error:
+            raise FeatureError(
+                f"`{name}` in {path.name} is not UTF-8.", code="VERIFY_FAILED"
+            ) from error
+    return found
+
+
+def places(file: h5py.File, path: Path, n: int) -> tuple[npt.NDArray[np.int64], dict[str, Any]]:
+    """Read where the tiles lie, if the file tells it in pixels of level 0.
+
+    Args:
+        file: The open file.
+        path: For messages.
+        n: How many tiles there are.
+
+    Returns:
+        int64 (n, 2), -1 where unknown: without ``coords``, and in files of STAMP, whose ``coords``
+        are micrometres; and the attributes of ``coords``.
+
+    Raises:
+        FeatureError: VERIFY_FAILED if they are of another kind.
+    """
+    unknown = np.full((n, 2), -1, np.int64)
+    if _COORDS not in file:
+        return unknown, {}
+    stored = plain_dataset(file, _COORDS, path)
+    if stored.shape != (n, 2):
+        raise FeatureError(
+            f"{path.name} has {n} vectors but `coords` of shape {stored.shape}.",
+            code="VERIFY_FAILED",
+        )
+    attributes = dict(stored.attrs)
+    if str(file.attrs.get("unit", "")) == _MICROMETRES:
+        return unknown, attributes
+    values = stored[()] if stored.dtype.kind in "iuf" else None
+    if values is None or not (np.abs(values, dtype=np.float64) < _FARTHEST).all():
+        raise FeatureError(
+            f"`coords` in {path.name} are no pixels. Received: dtype={stored.dtype}",
+            code="VERIFY_FAILED",
+        )
+    return values.astype(np.int64), attributes

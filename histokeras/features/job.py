@@ -31,6 +31,7 @@ class ExtractJob:
         output: The output folder.
         backbone: Name of the network.
         weights: ``imagenet``, a path or ``random:SEED``; the backbone's own default if None.
+        trust: SHA-256 of a whole model whose weights may be taken; None if it is none.
         spec: How to cut; ``size_px`` None stands for the backbone's own size (for ready-made
             tiles: their own size).
         size_px: Side of a tile in pixels, or None.
@@ -54,6 +55,7 @@ class ExtractJob:
     output: Path
     backbone: str = DEFAULT_BACKBONE
     weights: str | None = None
+    trust: str | None = None
     spec: TileSpec = dataclasses.field(default_factory=TileSpec)
     size_px: int | None = None
     annotations: Path | None = None
@@ -108,7 +110,7 @@ def prepare_job(job: ExtractJob, *, download: bool = True) -> Prepared:
     if job.tile_table is not None and not job.ready_made:
         raise ConfigError("`--tile-table` belongs to ready-made tiles: give --tiles too.")
     backbone = require_backbone(job.backbone)
-    weights = find_weights(backbone, job.weights, download=download)
+    weights = find_weights(backbone, job.weights, download=download, trust=job.trust)
     sources, spec, notes = (_tile_sources if job.ready_made else _slide_sources)(job)
     chosen = choose_slides([source.slide_id for source in sources], job.choice)
     _require_none_left_out(job.output, chosen)

@@ -1,6 +1,5 @@
 """What an earlier run left of one slide: finished and verified, empty, or to be done again."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,6 +13,7 @@ from histokeras.features.settings import fingerprint
 from histokeras.features.sources import Source, bad_tiles, with_left_out
 from histokeras.features.store import read_features
 from histokeras.files import safe_name
+from histokeras.foreign.text import read_json
 from histokeras.runs.record import failure
 from histokeras.tiles.plan import CORRUPT
 
@@ -130,8 +130,10 @@ def _finished(folder: Path, slide_id: str, wanted: Callable[[Any], str]) -> Know
 def _empty(path: Path, wanted: Callable[[Any], str]) -> dict[str, str] | None:
     """Return why a slide has no tiles, if that was found before; else None."""
     try:
-        known = json.loads(path.read_text(encoding="utf-8"))
+        known = read_json(path)
     except (OSError, ValueError):
+        return None
+    if not isinstance(known, dict):
         return None
     expected = wanted(known.get(CORRUPT, []))
     return dict(known["reason"]) if expected and known.get("fingerprint") == expected else None

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import io
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,8 +23,9 @@ from histokeras.features.extras_file import (
     update_digest,
     write_extras,
 )
-from histokeras.features.h5 import matrix, open_h5, plain_dataset
+from histokeras.features.h5 import matrix, open_h5, places, texts
 from histokeras.files import canonical_json, original_name, write_bytes
+from histokeras.foreign.text import MAX_JSON_BYTES, parse_json
 from histokeras.types import SLIDE_ID, TILE
 
 SCHEMA = 1
@@ -85,7 +86,8 @@ class FeatureSet:
 
     def _repr_html_(self) -> str:
         n, width = self.vectors.shape
-        return f"<b>{n} tiles x {width} features</b> ({self.backbone}){self.tiles.head().to_html()}"
+        name = html.escape(self.backbone)
+        return f"<b>{n} tiles x {width} features</b> ({name}){self.tiles.head().to_html()}"
 
 
 def arrays_sha256(features: FeatureSet) -> str:
@@ -202,14 +204,30 @@ def _provenance(file: h5py.File, path: Path) -> dict[str, Any]:
     if text is None:
         return {}
     try:
-        provenance = json.loads(text)
-    except (ValueError, TypeError) as error:
-        raise FeatureError(f"{path.name} has a damaged record.", code="VERIFY_FAILED") from error
-    if not isinstance(provenance, dict) or provenance.get("schema") != SCHEMA:
+        if not isinstance(text, str) or len(text) > MAX_JSON_BYTES:
+            raise ValueError("it is no text, or too long")
+        provenance = parse_json(text)
+        _require_sound(provenance)
+    except ValueError as error:
+        raise FeatureError(
+            f"{path.name} has a damaged record: {error}.", code="VERIFY_FAILED"
+        ) from error
+    if provenance.get("schema") != SCHEMA:
         raise FeatureError(
             f"{path.name} was written by another version of histokeras.", code="SCHEMA"
         )
     return provenance
+
+
+def _require_sound(provenance: Any) -> None:
+    """Raise ValueError if a record is none, or names a slide by what is no name."""
+    if not isinstance(provenance, dict):
+        raise ValueError("it is no record")
+    slide_id, settings = provenance.get(SLIDE_ID, ""), provenance.get("settings", {})
+    if not isinstance(slide_id, str) or not isinstance(settings, dict):
+        raise ValueError("it names no slide")
+    # Half a surrogate cannot be written in a file name, nor in a table.
+    slide_id.encode("utf-8", "surrogateescape")
 
 
 def count_tiles(path: Path) -> tuple[int, int]:
@@ -274,7 +292,7 @@ def _unreadable(path: Path, error: OSError) -> FeatureError:
 
 
 def read_features(path: str | Path, *, verify: bool = True, vectors: bool = True) -> FeatureSet:
-    """Read a feature file of histokeras, TRIDENT or CLAM.
+    """Read a feature file of histokeras, TRIDENT, CLAM or STAMP.
 
     Args:
         path: The ``.h5`` file.
@@ -284,7 +302,8 @@ def read_features(path: str | Path, *, verify: bool = True, vectors: bool = True
 
     Returns:
         The features. Of foreign files the provenance is empty and the backbone ``unknown`` unless
-        TRIDENT's ``encoder`` names it.
+        TRIDENT's ``encoder`` or STAMP's ``extractor`` names it. STAMP's coordinates are
+        micrometres: its tiles have no place in pixels, -1.
 
     Raises:
         FeatureError: If the file is damaged (VERIFY_FAILED) or reaches outside itself (H5_UNSAFE).
@@ -311,21 +330,12 @@ def _read_open(file: h5py.File, path: Path, *, vectors: bool) -> FeatureSet:
     values = dataset[()] if vectors else np.empty((n, 0), np.float32)
     provenance = _provenance(file, path)
     slide_id = provenance.get(SLIDE_ID) or original_name(path.stem)
-    coords, attributes = np.full((n, 2), -1, np.int64), {}
-    if "coords" in file:
-        stored = plain_dataset(file, "coords", path)
-        if stored.shape != (n, 2):
-            raise FeatureError(
-                f"{path.name} has {n} vectors but `coords` of shape {stored.shape}.",
-                code="VERIFY_FAILED",
-            )
-        coords = stored[()].astype(np.int64)
-        attributes = dict(stored.attrs)
+    coords, attributes = places(file, path, n)
     tiles = pd.DataFrame({SLIDE_ID: slide_id, "x": coords[:, 0], "y": coords[:, 1]})
     if TILE in file:
-        tiles[TILE] = [name.decode() for name in plain_dataset(file, TILE, path)[()]]
+        tiles[TILE] = texts(file, TILE, path, n)
     backbone = provenance.get("settings", {}).get("backbone") or str(
-        dataset.attrs.get("encoder", "unknown")
+        dataset.attrs.get("encoder", file.attrs.get("extractor", "unknown"))
     )
     extras = read_extras_open(file, path, n) if vectors and provenance else None
     return FeatureSet(values, tiles, backbone, provenance, attributes, extras)

@@ -1,5 +1,6 @@
 """The file of a fine-tuned backbone: its weights, and what they are of. No code inside."""
 
+import math
 import re
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from histokeras.models.catalog import Backbone
 from histokeras.models.weights import TUNED_FORMAT, read_tuned_card
 
 _VERSION = 1
+_HEADER_BYTES = 1 << 20
 _COUNTER = re.compile(r"_\d+(?=/)")
 
 
@@ -58,8 +60,10 @@ def load_backbone(model: keras.Model, backbone: Backbone, path: Path) -> None:
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             card = read_tuned_card(file.metadata())
+            if path.stat().st_size > _most_bytes(model):
+                raise _unfit(backbone, path, "it is larger than this network")
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (safetensors.SafetensorError, OSError) as error:
+    except (safetensors.SafetensorError, OSError, TypeError, KeyError) as error:
         raise _unfit(backbone, path, str(error).splitlines()[0][:200]) from error
     if card is None:
         raise _unfit(backbone, path, "it is no backbone that histokeras fine-tuned")
@@ -82,6 +86,11 @@ def _names(model: keras.Model) -> list[str]:
         f"{number:04d} {_COUNTER.sub('', weight.path)}"
         for number, weight in enumerate(model.weights)
     ]
+
+
+def _most_bytes(model: keras.Model) -> int:
+    """Return what a file of the model's weights can take, its header included."""
+    return _HEADER_BYTES + 4 * sum(math.prod(weight.shape) for weight in model.weights)
 
 
 def _unfit(backbone: Backbone, path: Path, reason: str) -> FeatureError:

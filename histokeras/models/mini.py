@@ -14,6 +14,7 @@ from safetensors.numpy import load, save
 
 from histokeras import files
 from histokeras.errors import FeatureError
+from histokeras.foreign.text import read_limited
 from histokeras.models.catalog import MINI_WEIGHTS
 
 MINI_STRIDE = 16
@@ -25,6 +26,7 @@ MINI_MIN_PX = 32
 _STEM = 16
 _STAGES = (32, 96, 128)
 _MOMENTUM = 0.97
+_MAX_BYTES = 64 << 20
 # Early stages tell of texture, the last of tissue; both serve a classifier.
 _POOLED = (2, 3)
 MINI_FEATURES = _STAGES[1] + _STAGES[2]
@@ -114,7 +116,7 @@ def load_mini(model: keras.Model, path: Path = MINI_WEIGHTS) -> None:
         FeatureError: If the file is not there or does not hold weights of this network.
     """
     try:
-        arrays = load(path.read_bytes())
+        arrays = load(read_limited(path, _MAX_BYTES))
     except OSError as error:
         raise _unfit(path, error.strerror or type(error).__name__) from error
     except (SafetensorError, KeyError, ValueError) as error:

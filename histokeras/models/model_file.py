@@ -1,6 +1,6 @@
 """The head's own file format: ``model.json`` and ``weights.safetensors``. No code inside."""
 
-import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,10 @@ import safetensors.numpy
 
 from histokeras.errors import FeatureError
 from histokeras.files import prepare_folder, remove, sha256_bytes, write_bytes, write_json
+from histokeras.foreign.kinds import refuse_foreign_model
+from histokeras.foreign.text import read_json
 from histokeras.models.heads import build_head, build_number_head
+from histokeras.models.weights import FINETUNED, is_named
 from histokeras.types import REGRESSION, TASKS
 
 _FORMAT = "histokeras-head"
@@ -19,6 +22,8 @@ _VERSION = 1
 _CARD = "model.json"
 _WEIGHTS = "weights.safetensors"
 _MAX_BYTES = 1 << 30
+_MAX_FEATURES, _MAX_CLASSES = 16_384, 10_000
+_WANTED = "A run is a folder that `histokeras fit-head` or `finetune` wrote."
 
 
 def write_head(folder: Path, model: keras.Model, card: Mapping[str, Any]) -> None:
@@ -56,19 +61,19 @@ def read_card(folder: Path) -> dict[str, Any]:
         The card: at least ``head``, ``n_features`` and ``classes``.
 
     Raises:
-        FeatureError: If there is no card, or it is not one of ours.
+        FeatureError: If there is no card, or it is not one of ours; MODEL_UNTRUSTED if a model of
+            another kind lies there, PATH_UNSAFE if the card names a file of this machine.
     """
     path = folder / _CARD
     if not path.is_file():
+        for place in (folder, folder.parent):
+            refuse_foreign_model(place, _WANTED)
         raise FeatureError(
             f"no {_CARD} in {folder}.",
             code="MODEL_MISSING",
             hint="Name the run folder that `histokeras fit-head` or `finetune` wrote, finished.",
         )
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise FeatureError(f"{path} is not JSON: {error}", code="MODEL_DAMAGED") from error
+    card = _object(path)
     if not isinstance(card, dict) or card.get("format") != _FORMAT:
         raise FeatureError(
             f"{path} is not a model card of histokeras.",
@@ -91,7 +96,39 @@ def read_card(folder: Path) -> dict[str, Any]:
             f"{path} is of a head for {card['task']!r}, which this program does not know.",
             code="MODEL_VERSION",
         )
+    _require_sound(card, path)
     return card
+
+
+def _object(path: Path) -> Any:
+    try:
+        return read_json(path)
+    except (OSError, ValueError) as error:
+        raise FeatureError(f"{path} is not JSON: {error}", code="MODEL_DAMAGED") from error
+
+
+def _require_sound(card: Mapping[str, Any], path: Path) -> None:
+    """Refuse a card that would build a network without measure, or read a file that it names."""
+    n, classes, features = card["n_features"], card["classes"], card.get("features") or {}
+    heat = card.get("temperature", 1.0)
+    sound = (
+        isinstance(heat, (int, float)) and 0 < heat < math.inf,
+        isinstance(n, int) and 1 <= n <= _MAX_FEATURES,
+        isinstance(classes, list) and len(classes) <= _MAX_CLASSES,
+        isinstance(classes, list) and all(isinstance(name, str) for name in classes),
+        isinstance(card["head"], str) and isinstance(features, dict),
+    )
+    if not all(sound):
+        raise FeatureError(
+            f"{path} holds sizes or names that no head of ours has.", code="MODEL_DAMAGED"
+        )
+    weights = str(features.get("weights", "file"))
+    if weights not in ("file", FINETUNED) and not is_named(weights):
+        raise FeatureError(
+            f"{path} names weights by a path, {weights[:120]!r}, which is not read.",
+            code="PATH_UNSAFE",
+            hint="A run names its weights by kind and SHA-256; give the file with --weights PATH.",
+        )
 
 
 def _built(card: Mapping[str, Any]) -> keras.Model:

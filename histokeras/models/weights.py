@@ -1,8 +1,8 @@
 """Find, download and identify the weights of a backbone. Never falls back to random ones."""
 
 import hashlib
-import json
 import os
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -15,6 +15,8 @@ import safetensors
 
 from histokeras.errors import ConfigError, FeatureError, MissingError
 from histokeras.files import prepare_folder, sha256_file, temporary_path
+from histokeras.foreign.kinds import refuse_foreign_weights
+from histokeras.foreign.text import parse_json
 from histokeras.models.catalog import MINI, MINI_WEIGHTS, Application, Backbone
 from histokeras.models.h5_weights import require_plain_weights
 
@@ -23,6 +25,7 @@ TUNED_FILE = Path("backbone", "weights.safetensors")
 """Where a run of ``finetune`` keeps the weights of its backbone."""
 TUNED_FORMAT = "histokeras-backbone"
 _RANDOM = "random:"
+_NAMED = re.compile(rf"{IMAGENET}|{NONE}|{BUNDLED}|{_RANDOM}[0-9]{{1,10}}")
 _TIMEOUT_S = 30
 _CHUNK_BYTES = 1 << 20
 
@@ -57,7 +60,11 @@ def cache_folder() -> Path:
 
 
 def find_weights(
-    backbone: Backbone, weights: str | None = None, *, download: bool = True
+    backbone: Backbone,
+    weights: str | None = None,
+    *,
+    download: bool = True,
+    trust: str | None = None,
 ) -> WeightsSource:
     """Settle which weights are meant, and that they are here; download ImageNet's if need be.
 
@@ -68,6 +75,7 @@ def find_weights(
             ``none`` for a backbone that has no weights, and
             ``bundled`` for the one whose weights come with the package.
         download: Whether a download may be tried.
+        trust: SHA-256 of a whole model (``.keras``, ``.h5``) whose weights may be taken.
 
     Returns:
         The source, with the file's digest.
@@ -75,9 +83,12 @@ def find_weights(
     Raises:
         ConfigError: If ``weights`` is none of these, or not one of this backbone.
         MissingError: If the file is not there and cannot be downloaded (exit code 5).
-        FeatureError: If the file could do more than hold weights (H5_UNSAFE, MODEL_UNTRUSTED).
+        FeatureError: If the file could do more than hold weights (H5_UNSAFE, ARCHIVE_UNSAFE,
+            MODEL_UNTRUSTED, NPZ_PICKLE).
     """
     weights = backbone.default_weights if weights is None else weights
+    if trust is not None and is_named(weights):
+        raise _nothing_to_trust(weights)
     if backbone.default_weights == NONE:
         return _no_weights(backbone, weights)
     if weights.startswith(_RANDOM):
@@ -86,7 +97,19 @@ def find_weights(
         return _bundled_source(backbone)
     if weights == IMAGENET:
         return _imagenet_source(backbone, download=download)
-    return _file_source(backbone, weights)
+    source = _file_source(backbone, weights, trust)
+    if trust is not None and source.kind != "file":
+        raise _nothing_to_trust(weights)
+    return source
+
+
+def is_named(weights: str) -> bool:
+    """Tell whether weights are meant by a word alone, such as ``imagenet``, and not by a path.
+
+    Args:
+        weights: What stands in a run; a stranger's could name any file of this machine.
+    """
+    return _NAMED.fullmatch(weights) is not None
 
 
 def _bundled_source(backbone: Backbone) -> WeightsSource:
@@ -116,9 +139,19 @@ def _imagenet_source(backbone: Backbone, *, download: bool) -> WeightsSource:
     return WeightsSource(IMAGENET, path, None, sha256_file(path))
 
 
-def _file_source(backbone: Backbone, weights: str) -> WeightsSource:
+def _nothing_to_trust(weights: str) -> ConfigError:
+    return ConfigError(
+        f"`--trust-model` is for a whole model given as a file. Received: weights={weights!r}",
+        hint="Leave it out.",
+    )
+
+
+def _file_source(backbone: Backbone, weights: str, trust: str | None) -> WeightsSource:
     suffix = ".safetensors" if backbone.name == MINI.name else ".h5"
     path = Path(weights).expanduser()
+    is_keras = path.suffix == ".keras" and suffix == ".h5"
+    if not is_keras:
+        refuse_foreign_weights(path)
     if path.is_dir():
         path /= TUNED_FILE
         if path.is_file() and not is_finetuned(path):
@@ -136,13 +169,13 @@ def _file_source(backbone: Backbone, weights: str) -> WeightsSource:
             hint=f"Give imagenet, random:SEED, the path of a {suffix} file, or a run folder of "
             "`histokeras finetune`.",
         )
-    if path.suffix != suffix:
+    if path.suffix != suffix and not is_keras:
         raise ConfigError(
             f"`weights` must be a {suffix} file of weights alone. Received: weights={weights!r}",
             code="MODEL_UNTRUSTED",
         )
     if suffix == ".h5":
-        require_plain_weights(path)
+        require_plain_weights(path, trust=trust)
     return WeightsSource("file", path, None, sha256_file(path))
 
 
@@ -165,7 +198,7 @@ def read_tuned_card(metadata: Mapping[str, str] | None) -> dict[str, Any] | None
         ``version`` and ``backbone``; None if it is no fine-tuned backbone.
     """
     try:
-        card = json.loads((metadata or {}).get(TUNED_FORMAT, ""))
+        card = parse_json((metadata or {}).get(TUNED_FORMAT, ""))
     except ValueError:
         return None
     return card if isinstance(card, dict) else None

@@ -4,7 +4,6 @@ import base64
 import functools
 import hashlib
 import importlib.resources
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from markupsafe import Markup
 
 from histokeras.errors import ConfigError
 from histokeras.files import prepare_folder, remove, write_csv, write_json, write_text
+from histokeras.foreign.text import read_json
 from histokeras.report.plots import Plot
 from histokeras.runs.environment import package_version
 
@@ -135,7 +135,7 @@ def _is_own(folder: Path, name: str) -> bool:
     if not (folder / name).exists():
         return True
     try:
-        content = json.loads((folder / name).with_suffix(".json").read_text(encoding="utf-8"))
+        content = read_json((folder / name).with_suffix(".json"))
     except (OSError, ValueError):
         return False
     return isinstance(content, dict) and content.get("made_by") == _MADE_BY

@@ -14,6 +14,7 @@ from PIL import Image
 
 from histokeras.report.run_files import RunFiles
 from histokeras.report.text import number
+from histokeras.slides.plain import PICTURE_FORMATS
 
 _MOST = {"overview": 12, "sample": 24, "wrong": 24, "right": 24, "low": 12, "high": 12}
 _SIDE_PX = {"overview": 720, "sample": 176, "wrong": 192, "right": 192, "low": 192, "high": 192}
@@ -158,7 +159,10 @@ def shrunk_jpeg(path: Path, side_px: int) -> tuple[bytes, tuple[int, int]] | Non
     try:
         if path.stat().st_size > _MOST_BYTES:
             return None
-        with warnings.catch_warnings(), Image.open(path) as image:
+        with (
+            warnings.catch_warnings(),
+            Image.open(path, formats=PICTURE_FORMATS) as image,
+        ):
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             small = image.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Warning):

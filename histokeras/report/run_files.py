@@ -10,6 +10,7 @@ import pandas as pd
 
 from histokeras.errors import FeatureError, TableError
 from histokeras.files import safe_name
+from histokeras.foreign.folders import require_no_links_out
 from histokeras.report.text import at, clean, listed
 from histokeras.runs.record import TRAINING, read_object, read_record
 from histokeras.types import CLASSIFICATION, LABEL, LEVELS, PRED, REGRESSION, SLIDE_ID, SPLIT
@@ -189,6 +190,7 @@ def read_run(folder: Path) -> RunFiles:
             a file of it is damaged (RECORD_DAMAGED).
         TableError: If a table of it cannot be read.
     """
+    require_no_links_out(folder)
     record = clean(read_record(folder))
     _require_figures(folder, record)
     if not record and not (folder / "metrics.json").is_file():

@@ -7,6 +7,8 @@ from typing import Any, Self
 
 from tqdm import tqdm
 
+from histokeras.foreign.text import printable
+
 
 class Progress:
     """Counts slides and tiles and says how fast they pass.
@@ -45,6 +47,7 @@ class Progress:
 
     def note(self, text: str) -> None:
         """Say something that is no slide's end."""
+        text = printable(text, one_line=True)
         if self._bar is not None:
             self._bar.write(text, file=sys.stderr)
         elif not self._quiet:
@@ -55,6 +58,7 @@ class Progress:
         """Count one slide as over and say how it went."""
         self._done += 1
         text = f"[{self._done}/{self._n}] {slide_id}: {outcome}{', ' if detail else ''}{detail}"
+        text = printable(text, one_line=True)
         if self._bar is not None:
             self._bar.update(1)
             if outcome != "done":

@@ -1,7 +1,6 @@
 """run.json and failures.csv: what a command did, with what, and how it ended."""
 
 import datetime as dt
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ import pandas as pd
 
 from histokeras.errors import ConfigError, FeatureError, HistokerasError
 from histokeras.files import canonical_json, sha256_text, write_csv, write_json
+from histokeras.foreign.text import read_json
 from histokeras.runs.environment import hardware, versions
 
 TRAINING = ("fit-head", "finetune")
@@ -106,8 +106,8 @@ def read_object(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+        content = read_json(path)
+    except (OSError, ValueError):
         content = None
     if not isinstance(content, dict):
         raise FeatureError(

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from histokeras.errors import SlideError
+from histokeras.foreign.text import read_limited
 from histokeras.slides.tissue import Mask
 
 Ring = npt.NDArray[np.float64]
@@ -23,8 +24,11 @@ _INSIDE = {
     "GeometryCollection": "geometries",
 }
 _THIN = frozenset({"Point", "MultiPoint", "LineString", "MultiLineString"})
-MAX_BYTES = 256 << 20
+MAX_BYTES = 64 << 20
+"""Read whole, JSON takes up to 20 times as much memory."""
 MAX_MASK_PX = 1 << 26
+_MOST_CROSSINGS = 1 << 28
+_BLOCK_CROSSINGS = 1 << 22
 
 
 def _error(path: Path, what: str, hint: str = "Export it again from QuPath.") -> SlideError:
@@ -49,7 +53,7 @@ def read_polygons(path: Path) -> list[Polygon]:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise _error(path, f"larger than {MAX_BYTES >> 20} MB", "Export fewer objects.")
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = json.loads(read_limited(path, MAX_BYTES).decode("utf-8-sig"))
         polygons = [_polygon(rings) for rings in _ring_lists(content)]
     except FileNotFoundError as error:
         raise SlideError(
@@ -62,7 +66,7 @@ def read_polygons(path: Path) -> list[Polygon]:
             path, f"cannot be read ({error.strerror})", "Check its permissions."
         ) from error
     except (ValueError, TypeError, KeyError, RecursionError, AttributeError) as error:
-        raise _error(path, f"is no valid GeoJSON ({error})") from error
+        raise _error(path, f"is no valid GeoJSON ({str(error)[:200]})") from error
     if not polygons:
         raise _error(path, "holds no polygon", "Draw closed regions.")
     return polygons
@@ -129,25 +133,37 @@ def _fill(mask: Mask, rings: Sequence[Ring]) -> None:
     # Each crossing of an edge with a row's middle line toggles all pixels right of it.
     toggles = np.zeros((bottom - top, right - left + 1), np.uint8)
     for ring in rings:
-        rows, x = _crossings(ring, top, bottom)
-        columns = np.clip(np.ceil(x - 0.5) - left, 0, right - left).astype(np.int64)
-        np.bitwise_xor.at(toggles, (rows - top, columns), 1)
+        for rows, x in _crossings(ring, top, bottom):
+            columns = np.clip(np.ceil(x - 0.5) - left, 0, right - left).astype(np.int64)
+            np.bitwise_xor.at(toggles, (rows - top, columns), 1)
     inside = np.bitwise_xor.accumulate(toggles, axis=1)[:, :-1].astype(np.bool_)
     mask[top:bottom, left:right] |= inside
 
 
 def _crossings(
     ring: Ring, top: int, bottom: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Return rows and x where the ring crosses the middle lines of rows top..bottom - 1."""
+) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]]:
+    """Yield rows and x where the ring crosses the middle lines of rows top..bottom - 1.
+
+    Edges come in blocks: a million of them, each as high as the slide, would fill the memory.
+    """
     start, end = ring, np.roll(ring, -1, axis=0)
     low, high = np.minimum(start[:, 1], end[:, 1]), np.maximum(start[:, 1], end[:, 1])
     first = np.clip(np.ceil(low - 0.5), top, bottom).astype(np.int64)
     last = np.clip(np.ceil(high - 0.5), top, bottom).astype(np.int64)
     n_rows = last - first
-    edge = np.repeat(np.arange(len(ring)), n_rows)
-    within = np.arange(len(edge)) - np.repeat(np.cumsum(n_rows) - n_rows, n_rows)
-    rows = first[edge] + within
-    slope = (end[edge, 0] - start[edge, 0]) / (end[edge, 1] - start[edge, 1])
-    x = start[edge, 0] + (rows + 0.5 - start[edge, 1]) * slope
-    return rows, x
+    before = np.cumsum(n_rows) - n_rows
+    if n_rows.sum() > _MOST_CROSSINGS:
+        raise SlideError(
+            f"a polygon of {len(ring)} points goes up and down too often to be drawn.",
+            code="ANNOTATION_UNREADABLE",
+            hint="Simplify it in QuPath.",
+        )
+    block = before // _BLOCK_CROSSINGS
+    for number in np.unique(block):
+        some = np.flatnonzero(block == number)
+        edge = np.repeat(some, n_rows[some])
+        within = np.arange(len(edge)) - np.repeat(before[some] - before[some[0]], n_rows[some])
+        rows = first[edge] + within
+        slope = (end[edge, 0] - start[edge, 0]) / (end[edge, 1] - start[edge, 1])
+        yield rows, start[edge, 0] + (rows + 0.5 - start[edge, 1]) * slope

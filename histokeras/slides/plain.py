@@ -4,6 +4,7 @@ A TIFF is decoded strip by strip or tile by tile, only where the window lies. Ot
 decoded once, under a limit that is checked before anything is allocated.
 """
 
+import io
 import threading
 import warnings
 from collections import OrderedDict
@@ -27,10 +28,17 @@ from histokeras.slides.source import (
     SlideSource,
 )
 
+PICTURE_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
+"""What Pillow may take a picture for, whatever its name: of EPS it would run Ghostscript."""
 _CACHE_BYTES = 64 << 20
 _GREY_MODES = frozenset({"1", "L", "LA", "I", "F", "I;16", "I;16B", "I;16L"})
 _RGB_PHOTOMETRICS = frozenset({2, 6})
 _PALETTE = 3
+_MOST_CHANNELS = 4
+# None, LZW, deflate (two numbers), PackBits, LZMA, Zstandard: they decode into the piece's size.
+_PLAIN_CODECS = frozenset({1, 5, 8, 32773, 32946, 34925, 50000})
+# JPEG, JPEG 2000 (four numbers), WebP: pieces that are pictures, with a size of their own.
+_PICTURE_CODECS = frozenset({7, 33003, 33004, 33005, 34712, 50001})
 _UNITS = {2: "inch", 3: "centimeter"}
 
 
@@ -106,7 +114,7 @@ def open_picture(path: Path) -> PillowImage.Image:
         # The size is judged below; Pillow's own warning would come as a second voice.
         warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)
         try:
-            picture = PillowImage.open(path)
+            picture = PillowImage.open(path, formats=PICTURE_FORMATS)
         except PillowImage.DecompressionBombError as error:
             raise SlideError(
                 f"image `{path.name}` is too large to be decoded whole: {error}",
@@ -178,6 +186,8 @@ def _open_tiff(path: Path) -> SlideSource:
         page = tiff.pages[0]
         size = (int(page.imagewidth), int(page.imagelength))
         is_grey = page.samplesperpixel < 3 and page.photometric != _PALETTE
+        if page.samplesperpixel > _MOST_CHANNELS:
+            raise not_brightfield(path.name, f"of {page.samplesperpixel} channels")
         if page.dtype != np.uint8 or is_grey:
             raise not_brightfield(path.name, f"{page.dtype} with {page.samplesperpixel} channel(s)")
         block = (
@@ -185,12 +195,14 @@ def _open_tiff(path: Path) -> SlideSource:
             int(page.tilelength) if page.is_tiled else min(int(page.rowsperstrip), size[1]),
         )
         require_reasonable_size(size, block, path.name)
-        if int(page.photometric) in _RGB_PHOTOMETRICS and int(page.planarconfig) == 1:
+        decoded = int(page.compression) in _PLAIN_CODECS | _PICTURE_CODECS
+        rgb = int(page.photometric) in _RGB_PHOTOMETRICS and int(page.planarconfig) == 1
+        if rgb and decoded:
             return _TiffSource(path.name, tiff, block)
     except BaseException:
         tiff.close()
         raise
-    # Palettes, CMYK and separate planes are rare: Pillow decodes them whole.
+    # Palettes, CMYK, separate planes and odd codecs are rare: Pillow decodes them whole.
     tiff.close()
     return _PillowSource(path)
 
@@ -261,6 +273,8 @@ class _TiffSource:
         if page.dataoffsets[index] + n_bytes > handle.size:
             raise EOFError(f"piece {index} ends early")
         data = handle.read(n_bytes) or None
+        if data and int(page.compression) in _PICTURE_CODECS:
+            _require_own_size(data, self._block, index)
         decoded, _, shape = page.decode(data, index, jpegtables=page.jpegtables)
         if decoded is None:
             # A sparse piece: the file holds nothing there.
@@ -275,6 +289,17 @@ class _TiffSource:
 
     def close(self) -> None:
         self._tiff.close()
+
+
+def _require_own_size(data: bytes, block: tuple[int, int], index: int) -> None:
+    """Refuse a piece whose own header says more than the TIFF: it would be decoded at that size."""
+    with PillowImage.open(io.BytesIO(data), formats=("JPEG", "JPEG2000", "WEBP")) as picture:
+        # A strip at the rim may be stored whole or cut.
+        if picture.width > block[0] or picture.height > block[1]:
+            raise ValueError(
+                f"piece {index} says it has {picture.width} x {picture.height} px, not "
+                f"{block[0]} x {block[1]}"
+            )
 
 
 def _paste(window: Image, piece: Image, corner: tuple[int, int]) -> None:

@@ -145,8 +145,16 @@ def _stage(table: Any, path: Path, commands: Collection[str]) -> Stage:
 
 
 def _placeholders(stage: Stage) -> list[str]:
-    texts = [
-        *stage.arguments,
-        *(value for value in stage.options.values() if isinstance(value, str)),
+    values = [item for value in stage.options.values() for item in _listed(value)]
+    texts = [item for item in (*stage.arguments, *values) if isinstance(item, str)]
+    # A width or a conversion belongs to no input: {out:>1000000000} would fill the memory.
+    return [
+        name if not spec and not conversion else f"{name}!{conversion or ''}:{spec}"
+        for text in texts
+        for _, name, spec, conversion in string.Formatter().parse(text)
+        if name is not None
     ]
-    return [name for text in texts for _, name, _, _ in string.Formatter().parse(text) if name]
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]

@@ -1,5 +1,6 @@
 """One page of a whole study: its runs side by side, what each says, and how they were made."""
 
+import urllib.parse
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,8 @@ def _link(folder: Path, out: Path) -> str:
     page = (folder / "report.html").resolve()
     if not page.is_file() or not page.is_relative_to(out.resolve()):
         return ""
-    return page.relative_to(out.resolve()).as_posix()
+    # Quoted, so that a folder's name is no scheme such as javascript: to the browser.
+    return urllib.parse.quote(page.relative_to(out.resolve()).as_posix())
 
 
 def _stages(study: StudyRun) -> Table:

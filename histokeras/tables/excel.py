@@ -4,12 +4,24 @@ import datetime as dt
 import io
 import warnings
 import zipfile
+import zlib
 from collections.abc import Iterable
 from typing import Any
 
 import openpyxl
+from defusedxml.common import DefusedXmlException
 
-from histokeras.errors import TableError
+from histokeras.errors import FeatureError, MissingError, TableError
+from histokeras.foreign.archives import require_safe_archive
+
+_MOST_BYTES = 512 << 20
+"""Most bytes that the XML in a workbook may have together, unpacked."""
+_MOST_CELLS = 5_000_000
+
+
+_DAMAGED = (KeyError, ValueError, IndexError, OSError, AttributeError, TypeError, EOFError,
+            SyntaxError, NotImplementedError, RecursionError, zipfile.BadZipFile,
+            zlib.error)  # fmt: skip
 
 
 def read_excel_rows(data: bytes) -> tuple[list[tuple[int, list[str]]], tuple[str, ...]]:
@@ -26,8 +38,10 @@ def read_excel_rows(data: bytes) -> tuple[list[tuple[int, list[str]]], tuple[str
         and notes, such as the names of sheets that were not read.
 
     Raises:
-        TableError: If it is no Excel file, or a formula has no value or ends in an error.
+        TableError: If it is no Excel file, or a formula has no value or ends in an error;
+            ARCHIVE_UNSAFE, XML_UNSAFE or TABLE_TOO_LARGE if reading it could do harm.
     """
+    _require_safe(data)
     values = _read_sheet(data, data_only=True)
     # With data_only a formula that no program has computed reads as empty, like a missing label.
     formulas = _read_sheet(data, data_only=False)
@@ -38,6 +52,8 @@ def read_excel_rows(data: bytes) -> tuple[list[tuple[int, list[str]]], tuple[str
             _require_computed(text, source, f"row {number}, column {column + 1}")
         cells.append((number, texts))
     width = max((len(texts) for _, texts in cells), default=0)
+    if width * len(cells) > _MOST_CELLS:
+        raise _too_large()
     rows = [(number, texts + [""] * (width - len(texts))) for number, texts in cells if any(texts)]
     first, *others = values[1]
     notes = (f"read sheet {first!r}; left out: {', '.join(others)}",) if others else ()
@@ -57,15 +73,67 @@ def _read_sheet(data: bytes, *, data_only: bool) -> tuple[list[list[Any]], list[
             # openpyxl warns of drop-down lists and styles that it leaves out; no cell is lost.
             warnings.simplefilter("ignore", UserWarning)
             book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=data_only)
-            rows: Iterable[Iterable[Any]] = book.worksheets[0].iter_rows()
-            cells = [list(row) for row in rows]
+            # What the sheet says of its own size would be believed, cell for cell.
+            book.worksheets[0].reset_dimensions()
+            cells = _limited(book.worksheets[0].iter_rows())
             names = [str(sheet.title) for sheet in book.worksheets]
             book.close()
-    except (KeyError, ValueError, IndexError, OSError, zipfile.BadZipFile) as error:
+    except TableError:
+        raise
+    except _DAMAGED as error:
+        # openpyxl gives some errors of the parser a cloak of its own.
+        if isinstance(error, DefusedXmlException) or isinstance(
+            error.__cause__, DefusedXmlException
+        ):
+            raise TableError(
+                "is not read: its XML declares entities, which could be made to read other files "
+                "or to fill the memory.",
+                code="XML_UNSAFE",
+                hint="Save it as CSV UTF-8, from a source that you trust.",
+            ) from error
         raise TableError(
             "is no readable Excel workbook.", hint="Save it as .xlsx or as CSV UTF-8."
         ) from error
     return cells, names
+
+
+def _require_safe(data: bytes) -> None:
+    """Refuse an archive that reaches outside itself, or a reader that would follow entities."""
+    if not openpyxl.DEFUSEDXML:
+        raise MissingError(
+            "Excel files are read with defusedxml alone, which the environment switches off.",
+            code="XML_UNSAFE",
+            hint="Unset OPENPYXL_DEFUSEDXML, or save the table as CSV.",
+        )
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            require_safe_archive(archive, "the workbook", most_bytes=_MOST_BYTES)
+    except FeatureError as error:
+        raise TableError(error.message, code=error.code, hint=error.hint) from error
+    except _DAMAGED as error:
+        raise TableError(
+            "is no readable Excel workbook.", hint="Save it as .xlsx or as CSV UTF-8."
+        ) from error
+
+
+def _limited(rows: Iterable[Iterable[Any]]) -> list[list[Any]]:
+    """Return the cells of a sheet up to a limit: one cell far out fills all rows above it."""
+    cells: list[list[Any]] = []
+    n_cells = 0
+    for row in rows:
+        cells.append(list(row))
+        n_cells += len(cells[-1]) + 1
+        if n_cells > _MOST_CELLS:
+            raise _too_large()
+    return cells
+
+
+def _too_large() -> TableError:
+    return TableError(
+        f"its first sheet has more than {_MOST_CELLS:,} cells.",
+        code="TABLE_TOO_LARGE",
+        hint="Remove cells far out, or save it as CSV UTF-8.",
+    )
 
 
 def _require_computed(text: str, source: Any, place: str) -> None:

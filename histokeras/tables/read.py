@@ -9,12 +9,14 @@ from pathlib import Path
 import pandas as pd
 
 from histokeras.errors import TableError
+from histokeras.foreign.text import read_limited
 from histokeras.tables.columns import is_id_column, nearest_name
 from histokeras.tables.excel import read_excel_rows
 
 MISSING = frozenset({"", "NA", "N/A", "NaN", "nan", "null", "None"})
 """Cells that mean "no value" and are read as the empty text; among ids only "" does."""
 _EMPTY = frozenset({""})
+_MAX_BYTES = 256 << 20
 _SEPARATORS = {",": "','", ";": "';'", "\t": "tab"}
 _FOREIGN = {"|": "'|'", " ": "blanks"}
 
@@ -117,7 +119,7 @@ def _read_bytes(source: _Source) -> bytes:
     if path.is_dir():
         raise source.error("is a folder, not a table.")
     try:
-        data = path.read_bytes()
+        data = read_limited(path, _MAX_BYTES)
     except FileNotFoundError as error:
         folder = path.parent
         near = nearest_name(
@@ -127,6 +129,10 @@ def _read_bytes(source: _Source) -> bytes:
         raise source.error("no such file.", code="TABLE_NOT_FOUND", hint=hint) from error
     except OSError as error:
         raise source.error(f"cannot be read ({error.strerror}).") from error
+    except ValueError as error:
+        raise source.error(
+            f"is not read: {error}.", code="TABLE_TOO_LARGE", hint="Leave out what is not needed."
+        ) from error
     if not data.strip():
         raise source.error("is empty.", code="TABLE_EMPTY")
     if data.startswith(b"\xd0\xcf\x11\xe0"):

@@ -5,7 +5,6 @@ that a finished manifest can be told from a damaged or a different one.
 """
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ import pandas as pd
 
 from histokeras import files
 from histokeras.errors import TableError
+from histokeras.foreign.text import parse_json
 from histokeras.tables import read_table, require_columns
 from histokeras.tiles.plan import MANIFEST_COLUMNS
 from histokeras.types import SLIDE_ID
@@ -52,7 +52,7 @@ def read_facts(path: Path) -> dict[str, Any]:
     """
     try:
         first, _, body = path.read_bytes().partition(b"\n")
-        facts = json.loads(first.decode("utf-8").removeprefix(_PREFIX))
+        facts = parse_json(first.decode("utf-8").removeprefix(_PREFIX))
     except (OSError, ValueError):
         return {}
     if not isinstance(facts, dict) or facts.get("sha256") != hashlib.sha256(body).hexdigest():

@@ -94,7 +94,9 @@ class Classifier:
         return logits, probabilities
 
 
-def open_classifier(run: Path, weights: str | None = None) -> Classifier:
+def open_classifier(
+    run: Path, weights: str | None = None, *, trust: str | None = None
+) -> Classifier:
     """Build the network of a finished run.
 
     It computes in float32, also where features were extracted in mixed precision: gradients of
@@ -103,6 +105,7 @@ def open_classifier(run: Path, weights: str | None = None) -> Classifier:
     Args:
         run: What ``fit-head -o`` was given.
         weights: Path of the weights file, if the run used one.
+        trust: SHA-256 of a whole model whose weights may be taken.
 
     Raises:
         ConfigError: If the run has no network (stain-texture).
@@ -116,7 +119,7 @@ def open_classifier(run: Path, weights: str | None = None) -> Classifier:
     _require_network(trained)
     named = weights_of(trained, weights)
     backbone = require_backbone(trained.settings["backbone"])
-    source = find_weights(backbone, named)
+    source = find_weights(backbone, named, trust=trust)
     wanted = trained.settings["weights_sha256"]
     if source.sha256 != wanted:
         raise FeatureError(

@@ -36,6 +36,7 @@ class ExplainJob:
         layer: For grad-cam; the last map if None.
         n: Tiles at most of a folder of images, and of all slides together.
         weights: Path of the weights file, if the run used one.
+        trust: SHA-256 of a whole model whose weights may be taken.
         tiles: Table that names tiles of slides by x and y.
         predictions: Folder of ``histokeras predict``, for slides that are not in the run.
         slide_table: Table with slide_id and mpp.
@@ -49,6 +50,7 @@ class ExplainJob:
     layer: str | None = None
     n: int = 12
     weights: str | None = None
+    trust: str | None = None
     tiles: Path | None = None
     predictions: Path | None = None
     slide_table: Path | None = None
@@ -157,7 +159,7 @@ def write_explanations(
         FeatureError: If the folder shows another run.
         OutputError: If it cannot be written.
     """
-    classifier = open_classifier(job.run, job.weights)
+    classifier = open_classifier(job.run, job.weights, trust=job.trust)
     heads = head_digests(job.run)
     found = _find(job, classifier)
     earlier = open_gallery(output, COMMAND, TABLE, heads, overwrite=overwrite)

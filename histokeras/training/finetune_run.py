@@ -340,7 +340,7 @@ def _extract_tuned(job: FinetuneJob, study: Study, config: Mapping[str, Any]) ->
     """Extract with the backbone as it was written: what is evaluated is what others will load."""
     keras.backend.clear_session()
     extraction = dataclasses.replace(
-        job.extract, output=job.folder / TUNED, weights=str(job.folder / TUNED_FILE)
+        job.extract, output=job.folder / TUNED, weights=str(job.folder / TUNED_FILE), trust=None
     )
     _remove_stale(job.folder / TUNED, sha256_file(job.folder / TUNED_FILE))
     # This process has trained: the memory of the GPUs is its own.

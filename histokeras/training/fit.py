@@ -1,5 +1,6 @@
 """``hk.fit_head``: features and a cohort in, trained head with its figures out."""
 
+import html
 import shutil
 import tempfile
 import weakref
@@ -147,7 +148,7 @@ class FittedRun:
         return f"FittedRun({heads}, {what}; print it for its figures)"
 
     def _repr_html_(self) -> str:
-        return f"<pre>{self}</pre>"
+        return f"<pre>{html.escape(str(self))}</pre>"
 
 
 def fit_head(

@@ -1,6 +1,5 @@
 """``predict`` as a whole: a run's own features of new slides, its head or heads, tables."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,8 @@ from histokeras.features.job import ExtractJob
 from histokeras.features.plan import Plan
 from histokeras.features.settings import require_same_settings, stain_norm_of
 from histokeras.files import prepare_folder, remove, write_bytes
+from histokeras.foreign.folders import require_no_links_out
+from histokeras.foreign.text import read_json
 from histokeras.models.model_file import read_card, read_head
 from histokeras.models.weights import FINETUNED, TUNED_FILE
 from histokeras.runs.record import RunRecord, read_record, require_own_folder, write_failures
@@ -101,6 +102,7 @@ def open_run(run: Path) -> TrainedRun:
     Raises:
         FeatureError: If it holds no head, is not finished, or its folds do not belong together.
     """
+    require_no_links_out(run)
     folds = sorted(run.glob("folds/[0-9]*/head"), key=lambda path: int(path.parent.name))
     folders = folds or [run / "head"]
     cards = [read_card(folder) for folder in folders]
@@ -344,7 +346,7 @@ def _of_head(folder: Path, vectors: Vectors, index: FeatureIndex, rows: TileRows
     found = dict(task.read(model, card).scores(vectors))
     path = folder / "baselines.json"
     if path.is_file():
-        baselines = task.read_baselines(json.loads(path.read_text(encoding="utf-8")))
+        baselines = task.read_baselines(read_json(path))
         # Tumour types and sites of the training cohort say nothing of another one.
         found |= baseline_probabilities(baselines, index, rows, {})
     return found

@@ -81,12 +81,15 @@ def draw_grad_cam(
     return positive / everything if everything > 0 else 0.0
 
 
-def slide_evidence(run: Path, weights: str | None, layer: str | None) -> tuple[Any, str, list[str]]:
+def slide_evidence(
+    run: Path, weights: str | None, layer: str | None, *, trust: str | None = None
+) -> tuple[Any, str, list[str]]:
     """Return what lays Grad-CAM of a run's network over slides, and the layer it uses.
 
     Args:
         run: The run folder.
         weights: Path of the weights file, if the run used one.
+        trust: SHA-256 of a whole model whose weights may be taken.
         layer: Name of the layer; the last map before the global average if None.
 
     Returns:
@@ -98,7 +101,7 @@ def slide_evidence(run: Path, weights: str | None, layer: str | None) -> tuple[A
         ConfigError: If there is no such layer, or the run has no network.
         MissingError: If weights are missing.
     """
-    classifier = open_classifier(run, weights)
+    classifier = open_classifier(run, weights, trust=trust)
     name = require_layer(classifier.model, layer)
 
     def evidence(

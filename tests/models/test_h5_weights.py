@@ -63,7 +63,7 @@ def whole_model(path: Path) -> None:
         (soft_link, "H5_UNSAFE", "`again` is a link to elsewhere"),
         (external_storage, "H5_UNSAFE", "`kernel` is stored elsewhere"),
         (virtual, "H5_UNSAFE", "`kernel` is stored elsewhere"),
-        (giant, "H5_UNSAFE", "more than it can hold"),
+        (giant, "H5_UNSAFE", "`kernel` declares"),
         (rubbish, "WEIGHTS_UNFIT", "does not open as HDF5"),
         (whole_model, "MODEL_UNTRUSTED", "holds a whole model"),
     ],
