@@ -7,10 +7,12 @@ import time
 from pathlib import Path
 
 from histokeras.errors import SlideError
+from histokeras.runs import supervisor
 from histokeras.slides.inventory import describe_slides
 from histokeras.slides.reader import open_slide
 from histokeras.tiles.cut import cut_tiles
 from histokeras.tiles.grid import TileSpec
+from tests.thread_worker import launch_thread
 
 MAX_BYTES = 4 << 30
 
@@ -35,6 +37,8 @@ def main() -> None:
     """Answer each path on stdin with one line of JSON."""
     resource.setrlimit(resource.RLIMIT_AS, (MAX_BYTES, MAX_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # This process itself is the one that may die.
+    supervisor.launch = launch_thread
     for line in sys.stdin:
         started = time.perf_counter()
         try:
