@@ -20,7 +20,7 @@ from histokeras.cohort.split_table import CLEAN
 from histokeras.errors import LeakageError, TableError
 from histokeras.files import safe_name
 from histokeras.models.catalog import STAIN_TEXTURE
-from histokeras.runs.record import TRAINING, read_object, read_record
+from histokeras.runs.record import TRAINING, read_object, read_record, require_ended
 from histokeras.tables import read_table, require_columns
 from histokeras.types import (
     CLASSIFICATION,
@@ -157,11 +157,13 @@ def open_saved(folder: Path) -> Saved:
         folder: What ``-o`` was given.
 
     Raises:
+        FeatureError: If the command that writes them has not finished (RUN_UNFINISHED).
         TableError: If there are none.
     """
+    record = read_record(folder)
+    require_ended(folder, record)
     first = _read(prediction_files(folder)[0])
     task, classes = predicted_names(first)
-    record = read_record(folder)
     written = read_object(folder / "metrics.json")
     slides = None
     if TILE not in first:

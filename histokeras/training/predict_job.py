@@ -21,7 +21,13 @@ from histokeras.features.settings import require_same_settings, stain_norm_of
 from histokeras.files import prepare_folder, remove, write_bytes
 from histokeras.models.model_file import read_card, read_head
 from histokeras.models.weights import FINETUNED, TUNED_FILE
-from histokeras.runs.record import RunRecord, read_record, require_own_folder, write_failures
+from histokeras.runs.record import (
+    RunRecord,
+    read_record,
+    require_ended,
+    require_own_folder,
+    write_failures,
+)
 from histokeras.tiles.grid import TileSpec
 from histokeras.training.pictures import write_pictures
 from histokeras.training.references import baseline_probabilities
@@ -101,6 +107,7 @@ def open_run(run: Path) -> TrainedRun:
     Raises:
         FeatureError: If it holds no head, is not finished, or its folds do not belong together.
     """
+    require_ended(run, read_record(run))
     folds = sorted(run.glob("folds/[0-9]*/head"), key=lambda path: int(path.parent.name))
     folders = folds or [run / "head"]
     cards = [read_card(folder) for folder in folders]
