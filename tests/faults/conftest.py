@@ -26,6 +26,8 @@ COMPUTED = {
 }  # fmt: skip
 """What costs time in a fit or a prediction, and writes nothing but checkpoints."""
 
+FIGURES = ("figures", "curves_of_levels", "find_duplicates", "collect", "_chosen", "_pictured")
+
 
 def job_of(folder: Path, **changes: object) -> FitJob:
     head = HeadConfig(head="mlp", fit=FitConfig(epochs=5, batch_size=8, learning_rate=0.02))
@@ -78,6 +80,18 @@ class Remembered:
 @pytest.fixture(scope="session")
 def known() -> Remembered:
     return Remembered()
+
+
+@pytest.fixture(scope="module")
+def figures_once() -> Iterator[Remembered]:
+    """Compute once what only follows from predictions that are compared themselves."""
+    patch, known = pytest.MonkeyPatch(), Remembered()
+    for module, names in COMPUTED.items():
+        for name in names:
+            if name in FIGURES:
+                patch.setattr(module, name, known.once(getattr(module, name)))
+    yield known
+    patch.undo()
 
 
 @pytest.fixture(scope="module")

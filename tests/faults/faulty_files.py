@@ -81,7 +81,9 @@ class FaultyFiles:
     def named(self, kind: str, name: str) -> list[int]:
         """Return the steps of a kind on files whose path ends in a name."""
         steps = enumerate(self.steps)
-        return [i for i, (found, path) in steps if found == kind and path.endswith(f"/{name}")]
+        return [
+            i for i, (found, path) in steps if found == kind and f"/{path}".endswith(f"/{name}")
+        ]
 
     def at_nth(self, kind: str, names: Collection[str], number: int) -> None:
         """Go wrong at the n-th step of a kind, from 0, on files whose path ends in one of names."""

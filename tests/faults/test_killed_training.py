@@ -1,5 +1,6 @@
 """T7: a fit killed at ten points and given again ends with the same bits as one left alone."""
 
+import dataclasses
 import json
 import shutil
 import signal
@@ -14,9 +15,11 @@ import pytest
 from histokeras.report.page import write_report
 from histokeras.training import loop
 from histokeras.training.fit_job import prepare_study
-from tests.faults.conftest import fit, job_of
+from histokeras.training.loop import FitConfig
+from tests.faults.conftest import Remembered, fit, job_of
 from tests.faults.faulty_files import FSYNC, REPLACE, WRITE, FaultyFiles, Killed, contents
 
+SHORT = FitConfig(epochs=3, batch_size=8)
 HEAD = "checkpoints/head.safetensors"
 
 
@@ -26,12 +29,12 @@ def results(run: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(autouse=True)
-def every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+def every_epoch(monkeypatch: pytest.MonkeyPatch, figures_once: Remembered) -> None:
     monkeypatch.setattr(loop, "_CHECKPOINT_SHARE", 1.0)
 
 
 @pytest.fixture(scope="module")
-def whole(studies: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(studies: Any, figures_once: Remembered, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("whole") / "run"
     fit(*studies["a"], run)
     assert not (run / "checkpoints").exists()
@@ -64,7 +67,7 @@ def in_the_middle_of_epoch_3(
 ) -> None:
     def on_train_batch_end(self: Any, batch: int, logs: Any = None) -> None:
         batches.append(batch)
-        if batches.count(1) == 3 and batch == 1:
+        if batches.count(0) == 3:
             faulty.kill()
 
     patch.setattr(loop._Keeper, "on_train_batch_end", on_train_batch_end)
@@ -144,9 +147,10 @@ def test_killed_at_the_last_record_and_the_page(
 
 
 def test_killed_between_folds_and_a_finished_fold_is_not_fitted_again(
-    cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cohort: Path, figures_once: Remembered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = job_of(cohort, folds=3)
+    monkeypatch.setattr(figures_once, "name", "folds")
+    job = job_of(cohort, folds=3, head=dataclasses.replace(job_of(cohort).head, fit=SHORT))
     study = prepare_study(job)
     fit(job, study, tmp_path / "whole")
     faulty = FaultyFiles(tmp_path)
