@@ -4,7 +4,6 @@ Each size is painted by a fresh process, which tells its CPU time and its larges
 time grows with the area, the memory with the width alone.
 """
 
-import json
 import multiprocessing
 import resource
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import click
 
+from histokeras.files import write_json
 from histokeras.runs.environment import hardware, versions
 from histokeras.slides.synthetic import SlideSpec, slide_truth, write_he_slide, write_truth
 
@@ -88,7 +88,7 @@ def main(sizes: tuple[int, ...], workers: int, seed: int, output: Path | None) -
         )
     if output is not None:
         report = {"slides": rows, "hardware": hardware(), "versions": versions()}
-        output.write_text(json.dumps(report, indent=2) + "\n")
+        write_json(output, report)
 
 
 if __name__ == "__main__":

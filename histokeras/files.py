@@ -14,7 +14,7 @@ import socket
 import threading
 import urllib.parse
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,15 +53,16 @@ def prepare_folder(folder: Path) -> Path:
     Raises:
         OutputError: If it cannot be made or written to.
     """
-    if folder.is_file():
-        raise OutputError(f"{folder} is a file, not a folder.", hint="Choose another name.")
     try:
+        if folder.is_file():
+            raise OutputError(f"{folder} is a file, not a folder.", hint="Choose another name.")
         folder.mkdir(parents=True, exist_ok=True)
+        with scratch_path(folder / ".writable") as probe:
+            probe.write_bytes(b"")
     except OSError as error:
+        if isinstance(error, OutputError):
+            raise
         raise _output_error(folder, error) from error
-    with temporary_path(folder / ".writable") as probe:
-        probe.write_bytes(b"")
-        probe.unlink()
     return folder
 
 
@@ -69,7 +70,7 @@ def prepare_folder(folder: Path) -> Path:
 def temporary_path(path: Path) -> Iterator[Path]:
     """Hand out a temporary path that becomes ``path`` when the block ends well.
 
-    For libraries that must open their own file. If the block leaves no file, nothing is replaced.
+    For libraries that must open their own file.
 
     Args:
         path: The final name; its folder must exist.
@@ -78,23 +79,49 @@ def temporary_path(path: Path) -> Iterator[Path]:
         A path in the same folder, to be written to and closed inside the block.
 
     Raises:
-        OutputError: If the disk is full, or the folder cannot be written to.
+        OutputError: If the disk is full, the folder cannot be written to or has gone, or the block
+            left no file.
     """
-    name = f".{path.name[:80]}.{socket.gethostname()}.{os.getpid()}.{threading.get_ident()}.part"
+    with scratch_path(path) as part:
+        yield part
+        _sync(part)
+        part.replace(path)
+        _sync(path.parent)
+
+
+@contextmanager
+def scratch_path(path: Path) -> Iterator[Path]:
+    """Hand out a temporary path beside ``path``, removed when the block ends.
+
+    Args:
+        path: What it is for; its folder must exist.
+
+    Yields:
+        A path in the same folder.
+
+    Raises:
+        OutputError: If the disk is full or the folder cannot be written to.
+    """
+    start = path.name.encode("utf-8")[:80].decode("utf-8", errors="ignore")
+    name = f".{start}.{socket.gethostname()}.{os.getpid()}.{threading.get_ident()}.part"
     # A suffix that the library recognises (".tif", ".png") stays last.
     part = path.with_name(name + path.suffix)
     try:
         yield part
-        if part.exists():
-            _sync(part)
-            part.replace(path)
-            _sync(path.parent)
     except OSError as error:
-        if isinstance(error, OutputError):
+        if isinstance(error, OutputError) or _is_of_another(error, part, path):
             raise
         raise _output_error(path, error) from error
     finally:
-        part.unlink(missing_ok=True)
+        # Where even this fails, a .part file stays behind; the error above is the one to tell.
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def _is_of_another(error: OSError, part: Path, path: Path) -> bool:
+    """Tell whether an error names another file: one that was to be read, not written."""
+    ours = (part, path, path.parent)
+    return isinstance(error.filename, (str, Path)) and Path(error.filename) not in ours
 
 
 def _sync(path: Path) -> None:
@@ -145,12 +172,13 @@ def write_csv(path: Path, table: pd.DataFrame, *, header: str = "") -> None:
     write_text(path, (header + "\n" if header else "") + body)
 
 
-def copy_folder(source: Path, folder: Path) -> Path:
+def copy_folder(source: Path, folder: Path, *, last: str) -> Path:
     """Copy a folder of ours, file by file, each whole or not at all.
 
     Args:
         source: The folder.
         folder: Where the copy goes; made if need be.
+        last: Name of the file that says that the folder is complete.
 
     Returns:
         The copy.
@@ -159,7 +187,7 @@ def copy_folder(source: Path, folder: Path) -> Path:
         OutputError: If it cannot be written.
     """
     prepare_folder(folder)
-    for path in sorted(source.rglob("*")):
+    for path in sorted(source.rglob("*"), key=lambda path: (path == source / last, path)):
         place = folder / path.relative_to(source)
         if path.is_dir():
             prepare_folder(place)

@@ -20,6 +20,7 @@ from histokeras.runs.record import RunRecord, read_record, require_own_folder
 from histokeras.types import LABEL, REGRESSION, SLIDE_ID, SPLIT, TILE
 
 _TAKEN_OVER = ("failures.csv", "dropped.csv", "duplicates.csv")
+# The figures go first and come last: with them there, the rest is there.
 OUTPUTS = ("metrics.json", "curves.json", "slides.csv", "patients.csv", *_TAKEN_OVER, "pictures",
            "pictures.csv", "report", "report.html")  # fmt: skip
 _SAMPLES, _CONFIDENT = 12, 8

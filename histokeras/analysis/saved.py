@@ -21,7 +21,7 @@ from histokeras.errors import LeakageError, TableError
 from histokeras.files import safe_name
 from histokeras.foreign.folders import require_no_links_out
 from histokeras.models.catalog import STAIN_TEXTURE
-from histokeras.runs.record import TRAINING, read_object, read_record
+from histokeras.runs.record import TRAINING, read_object, read_record, require_ended
 from histokeras.tables import read_table, require_columns
 from histokeras.types import (
     CLASSIFICATION,
@@ -163,12 +163,14 @@ def open_saved(folder: Path) -> Saved:
         folder: What ``-o`` was given.
 
     Raises:
+        FeatureError: If the command that writes them has not finished (RUN_UNFINISHED).
         TableError: If there are none.
     """
     require_no_links_out(folder)
+    record = read_record(folder)
+    require_ended(folder, record)
     first = _read(prediction_files(folder)[0])
     task, classes = predicted_names(first)
-    record = read_record(folder)
     written = read_object(folder / "metrics.json")
     slides = None
     if TILE not in first:

@@ -101,6 +101,7 @@ def fit_head(**arguments: Any) -> None:
         config=config,
         command_line=options.command_line(),
         overwrite=arguments["overwrite"],
+        say=lambda line: click.echo(line, err=True),
     )
     run_text.show_run(output, result, as_json=arguments["as_json"])
 

@@ -41,6 +41,8 @@ COMMANDS = {
 _ENVIRONMENT = "HISTOKERAS_"
 _TESTS_OWN = "HISTOKERAS_REAL_DATA"
 _AGAIN_S = 10
+# What only writing meets, and reading never.
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 class _Terminated(BaseException):
@@ -93,7 +95,7 @@ class _Commands(click.Group):
         except Exception as error:
             if ctx.params.get("debug"):
                 raise
-            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            if isinstance(error, OSError) and error.errno in _UNWRITABLE:
                 raise click.exceptions.Exit(_explain(error)) from error
             click.echo(
                 f"Error: {type(error).__name__}: {error}. This is a bug of histokeras; "
@@ -107,8 +109,9 @@ def _explain(error: BaseException) -> int:
     if isinstance(error, HistokerasError):
         click.echo(f"Error: {printable(str(error), one_line=True)}", err=True)
         return error.exit_code
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        click.echo("Error: the output cannot be written: no space left.", err=True)
+    if isinstance(error, OSError) and error.errno in _UNWRITABLE:
+        where = f" {error.filename}" if error.filename else ""
+        click.echo(f"Error: the output{where} cannot be written: {error.strerror}.", err=True)
         return 6
     if isinstance(error, BrokenPipeError):
         # The reader (head, less) has gone: what is left to say has nowhere to go.

@@ -8,7 +8,7 @@ import pandas as pd
 
 from histokeras.cohort.hypoxia_labels import HypoxiaLabels
 from histokeras.errors import ConfigError
-from histokeras.files import prepare_folder, sha256_text, write_text
+from histokeras.files import prepare_folder, remove, sha256_text, write_text
 from histokeras.runs.record import RunRecord
 
 
@@ -71,6 +71,8 @@ def write_labels(
             hint="Give `--overwrite` to replace it, or another name.",
         )
     prepare_folder(path.parent)
+    # The labels go first and come last: where they stand, the files beside them are theirs.
+    remove(path.parent, [path.name])
     record.facts |= {
         "rule": labels.rule,
         "ties": labels.fitted.rule.ties,
@@ -84,7 +86,6 @@ def write_labels(
         "n_dropped": len(labels.dropped),
     }
     record.write(path.parent, status="done", name=beside(path, "run.json").name)
-    # The labels come last: where they stand, the files beside them are theirs.
     for place, text in texts.items():
         write_text(place, text)
     return True

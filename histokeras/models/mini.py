@@ -9,8 +9,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+import safetensors.numpy
 
 from histokeras import files
 from histokeras.errors import FeatureError
@@ -102,7 +101,7 @@ def save_mini(model: keras.Model, path: Path) -> None:
         if not (np.abs(value) <= np.finfo(np.float16).max).all():
             raise ValueError(f"{weight.path} has values that float16 cannot hold")
         arrays[weight.path] = value.astype(np.float16)
-    files.write_bytes(path, save(arrays))
+    files.write_bytes(path, safetensors.numpy.save(arrays))
 
 
 def load_mini(model: keras.Model, path: Path = MINI_WEIGHTS) -> None:
@@ -116,10 +115,10 @@ def load_mini(model: keras.Model, path: Path = MINI_WEIGHTS) -> None:
         FeatureError: If the file is not there or does not hold weights of this network.
     """
     try:
-        arrays = load(read_limited(path, _MAX_BYTES))
+        arrays = safetensors.numpy.load(read_limited(path, _MAX_BYTES))
     except OSError as error:
         raise _unfit(path, error.strerror or type(error).__name__) from error
-    except (SafetensorError, KeyError, ValueError) as error:
+    except (safetensors.SafetensorError, KeyError, ValueError) as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise _unfit(path, reason) from error
     wanted = {weight.path: tuple(weight.shape) for weight in model.weights}

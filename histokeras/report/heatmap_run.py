@@ -16,7 +16,14 @@ from histokeras.report.colours import class_looks
 from histokeras.report.heatmap import draw_heatmap, evidence_scale, probability_scale
 from histokeras.runs.gallery import FILE, head_digests, open_gallery, write_gallery
 from histokeras.runs.progress import Progress
-from histokeras.runs.record import RunRecord, failure, read_object, read_record, write_failures
+from histokeras.runs.record import (
+    RunRecord,
+    failure,
+    read_object,
+    read_record,
+    require_ended,
+    write_failures,
+)
 from histokeras.slides.inventory import SlideRow, find_slides, slide_id_of
 from histokeras.slides.overview import read_overview
 from histokeras.slides.qupath import area_feature, feature_collection, tile_features
@@ -110,9 +117,12 @@ def write_heatmaps(
 
     Raises:
         ConfigError: If there is no such class, or the folder is another command's.
-        FeatureError: If ``run`` is no run, or the folder shows another one.
+        FeatureError: If ``run`` is no run or not finished, or the folder shows another one.
         OutputError: If it cannot be written.
     """
+    for folder in (job.run, job.predictions):
+        if folder is not None:
+            require_ended(folder, read_record(folder))
     facts = _run_facts(job.run)
     if not facts["classes"]:
         raise ConfigError(f"{job.run} predicts a number: only probabilities of classes are drawn.")

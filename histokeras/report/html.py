@@ -154,6 +154,8 @@ def write_page(page: Path, html: str, plots: Sequence[Plot]) -> None:
     """
     folder = data_folder(page)
     prepare_folder(page.parent)
+    # The page goes first and comes last: where it stands, the data beside it are its own.
+    remove(page.parent, [page.name])
     if folder.exists():
         # Nothing of an earlier page may be taken for a part of this one.
         remove(folder, _data_names())

@@ -16,6 +16,7 @@ from histokeras.runs.environment import hardware, versions
 
 TRAINING = ("fit-head", "finetune")
 """Commands that make a run: a trained head with its figures."""
+EXTRACTION = "extract-features"
 FAILURE_COLUMNS = ("slide", "stage", "code", "message", "hint")
 
 
@@ -116,6 +117,32 @@ def read_object(path: Path) -> dict[str, Any]:
             hint="Remove its folder and make it anew, or choose another folder.",
         )
     return content
+
+
+def require_ended(folder: Path, record: Mapping[str, Any]) -> None:
+    """Refuse a folder whose command did not come to its end: its files may be of different runs.
+
+    Args:
+        folder: The output folder.
+        record: Its :func:`read_record`; {} for a folder that has lost it.
+
+    Raises:
+        FeatureError: If it was cut off (code RUN_UNFINISHED).
+    """
+    command = str(record.get("command", ""))
+    cut_off = record.get("status") in ("running", "interrupted")
+    if command in TRAINING:
+        cut_off = cut_off or not (folder / "metrics.json").is_file()
+    elif command == EXTRACTION:
+        # Extracted to be predicted, which did not begin: the predictions are of before.
+        command, cut_off = "predict", (folder / "predictions").is_dir()
+    if not cut_off:
+        return
+    raise FeatureError(
+        f"the {command} that writes {folder} has not finished.",
+        code="RUN_UNFINISHED",
+        hint="Give the same command again that began it.",
+    )
 
 
 def read_outcomes(folder: Path) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """One file from which an interrupted training goes on as if nothing had happened."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -67,8 +68,9 @@ def write_checkpoint(path: Path, model: keras.Model, state: State, *, key: str) 
     }
     facts = {name: value for name, value in vars(state).items() if name != "best"}
     # One key, so that the same state gives the same bytes in every process.
-    card = {_FORMAT: json.dumps({"key": key, "state": facts})}
-    write_bytes(path, safetensors.numpy.save(arrays, metadata=card))
+    card = {"key": key, "state": facts, "sha256": _digest(facts, arrays)}
+    data = safetensors.numpy.save(arrays, metadata={_FORMAT: json.dumps(card)})
+    write_bytes(path, data)
 
 
 def read_checkpoint(path: Path, model: keras.Model, *, key: str) -> State | None:
@@ -76,41 +78,52 @@ def read_checkpoint(path: Path, model: keras.Model, *, key: str) -> State | None
 
     Args:
         path: The file.
-        model: The compiled model, its optimizer built; changed in place.
+        model: The compiled model, its optimizer built; changed in place, or not at all.
         key: As when it was written.
 
     Returns:
-        Where it stands; None if there is no file, or one of another training.
+        Where it stands; None if there is no file.
 
     Raises:
-        FeatureError: If the file is damaged.
+        FeatureError: If the file is of another training (CONFIG_MISMATCH) or damaged
+            (CHECKPOINT_DAMAGED).
     """
     if not path.is_file():
         return None
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            card = json.loads((file.metadata() or {}).get(_FORMAT, "{}"))
-            if card.get("key") != key:
-                return None
+            card = json.loads((file.metadata() or {})[_FORMAT])
+            if card["key"] != key:
+                raise FeatureError(
+                    f"the checkpoint {path} is of other settings, data or versions.",
+                    code="CONFIG_MISMATCH",
+                )
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if card["sha256"] != _digest(card["state"], arrays):
+            raise ValueError("its checksum does not match")
         state = State(best=_part(arrays, _BEST), **card["state"])
-        _assign(model.variables, _part(arrays, _MODEL))
-        _assign(model.optimizer.variables, _part(arrays, _OPTIMIZER))
+        found = _part(arrays, _MODEL) + _part(arrays, _OPTIMIZER)
+        variables = [*model.variables, *model.optimizer.variables]
+        if [tuple(item.shape) for item in variables] != [value.shape for value in found]:
+            raise ValueError("it is of another network")
+    except FeatureError:
+        raise
     except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise FeatureError(
-            f"the checkpoint {path} is damaged: {error}",
-            code="CHECKPOINT_DAMAGED",
-            hint="Delete it: training then begins anew.",
+            f"the checkpoint {path} is damaged: {error}.", code="CHECKPOINT_DAMAGED"
         ) from error
+    for item, value in zip(variables, found, strict=True):
+        item.assign(value)
     return state
+
+
+def _digest(facts: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> str:
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode("utf-8"))
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
+        digest.update(np.ascontiguousarray(arrays[name]).data)
+    return digest.hexdigest()
 
 
 def _part(arrays: Mapping[str, npt.NDArray[Any]], part: str) -> Arrays:
     return [arrays[name] for name in sorted(arrays) if name.startswith(f"{part} ")]
-
-
-def _assign(variables: list[Any], values: Arrays) -> None:
-    if [tuple(item.shape) for item in variables] != [value.shape for value in values]:
-        raise ValueError("it is of another network")
-    for item, value in zip(variables, values, strict=True):
-        item.assign(value)

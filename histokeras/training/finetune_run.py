@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ import pandas as pd
 
 from histokeras.analysis.calibration import fit_temperature
 from histokeras.cohort.split_table import Split
-from histokeras.errors import ConfigError, TableError
+from histokeras.errors import ConfigError, OutputError, TableError
 from histokeras.features.engine import open_engine
 from histokeras.features.extract import extract_to_folder
 from histokeras.features.index import index_features
@@ -22,7 +23,7 @@ from histokeras.features.plan import Plan
 from histokeras.features.ready_made import TileSetSource
 from histokeras.features.run import Manner, run_job
 from histokeras.features.tally import Tally
-from histokeras.files import canonical_json, prepare_folder, remove, sha256_file, sha256_text
+from histokeras.files import prepare_folder, remove, sha256_file
 from histokeras.models.backbone_file import write_backbone
 from histokeras.models.catalog import STAIN_TEXTURE, require_backbone
 from histokeras.models.devices import choose_strategy, describe_devices
@@ -34,15 +35,17 @@ from histokeras.training.finetune import FinetuneConfig, Tuned, finetune
 from histokeras.training.fit_job import FitJob, Study, join_study, prepare_study
 from histokeras.training.fit_run import OUTPUTS, Way, is_done, run_fit
 from histokeras.training.fit_study import (
+    CHECKPOINTS,
+    HEAD,
     FitResult,
     Fold,
     fit_fold_baselines,
     fit_fold_head,
     fit_study,
+    resume_of,
     rows_of,
 )
 from histokeras.training.head import FittedHead, predict_probabilities
-from histokeras.training.loop import Resume
 from histokeras.training.references import label_weights
 from histokeras.training.rows import TileRows
 from histokeras.training.vectors import open_vectors
@@ -51,8 +54,7 @@ from histokeras.types import PATIENT_ID, REGRESSION, SLIDE_ID, TILE
 FROZEN, TUNED = "frozen", "tuned"
 """Folders of features in a run: before and after fine-tuning."""
 _BACKBONE = str(TUNED_FILE.parent)
-_CHECKPOINT = "checkpoint.safetensors"
-_OWN = (FROZEN, TUNED, _BACKBONE, _CHECKPOINT)
+_OWN = (FROZEN, TUNED, _BACKBONE, CHECKPOINTS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +145,8 @@ def begin_finetune(
         _extract(job, frozen, prepared, config)
     except BaseException:
         if record is not None:
-            record.write(job.folder, status="interrupted")
+            with suppress(OutputError):
+                record.write(job.folder, status="interrupted")
         raise
     if not prepared.plan.finished():
         raise TableError(
@@ -204,16 +207,16 @@ def run_finetune(
     facts: dict[str, Any] = {"finetune": dict(job.config.as_dict()), "devices": {}}
     fit_job = dataclasses.replace(job.fit, features=job.folder / FROZEN)
     if not overwrite and is_done(job.folder, every) and _has_backbone(job.folder):
+        remove(job.folder, [CHECKPOINTS])
         return None
     if overwrite:
-        remove(job.folder, [TUNED, _BACKBONE, _CHECKPOINT])
-    key = sha256_text(canonical_json(every))
+        remove(job.folder, [TUNED, _BACKBONE])
 
     def fit(study: Study, fitted: FitJob, folder: Path) -> FitResult:
-        return _fit(job, begun, study, fitted, facts, key, config)
+        return _fit(job, begun, study, fitted, facts, every, config)
 
     way = Way("finetune", fit, _has_backbone, inputs, facts, begun.plan.failures)
-    result = run_fit(
+    return run_fit(
         fit_job,
         begun.study,
         job.folder,
@@ -222,8 +225,6 @@ def run_finetune(
         overwrite=overwrite,
         way=way,
     )
-    remove(job.folder, [_CHECKPOINT])
-    return result
 
 
 def _has_backbone(folder: Path) -> bool:
@@ -239,13 +240,14 @@ def _fit(
     study: Study,
     fit_job: FitJob,
     facts: dict[str, Any],
-    key: str,
+    inputs: Mapping[str, Any],
     config: Mapping[str, Any],
 ) -> FitResult:
     rows = rows_of(study, None)
-    frozen_head = fit_fold_head(study, fit_job, rows)
+    resume = resume_of(job.folder, HEAD, study.inputs, job.say)
+    frozen_head = fit_fold_head(study, fit_job, rows, None, resume)
     assert isinstance(frozen_head, FittedHead)
-    tuned = _tune(job, begun, rows, frozen_head, facts, key)
+    tuned = _tune(job, begun, rows, frozen_head, facts, inputs)
     prepare_folder(job.folder / _BACKBONE)
     backbone = require_backbone(job.extract.backbone)
     digest = write_backbone(job.folder / TUNED_FILE, tuned.network, backbone)
@@ -274,7 +276,7 @@ def _tune(
     rows: TileRows,
     frozen_head: FittedHead,
     facts: dict[str, Any],
-    key: str,
+    inputs: Mapping[str, Any],
 ) -> Tuned:
     strategy = choose_strategy(job.gpus)
     facts["devices"].update(describe_devices(strategy))
@@ -293,7 +295,7 @@ def _tune(
             job.config,
             strategy=strategy,
             workers=job.workers or min(8, usable_cores()),
-            resume=Resume(job.folder / _CHECKPOINT, key),
+            resume=resume_of(job.folder, "finetune", inputs, job.say),
             on_epoch=lambda row: job.say(_told(row)),
         )
     finally:

@@ -73,7 +73,7 @@ class FittedRun:
         place = Path(folder)
         if place.exists() and (not place.is_dir() or any(place.iterdir())):
             raise ConfigError(f"{place} is not an empty folder.", hint="Choose a new one.")
-        return copy_folder(self.folder, place)
+        return copy_folder(self.folder, place, last="metrics.json")
 
     @property
     def history(self) -> pd.DataFrame:

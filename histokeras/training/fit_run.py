@@ -1,7 +1,9 @@
 """Fit a study into a run folder: every table, figure and picture, and the record."""
 
+import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 from histokeras.analysis.tables import write_tables
 from histokeras.cohort.split_file import split_text
 from histokeras.cohort.split_table import apply_split
-from histokeras.errors import FeatureError
+from histokeras.errors import FeatureError, OutputError
 from histokeras.features.index import FeatureIndex
 from histokeras.files import (
     canonical_json,
@@ -27,11 +29,12 @@ from histokeras.runs.record import (
     write_failures,
 )
 from histokeras.training.fit_job import FitJob, Study
-from histokeras.training.fit_study import FitResult, fit_study
+from histokeras.training.fit_study import CHECKPOINTS, FitResult, fit_study
 from histokeras.training.pictures import write_pictures
 from histokeras.types import SLIDE_ID
 
-OUTPUTS = ("head", "folds", "predictions", "reference", "history.csv", "metrics.json",
+# The figures go first and come last: with them there, the rest is there.
+OUTPUTS = ("metrics.json", "head", "folds", "predictions", "reference", "history.csv",
            "curves.json", "slides.csv", "patients.csv", "split.csv", "dropped.csv",
            "duplicates.csv", "pictures", "pictures.csv", "report", "report.html")  # fmt: skip
 """What a run holds beside run.json and failures.csv."""
@@ -70,6 +73,7 @@ def run_fit(
     command_line: str = "",
     overwrite: bool = False,
     way: Way | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> FitResult | None:
     """Fit a study into a run folder.
 
@@ -81,6 +85,7 @@ def run_fit(
         command_line: What was typed, for run.json.
         overwrite: Whether another run may be replaced.
         way: How it is fitted; that of ``fit-head`` if None.
+        say: Called with a line when an interrupted training goes on.
 
     Returns:
         What was fitted; None if this very run stands there already, finished.
@@ -90,14 +95,16 @@ def run_fit(
         ConfigError: If something else stands there.
         OutputError: If it cannot be written.
     """
-    way = way or Way("fit-head", fit_study)
+    way = way or Way("fit-head", functools.partial(fit_study, say=say))
     inputs = {**study.inputs, **way.inputs}
-    require_own_folder(folder, (way.command,), OUTPUTS)
+    require_own_folder(folder, (way.command,), (*OUTPUTS, CHECKPOINTS))
     if not overwrite and is_done(folder, inputs) and way.is_whole(folder):
+        # Left where the run was cut off at its very end.
+        remove(folder, [CHECKPOINTS])
         return None
     prepare_folder(folder)
     # Nothing of an earlier run may be taken for a part of this one.
-    remove(folder, OUTPUTS)
+    remove(folder, (*OUTPUTS, CHECKPOINTS) if overwrite else OUTPUTS)
     record = RunRecord(way.command, config, command_line=command_line)
     record.facts = {
         "inputs": inputs,
@@ -115,7 +122,6 @@ def run_fit(
     write_csv(folder / "dropped.csv", study.dropped)
     write_failures(folder, way.failures)
     write_text(folder / "split.csv", split_text(study.split))
-    status = "interrupted"
     try:
         result = way.fit(study, job, folder)
         record.facts["features"] = _features(job, result.index)
@@ -126,9 +132,13 @@ def run_fit(
         write_pictures(folder, result.index, result.predicted)
         write_json(folder / "curves.json", result.curves)
         write_json(folder / "metrics.json", result.metrics)
-        status = "done with failures" if way.failures else "done"
-    finally:
-        record.write(folder, status=status)
+    except BaseException:
+        # On a full disk this fails too, and would hide which file was the first.
+        with suppress(OutputError):
+            record.write(folder, status="interrupted")
+        raise
+    record.write(folder, status="done with failures" if way.failures else "done")
+    remove(folder, [CHECKPOINTS])
     return result
 
 

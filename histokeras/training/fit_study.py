@@ -1,7 +1,8 @@
 """Fit a study: a head and its baselines a fold, predictions of every tile, figures and curves."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,17 +19,24 @@ from histokeras.analysis.units import EvaluationConfig
 from histokeras.cohort.categories import patient_categories
 from histokeras.cohort.split_table import apply_split
 from histokeras.features.index import FeatureIndex
-from histokeras.files import prepare_folder, write_csv, write_json
+from histokeras.files import canonical_json, prepare_folder, sha256_text, write_csv, write_json
 from histokeras.models.model_file import write_head
+from histokeras.runs.environment import versions
 from histokeras.training.duplicates import Duplicates, find_duplicates
 from histokeras.training.fit_job import CATEGORY, FitJob, Study
 from histokeras.training.head import Labelled
+from histokeras.training.loop import Resume
 from histokeras.training.references import baseline_probabilities, label_weights
 from histokeras.training.results import Predicted, write_predictions
 from histokeras.training.rows import TileRows, tile_rows
 from histokeras.training.tasks import TASKS, AnyBaselines, Fitted
 from histokeras.training.vectors import open_vectors
 from histokeras.types import FOLD, PATIENT_ID, REGRESSION, SPLIT, SPLITS
+
+CHECKPOINTS = "checkpoints"
+"""Folder of a run that is not finished: what its trainings are resumed from, one file each."""
+HEAD = "head"
+_DECISIVE = ("histokeras", "tensorflow", "keras", "numpy")
 
 
 @dataclass(frozen=True)
@@ -76,7 +84,12 @@ class FitResult:
 
 
 def fit_study(
-    study: Study, job: FitJob, folder: Path | None = None, *, fit_fold: FitFold | None = None
+    study: Study,
+    job: FitJob,
+    folder: Path | None = None,
+    *,
+    fit_fold: FitFold | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> FitResult:
     """Fit the head, or one a fold, predict every tile and compute the figures.
 
@@ -85,8 +98,9 @@ def fit_study(
         job: What to learn.
         folder: Where to write heads and predictions; None to write nothing.
         fit_fold: How a fold is fitted; the head and baselines on the features if None.
+        say: Called with a line when a checkpoint in ``folder`` is taken up, or cannot be.
     """
-    fit_fold = fit_fold or _fit_fold
+    fit_fold = fit_fold or functools.partial(_fit_fold, folder=folder, say=say)
     positive = TASKS[job.task].positive(study.cohort, job.positive)
     note = study.joined.note or study.split.note
     folds: list[Fold] = []
@@ -140,8 +154,18 @@ def _categories(rows: TileRows) -> dict[str, list[str]]:
     }
 
 
-def _fit_fold(study: Study, job: FitJob, rows: TileRows, number: int | None) -> Fold:
-    fitted = fit_fold_head(study, job, rows, number)
+def _fit_fold(
+    study: Study,
+    job: FitJob,
+    rows: TileRows,
+    number: int | None,
+    *,
+    folder: Path | None,
+    say: Callable[[str], None],
+) -> Fold:
+    name = HEAD if number is None else f"fold-{number}"
+    resume = None if folder is None else resume_of(folder, name, study.inputs, say)
+    fitted = fit_fold_head(study, job, rows, number, resume)
     return Fold(number, fitted, fit_fold_baselines(study, job, rows, number))
 
 
@@ -154,7 +178,32 @@ def fit_fold_baselines(
     return task.fit_baselines(study.index, rows, study.cohort, _categories(rows), seed)
 
 
-def fit_fold_head(study: Study, job: FitJob, rows: TileRows, number: int | None = None) -> Fitted:
+def resume_of(
+    folder: Path, name: str, inputs: Mapping[str, Any], say: Callable[[str], None]
+) -> Resume:
+    """Return where a training is taken up, also one that had ended.
+
+    Args:
+        folder: The run folder.
+        name: Of the training, within the run.
+        inputs: What decides it.
+        say: Called with a line when a checkpoint is taken up, or cannot be.
+    """
+    known = versions()
+    # Another version may build, weigh or draw otherwise.
+    decisive = {name: known.get(name) for name in _DECISIVE}
+    key = canonical_json({"inputs": inputs, "name": name, "versions": decisive})
+    path = prepare_folder(folder / CHECKPOINTS) / f"{name}.safetensors"
+    return Resume(path, sha256_text(key), say)
+
+
+def fit_fold_head(
+    study: Study,
+    job: FitJob,
+    rows: TileRows,
+    number: int | None = None,
+    resume: Resume | None = None,
+) -> Fitted:
     """Fit the head of a split or fold on the features."""
     sides = {}
     for side in ("train", "val"):
@@ -166,7 +215,7 @@ def fit_fold_head(study: Study, job: FitJob, rows: TileRows, number: int | None 
         sides[side] = Labelled(vectors, part.target, weights)
     seed = job.head.fit.seed + (number or 0)
     config = dataclasses.replace(job.head, fit=dataclasses.replace(job.head.fit, seed=seed))
-    return TASKS[study.cohort.task].fit(sides["train"], sides["val"], study.cohort, config)
+    return TASKS[study.cohort.task].fit(sides["train"], sides["val"], study.cohort, config, resume)
 
 
 def _predict(

@@ -1,6 +1,7 @@
 """The one training loop: epochs in a seeded order, validation by ``analysis``, early stopping."""
 
 import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 import tensorflow as tf
 
-from histokeras.errors import ConfigError
+from histokeras.errors import ConfigError, FeatureError
 from histokeras.training.checkpoint import State, read_checkpoint, write_checkpoint
 
 Batch = tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.float32]]
@@ -23,6 +24,9 @@ Validate = Callable[[keras.Model], dict[str, float]]
 CROSS_ENTROPY, SQUARED_ERROR = "sparse_categorical_crossentropy", "mean_squared_error"
 _TARGETS = {CROSS_ENTROPY: (tf.int32, ["accuracy"]), SQUARED_ERROR: (tf.float32, [])}
 """Loss -> type of its targets, and what else is logged of the training data."""
+_CHECKPOINT_SHARE = 0.05
+"""Largest share of the time that goes into checkpoints: a head's epoch may take milliseconds, and
+a disk tens of them to write one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,12 +65,14 @@ class Resume:
     """Where an interrupted training is taken up.
 
     Attributes:
-        path: File of the checkpoint, written after each epoch.
+        path: File of the checkpoint, written at the end of epochs; its folder must exist.
         key: What decides the training; a checkpoint of another key is not taken up.
+        say: Called with a line when a checkpoint is taken up, or cannot be.
     """
 
     path: Path
     key: str
+    say: Callable[[str], None] = lambda line: None
 
 
 class _Keeper(keras.callbacks.Callback):
@@ -76,18 +82,20 @@ class _Keeper(keras.callbacks.Callback):
         self,
         validate: Validate,
         state: State,
-        patience: int,
+        config: FitConfig,
         resume: Resume | None,
         on_epoch: Callable[[dict[str, float]], None],
     ) -> None:
         super().__init__()
         self.state = state
-        self._validate, self._patience, self._resume = validate, patience, resume
+        self._validate, self._config, self._resume = validate, config, resume
         self._on_epoch = on_epoch
+        self._pause, self._kept = 0.0, time.monotonic()
 
     @property
     def ended(self) -> bool:
-        return self.state.waited >= self._patience
+        state, config = self.state, self._config
+        return state.waited >= config.patience or state.epoch >= config.epochs
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         row = {"epoch": epoch + 1, **(logs or {}), **self._validate(self.model)}
@@ -99,10 +107,18 @@ class _Keeper(keras.callbacks.Callback):
         if row["val_loss"] < state.best_loss:
             state.best, state.best_loss = self.model.get_weights(), row["val_loss"]
             state.best_epoch, state.waited = epoch + 1, 0
-        if self._resume is not None:
-            write_checkpoint(self._resume.path, self.model, state, key=self._resume.key)
+        self._keep()
         self._on_epoch(row)
         self.model.stop_training = self.ended
+
+    def _keep(self) -> None:
+        """Write the checkpoint, not after each epoch if one takes no longer than the writing."""
+        began = time.monotonic()
+        if self._resume is None or not (self.ended or began - self._kept >= self._pause):
+            return
+        write_checkpoint(self._resume.path, self.model, self.state, key=self._resume.key)
+        self._kept = time.monotonic()
+        self._pause = (self._kept - began) * (1 / _CHECKPOINT_SHARE - 1)
 
 
 def fit(
@@ -137,7 +153,7 @@ def fit(
 
     Raises:
         ConfigError: If a loss is not a number.
-        FeatureError: If the checkpoint is damaged.
+        OutputError: If the checkpoint cannot be written.
     """
     model.compile(
         optimizer=keras.optimizers.Adam(_rate(config.learning_rate, warmup_steps)),
@@ -145,12 +161,12 @@ def fit(
         weighted_metrics=list(_TARGETS[loss][1]),
     )
     model.optimizer.build(model.trainable_variables)
-    known = None if resume is None else read_checkpoint(resume.path, model, key=resume.key)
+    known = None if resume is None else _taken_up(resume, model)
     state = known or _first(model, validate if from_start else None)
     for row in state.history:
         on_epoch(row)
-    keeper = _Keeper(validate, state, config.patience, resume, on_epoch)
-    if not keeper.ended and state.epoch < config.epochs:
+    keeper = _Keeper(validate, state, config, resume, on_epoch)
+    if not keeper.ended:
         clock = _Clock(state.epoch)
         model.fit(
             data(lambda: clock.epoch),
@@ -165,6 +181,17 @@ def fit(
     table["epoch"] = table["epoch"].astype(int)
     table["best"] = table["epoch"] == state.best_epoch
     return table
+
+
+def _taken_up(resume: Resume, model: keras.Model) -> State | None:
+    try:
+        state = read_checkpoint(resume.path, model, key=resume.key)
+    except FeatureError as error:
+        resume.say(f"{error.message} Training begins anew.")
+        return None
+    if state is not None:
+        resume.say(f"Training goes on after epoch {state.epoch}, from {resume.path}.")
+    return state
 
 
 @keras.saving.register_keras_serializable("histokeras")

@@ -14,7 +14,7 @@ from histokeras.analysis.regression import figures_of
 from histokeras.errors import TableError
 from histokeras.models.heads import build_number_head
 from histokeras.training.head import HeadConfig, Labelled, predict_probabilities
-from histokeras.training.loop import SQUARED_ERROR, Batch, fit, vector_data
+from histokeras.training.loop import SQUARED_ERROR, Batch, Resume, fit, vector_data
 from histokeras.training.vectors import Vectors, mean_and_scale
 from histokeras.types import PRED
 
@@ -58,7 +58,12 @@ class FittedNumberHead:
 
 
 def fit_number(
-    train: Labelled, val: Labelled, target: str, config: HeadConfig | None = None
+    train: Labelled,
+    val: Labelled,
+    target: str,
+    config: HeadConfig | None = None,
+    *,
+    resume: Resume | None = None,
 ) -> FittedNumberHead:
     """Train a head on the squared error of ``train``, stopping early on that of ``val``.
 
@@ -69,6 +74,7 @@ def fit_number(
         val: What decides when to stop; never learned.
         target: Name of the target.
         config: The defaults if None; ``class_weight`` does not apply.
+        resume: Where to go on after an interruption; None to keep no checkpoint.
 
     Returns:
         The head with the weights of its best epoch.
@@ -104,7 +110,7 @@ def fit_number(
     steps = math.ceil(len(train.targets) / config.fit.batch_size)
     n_features = train.vectors.n_features
     data = vector_data(batches, steps=steps, n_features=n_features, loss=SQUARED_ERROR)
-    history = fit(model, data, validate, config.fit, loss=SQUARED_ERROR)
+    history = fit(model, data, validate, config.fit, loss=SQUARED_ERROR, resume=resume)
     return FittedNumberHead(model, target, history, mean, scale)
 
 

@@ -22,7 +22,13 @@ from histokeras.foreign.folders import require_no_links_out
 from histokeras.foreign.text import read_json
 from histokeras.models.model_file import read_card, read_head
 from histokeras.models.weights import FINETUNED, TUNED_FILE
-from histokeras.runs.record import RunRecord, read_record, require_own_folder, write_failures
+from histokeras.runs.record import (
+    RunRecord,
+    read_record,
+    require_ended,
+    require_own_folder,
+    write_failures,
+)
 from histokeras.tiles.grid import TileSpec
 from histokeras.training.pictures import write_pictures
 from histokeras.training.references import baseline_probabilities
@@ -103,6 +109,7 @@ def open_run(run: Path) -> TrainedRun:
         FeatureError: If it holds no head, is not finished, or its folds do not belong together.
     """
     require_no_links_out(run)
+    require_ended(run, read_record(run))
     folds = sorted(run.glob("folds/[0-9]*/head"), key=lambda path: int(path.parent.name))
     folders = folds or [run / "head"]
     cards = [read_card(folder) for folder in folders]

@@ -15,6 +15,7 @@ from histokeras.analysis.number_baselines import NumberBaselines, number_baselin
 from histokeras.cohort.labels import Cohort
 from histokeras.features.index import FeatureIndex
 from histokeras.training.head import FittedHead, HeadConfig, Labelled, fit_classifier
+from histokeras.training.loop import Resume
 from histokeras.training.number_head import FittedNumberHead, fit_number
 from histokeras.training.number_references import fit_number_baselines
 from histokeras.training.references import fit_baselines
@@ -52,7 +53,7 @@ class Task:
         classes: From a cohort to the number of each class; None where labels are numbers.
         positive: From a cohort and what was asked for to the positive class, if any.
         names: From a cohort and the positive class to what the card names.
-        fit: From training and validation tiles to a head.
+        fit: From training and validation tiles, and where to resume, to a head.
         fit_baselines: From features and tiles on all sides to the baselines.
         read: From a network and its card to a head.
         read_baselines: From what was written of them to baselines.
@@ -61,7 +62,7 @@ class Task:
     classes: Callable[[Cohort], Mapping[str, int] | None]
     positive: Callable[[Cohort, str | None], str | None]
     names: Callable[[Cohort, str | None], dict[str, Any]]
-    fit: Callable[[Labelled, Labelled, Cohort, HeadConfig], Fitted]
+    fit: Callable[[Labelled, Labelled, Cohort, HeadConfig, Resume | None], Fitted]
     fit_baselines: Callable[[FeatureIndex, TileRows, Cohort, Categories, int], AnyBaselines]
     read: Callable[[keras.Model, Mapping[str, Any]], Fitted]
     read_baselines: Callable[[Mapping[str, Any]], AnyBaselines]
@@ -83,12 +84,16 @@ def _no_positive(cohort: Cohort, positive: str | None) -> None:
     refuse_positive(positive)
 
 
-def _fit_classes(train: Labelled, val: Labelled, cohort: Cohort, config: HeadConfig) -> Fitted:
-    return fit_classifier(train, val, cohort.classes, config)
+def _fit_classes(
+    train: Labelled, val: Labelled, cohort: Cohort, config: HeadConfig, resume: Resume | None
+) -> Fitted:
+    return fit_classifier(train, val, cohort.classes, config, resume=resume)
 
 
-def _fit_number(train: Labelled, val: Labelled, cohort: Cohort, config: HeadConfig) -> Fitted:
-    return fit_number(train, val, cohort.target, config)
+def _fit_number(
+    train: Labelled, val: Labelled, cohort: Cohort, config: HeadConfig, resume: Resume | None
+) -> Fitted:
+    return fit_number(train, val, cohort.target, config, resume=resume)
 
 
 def _class_baselines(

@@ -82,7 +82,7 @@ def test_fine_tuning_learns_and_stands_beside_the_frozen_network(run: FittedRun)
     assert (record["command"], record["status"]) == ("finetune", "done")
     assert record["finetune"]["n_trainable"] > 100_000
     assert record["features"]["settings"]["weights"] == "finetuned"
-    assert not (run.folder / "checkpoint.safetensors").exists()
+    assert not (run.folder / "checkpoints").exists()
 
 
 def test_only_the_top_block_learned_and_no_batch_norm(run: FittedRun) -> None:

@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from histokeras.errors import ConfigError, FeatureError
+from histokeras.errors import ConfigError, OutputError
+from histokeras.training import loop
+from histokeras.training.checkpoint import State
 from histokeras.training.loop import Batch, FitConfig, Resume, WarmUp, fit, vector_data
 
 N, WIDTH, BATCH = 48, 6, 16
@@ -107,21 +109,66 @@ def test_a_finished_training_is_not_taken_further(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(again, first)
 
 
-def test_a_checkpoint_of_another_training_is_not_taken_up(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", ["other bytes", "half a file", "one bit", "other key"])
+def test_a_checkpoint_that_cannot_be_taken_up_is_named_and_training_begins_anew(
+    damage: str, whole: tuple[pd.DataFrame, list[np.ndarray]], tmp_path: Path
+) -> None:
+    path = tmp_path / "checkpoint.safetensors"
     with pytest.raises(Stopped):
-        fitted(network(), tmp_path, 2)
-    resume = Resume(tmp_path / "checkpoint.safetensors", "other")
+        fitted(network(), tmp_path, 1)
+    data = bytearray(path.read_bytes())
+    # In the middle of the weights, where no reader of the format would stumble.
+    data[-200] ^= damage == "one bit"
+    path.write_bytes({"other bytes": b"not weights", "half a file": data[: len(data) // 2]}
+                     .get(damage, data))  # fmt: skip
+    said: list[str] = []
+    key = "other" if damage == "other key" else "key"
+    model = network()
 
-    history = fit(network(), DATA, validations([1.0] * 6), CONFIG, resume=resume)
+    history = fit(model, DATA, validate, CONFIG, resume=Resume(path, key, said.append))
 
-    assert list(history["val_loss"]) == [1.0] * 6
+    why = "of other settings, data or versions." if damage == "other key" else "damaged: "
+    assert len(said) == 1
+    assert f"the checkpoint {path} is {why}" in said[0]
+    assert said[0].endswith(". Training begins anew.")
+    pd.testing.assert_frame_equal(history, whole[0], check_exact=True)
+    for found, expected in zip(model.get_weights(), whole[1], strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
-    (tmp_path / "checkpoint.safetensors").write_bytes(b"not weights")
+def test_checkpoints_take_no_more_than_their_share_of_the_time(
+    whole: tuple[pd.DataFrame, list[np.ndarray]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[int] = []
+    clock = [0.0]
 
-    with pytest.raises(FeatureError, match=r"checkpoint.safetensors is damaged.*Delete it"):
-        fitted(network(), tmp_path)
+    def write(path: Path, model: keras.Model, state: State, *, key: str) -> None:
+        written.append(state.epoch)
+        clock[0] += 1
+
+    def slow(model: keras.Model) -> dict[str, float]:
+        clock[0] += 10
+        return validate(model)
+
+    monkeypatch.setattr(loop, "write_checkpoint", write)
+    monkeypatch.setattr(loop.time, "monotonic", lambda: clock[0])
+
+    fit(network(), DATA, slow, CONFIG, resume=Resume(tmp_path / "c", "key"))
+
+    # 1 s to write, so 19 s until the next: two epochs of 10 s each. And the end, whenever it comes.
+    assert written == [1, 3, 5, 6]
+
+
+def test_what_cannot_be_written_stops_the_training_at_once(tmp_path: Path) -> None:
+    epochs: list[float] = []
+
+    with pytest.raises(OutputError, match=r"cannot write .*gone/checkpoint"):
+        fit(
+            network(), DATA, validate, CONFIG, on_epoch=lambda row: epochs.append(row["epoch"]),
+            resume=Resume(tmp_path / "gone" / "checkpoint.safetensors", "key"),
+        )  # fmt: skip
+
+    assert not epochs
 
 
 def test_patience_counts_from_the_best_epoch_and_the_start_competes() -> None:

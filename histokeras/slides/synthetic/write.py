@@ -47,7 +47,7 @@ def write_he_slide(path: Path, spec: SlideSpec, *, workers: int = 1) -> SlideTru
     # The second level waits on disk while the first is written: it may not fit into memory.
     with (
         files.temporary_path(path) as part,
-        files.temporary_path(path.with_name(f"{path.name}.level")) as scratch,
+        files.scratch_path(path.with_name(f"{path.name}.level")) as scratch,
         tifffile.TiffWriter(part, bigtiff=width * height > 1 << 31) as writer,
     ):
         level = np.memmap(scratch, np.uint8, "w+", shape=small)
@@ -61,8 +61,8 @@ def write_he_slide(path: Path, spec: SlideSpec, *, workers: int = 1) -> SlideTru
                 break
             whole = np.concatenate([_shrunk(strip) for strip in _cut(whole)])
             factor *= _FACTOR
+        # Before the file behind it goes.
         del level, whole
-        scratch.unlink()
     return truth
 
 
