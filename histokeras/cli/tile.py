@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from histokeras.cli import options
+from histokeras.cli.shard_options import say_share, shard
 from histokeras.cli.slide_options import choose_paths, slide_input_options, tile_options
 
 
@@ -15,6 +16,7 @@ from histokeras.cli.slide_options import choose_paths, slide_input_options, tile
 @tile_options
 @click.option("--save-images", is_flag=True, help="Write the kept tiles as PNG files too.")
 @options.workers
+@shard
 @options.overwrite
 @options.allow_empty
 @options.as_json
@@ -29,6 +31,7 @@ def tile(
     output: Path,
     save_images: bool,
     workers: int | None,
+    shard: Any,
     overwrite: bool,
     allow_empty: bool,
     as_json: bool,
@@ -69,9 +72,11 @@ def tile(
         save_images=save_images,
         overwrite=overwrite,
         workers=workers,
+        shard=shard,
     )
+    say_share(job.share)
     context = click.get_current_context()
-    record = tile_slides(job, config=context.params)
+    record = tile_slides(job, config=options.recorded(context.params, "shard"))
     failures = record.facts["failures"]
     if as_json:
         report = {"output": str(output), "slides": record.slides, "failures": failures}
@@ -83,5 +88,7 @@ def tile(
     bad = [o for o in record.slides if o["outcome"] == "failed"]
     bad += [o for o in record.slides if o["outcome"] == "empty" and not allow_empty]
     if bad:
-        click.echo(f"{len(bad)} of {len(job.slides)} slide(s): see {output}/failures.csv", err=True)
+        click.echo(
+            f"{len(bad)} of {len(job.taken())} slide(s): see {output}/failures.csv", err=True
+        )
         raise click.exceptions.Exit(4)

@@ -13,6 +13,7 @@ from histokeras.features.settings import COMPUTE_BATCH, FeatureSettings
 from histokeras.features.sources import SlideSource, Source, tile_set_sources
 from histokeras.models.catalog import DEFAULT_BACKBONE, require_backbone
 from histokeras.models.weights import WeightsSource, find_weights
+from histokeras.runs.shard import Shard
 from histokeras.slides.inventory import SlideRow, find_slides, read_slide_table, slide_id_of
 from histokeras.tiles.folders import read_image, read_tile_set
 from histokeras.tiles.grid import TileSpec
@@ -43,6 +44,7 @@ class ExtractJob:
         stain_norm: ``none``, ``macenko`` or ``reinhard``.
         overwrite: Whether to do everything anew.
         choice: Which TCGA slides are wanted.
+        shard: Which part of them to take; None for all.
     """
 
     inputs: Sequence[Path]
@@ -64,6 +66,7 @@ class ExtractJob:
     stain_norm: str = "none"
     overwrite: bool = False
     choice: SlideChoice = dataclasses.field(default_factory=SlideChoice)
+    shard: Shard | None = None
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,7 @@ def prepare_job(job: ExtractJob, *, download: bool = True) -> Prepared:
         dtype=job.dtype,
         stain_norm=job.stain_norm,
     )
-    plan = plan_extraction(sources, settings, job.output, overwrite=job.overwrite)
+    plan = plan_extraction(sources, settings, job.output, overwrite=job.overwrite, shard=job.shard)
     plan.outcomes += chosen.outcomes()
     return Prepared(plan, weights, tuple(notes), chosen, tuple(sources))
 

@@ -10,7 +10,8 @@ from histokeras.models.catalog import require_backbone
 from histokeras.models.devices import choose_strategy, describe_devices
 from histokeras.runs.environment import usable_cores
 from histokeras.runs.progress import Progress
-from histokeras.runs.record import RunRecord, write_failures
+from histokeras.runs.record import RunRecord
+from histokeras.runs.union import shared_record
 
 
 def run_job(
@@ -46,9 +47,7 @@ def run_job(
     prepare(plan)
     record = RunRecord("extract-features", config, facts={"settings": plan.settings})
     record.slides, record.command_line = plan.outcomes, command_line
-    record.write(job.output, status="running")
-    status = "interrupted"
-    try:
+    with shared_record(record, job.output, plan.failures, plan.share):
         if plan.todo:
             strategy = choose_strategy(gpus)
             record.facts["devices"] = describe_devices(strategy)
@@ -67,8 +66,4 @@ def run_job(
                     workers=workers or min(8, usable_cores()),
                     progress=progress,
                 )
-        status = "done with failures" if plan.failures else "done"
-    finally:
-        write_failures(job.output, plan.failures)
-        record.write(job.output, status=status)
     return plan

@@ -15,7 +15,9 @@ from PIL import Image as PillowImage
 from histokeras import files
 from histokeras.errors import OutputError, SlideError, TableError
 from histokeras.runs.progress import Progress
-from histokeras.runs.record import RunRecord, failure, require_own_folder, write_failures
+from histokeras.runs.record import RunRecord, failure, require_own_folder
+from histokeras.runs.shard import Shard, Share
+from histokeras.runs.union import FAILURES, shared_record
 from histokeras.slides.inventory import SlideRow, slide_id_of
 from histokeras.slides.reader import open_slide
 from histokeras.slides.slide import Slide
@@ -47,6 +49,7 @@ class TileJob:
         workers: Reading threads; None for the number of cores, at most 8.
         left_out: Slides that were not wanted, as run.json lists them: ``slide``, ``outcome``,
             ``reason``.
+        shard: Which part of the slides to take; None for all.
     """
 
     slides: Sequence[Path]
@@ -59,6 +62,17 @@ class TileJob:
     overwrite: bool = False
     workers: int | None = None
     left_out: Sequence[Mapping[str, Any]] = ()
+    shard: Shard | None = None
+
+    @property
+    def share(self) -> Share:
+        """All slides, and which of them are taken."""
+        return Share([slide_id_of(path) for path in self.slides], self.shard)
+
+    def taken(self) -> list[Path]:
+        """Return the slides of this process."""
+        own = self.share.own
+        return [path for path in self.slides if slide_id_of(path) in own]
 
     def manifest_path(self, slide_id: str) -> Path:
         """Return where the manifest of a slide lies."""
@@ -96,21 +110,18 @@ def tile_slides(job: TileJob, *, config: Mapping[str, Any], quiet: bool = False)
         files.prepare_folder(job.output / name)
     failures: list[dict[str, str]] = []
     record = RunRecord("tile", config, slides=[dict(row) for row in job.left_out])
-    record.write(job.output, status="running")
-    status = "interrupted"
-    try:
-        with Progress(len(job.slides), quiet=quiet) as progress:
-            for path in job.slides:
-                outcome, problem = _tile_slide(job, path)
-                progress.tiles(outcome.get("read", 0))
-                progress.slide(outcome["slide"], outcome["outcome"], _detail(outcome, problem))
-                record.slides.append(outcome)
-                failures += [problem] if problem else []
-        status = "done with failures" if failures else "done"
-    finally:
-        record.facts["failures"] = failures
-        write_failures(job.output, failures)
-        record.write(job.output, status=status)
+    record.facts |= {"settings": dataclasses.asdict(job.spec), FAILURES: failures}
+    taken = job.taken()
+    with (
+        shared_record(record, job.output, failures, job.share),
+        Progress(len(taken), quiet=quiet) as progress,
+    ):
+        for path in taken:
+            outcome, problem = _tile_slide(job, path)
+            progress.tiles(outcome.get("read", 0))
+            progress.slide(outcome["slide"], outcome["outcome"], _detail(outcome, problem))
+            record.slides.append(outcome)
+            failures += [problem] if problem else []
     return record
 
 
