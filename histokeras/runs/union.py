@@ -62,6 +62,29 @@ def shared_record(
             _LOG.warning("Warning: %s", content[SHARDS_NOTE])
 
 
+def unfinished(folder: Path) -> str:
+    """Return what of the work on a folder has not ended; "" if all has, or nobody recorded it.
+
+    Args:
+        folder: An output folder, or any other.
+
+    Raises:
+        FeatureError: If run.json is damaged (code RECORD_DAMAGED).
+    """
+    record = read_record(folder)
+    status = str(record.get("status", _DONE))
+    if status.startswith(_DONE):
+        return ""
+    shards = record.get(SHARDS, {})
+    count = int(next(iter(shards), "0/0").partition("/")[2])
+    states = [(f"{i}/{count}", shards.get(f"{i}/{count}", {})) for i in range(count)]
+    texts = [f"{name} {row.get('status', 'has not begun')}" for name, row in states]
+    left = [text for text in texts if f" {_DONE}" not in text]
+    told = f" (shards: {', '.join(left)})" if left else ""
+    note = f"; {record[SHARDS_NOTE]}" if SHARDS_NOTE in record else ""
+    return f"{record['command']} has not ended, its run.json says {status}{told}{note}"
+
+
 def _done(failures: Sequence[Mapping[str, str]]) -> str:
     return f"{_DONE} with failures" if failures else _DONE
 

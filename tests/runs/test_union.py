@@ -16,7 +16,7 @@ from histokeras.runs.lock import locked
 from histokeras.runs.owner import Owner
 from histokeras.runs.record import RunRecord, failure, read_record
 from histokeras.runs.shard import Shard, Share
-from histokeras.runs.union import shared_record
+from histokeras.runs.union import shared_record, unfinished
 
 SLIDES = [f"s{number:02d}" for number in range(7)]
 LEFT_OUT = {"slide": "n", "outcome": "left out", "reason": "normal"}
@@ -69,11 +69,15 @@ def one_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, str, Any]:
 def test_the_union_of_shards_is_the_record_of_one_run(
     tmp_path: Path, one_run: tuple[Any, str, Any], order: tuple[int, ...]
 ) -> None:
+    assert unfinished(tmp_path) == ""
     for n, index in enumerate(order):
         work(tmp_path, f"{index}/3")
+        left = [f"{i}/3 has not begun" for i in sorted(order[n + 1 :])]
+        assert (f"running (shards: {', '.join(left)})" in unfinished(tmp_path)) == (n < 2)
         assert (read_record(tmp_path)["status"] == "running") == (n < 2)
 
     assert rows(tmp_path) == one_run
+    assert unfinished(tmp_path) == ""
     record = read_record(tmp_path)
     assert {name: row["slides"] for name, row in record["shards"].items()} == {
         "0/3": 3, "1/3": 2, "2/3": 2
@@ -118,6 +122,7 @@ def test_two_runs_at_the_same_time_do_not_damage_the_record(
 
     assert rows(tmp_path)[:2] == one_run[:2]
     assert rows(tmp_path)[2] == "interrupted"
+    assert unfinished(tmp_path).endswith("its run.json says interrupted")
 
 
 def test_a_shard_that_is_interrupted_has_to_be_run_again(
@@ -131,6 +136,7 @@ def test_a_shard_that_is_interrupted_has_to_be_run_again(
     record = read_record(tmp_path)
     assert record["status"] == "interrupted"
     assert record["shards"]["1/3"]["status"] == "interrupted"
+    assert unfinished(tmp_path).endswith("says interrupted (shards: 1/3 interrupted)")
     assert [row["slide"] for row in record["slides"]] == ["n", "s00", "s02", "s03", "s04", "s05",
                                                           "s06"]  # fmt: skip
     work(tmp_path, "1/3")
