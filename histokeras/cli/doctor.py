@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from histokeras.cli import options, quiet
+from histokeras.cli import options
+from histokeras.models import quiet
 
 _KERAS_FLOOR = (3, 15, 1)
 

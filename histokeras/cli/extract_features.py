@@ -4,10 +4,11 @@ from typing import Any
 
 import click
 
-from histokeras.cli import extract_text, options, quiet
+from histokeras.cli import extract_text, options
 from histokeras.cli.shard_options import say_share, shard
 from histokeras.cli.slide_options import (
     extract_job_from,
+    manner_from,
     ready_made,
     slide_input_options,
     tile_options,
@@ -30,6 +31,9 @@ from histokeras.cli.slide_options import (
 @options.batch_size
 @options.workers
 @options.gpus
+@options.workers_per_gpu
+@options.stall_seconds
+@options.fail_fast
 @shard
 @options.overwrite
 @options.allow_empty
@@ -67,7 +71,6 @@ def extract_features(**arguments: Any) -> None:
             extract_text.say_description(described)
         return
 
-    quiet.import_tensorflow()
     from histokeras.features.run import run_job
 
     config = options.recorded(arguments, "dry_run", "overwrite", "shard")
@@ -75,9 +78,7 @@ def extract_features(**arguments: Any) -> None:
         job,
         prepared,
         config=config,
-        gpus=arguments["gpus"],
-        batch_size=arguments["batch_size"],
-        workers=arguments["workers"],
+        manner=manner_from(arguments),
         command_line=options.command_line(),
     )
     if arguments["as_json"]:

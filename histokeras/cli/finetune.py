@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from histokeras.cli import extract_text, options, quiet, run_text, study_options
+from histokeras.cli import extract_text, options, run_text, study_options
 from histokeras.cli.slide_options import (
     extract_job_from,
     ready_made,
@@ -13,6 +13,7 @@ from histokeras.cli.slide_options import (
     tile_options,
     tile_table,
 )
+from histokeras.models import quiet
 from histokeras.models.catalog import AUGMENTATION_NAMES, HEAD_RATES, UNFREEZE
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from histokeras.cli import options, quiet, run_text, study_options
+from histokeras.cli import options, run_text, study_options
+from histokeras.models import quiet
 from histokeras.models.catalog import HEAD_RATES
 from histokeras.types import REGRESSION
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import click
 
-from histokeras.cli import options, quiet
+from histokeras.cli import options
 from histokeras.cli.picture_options import end, growing_output, layer, predictions
 from histokeras.cli.slide_options import default_mpp, slide_table
+from histokeras.models import quiet
 
 
 @click.command()

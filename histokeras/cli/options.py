@@ -9,6 +9,7 @@ import click
 from click.core import ParameterSource
 
 from histokeras.models.catalog import BACKBONES, DEFAULT_BACKBONE
+from histokeras.runs.events import STALL_S
 from histokeras.types import STAIN_NORMS, TASKS
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -148,6 +149,24 @@ workers = click.option(
     "--workers",
     type=click.IntRange(min=1),
     help="Reading threads.  [default: the number of cores, at most 8]",
+)
+stall_seconds = click.option(
+    "--stall-seconds",
+    "stall_s",
+    type=click.FloatRange(min=1),
+    default=STALL_S,
+    show_default=True,
+    metavar="S",
+    help="A worker without a tile for so long is ended; its slides are tried once more.",
+)
+workers_per_gpu = click.option(
+    "--workers-per-gpu",
+    type=click.IntRange(min=1),
+    help="Networks that share a GPU, each in its own process with its own slides.  "
+    "[default: one network on all GPUs]",
+)
+fail_fast = click.option(
+    "--fail-fast", is_flag=True, help="Stop at the first slide that fails instead of going on."
 )
 allow_empty = click.option(
     "--allow-empty", is_flag=True, help="Slides without tissue do not make the exit code 4."

@@ -5,14 +5,16 @@ from typing import Any
 
 import click
 
-from histokeras.cli import extract_text, options, quiet
+from histokeras.cli import extract_text, options
 from histokeras.cli.slide_options import (
     choice_from,
     choice_options,
     default_mpp,
+    manner_from,
     recursive,
     slide_table,
 )
+from histokeras.models import quiet
 
 
 @click.command()
@@ -33,6 +35,9 @@ from histokeras.cli.slide_options import (
 @options.batch_size
 @options.workers
 @options.gpus
+@options.workers_per_gpu
+@options.stall_seconds
+@options.fail_fast
 @options.memory_gb
 @options.allow_empty
 @options.overwrite
@@ -127,7 +132,5 @@ def _extract(run: Any, arguments: dict[str, Any], choice: Any) -> Any:
         job,
         prepared,
         config=config,
-        gpus=arguments["gpus"],
-        batch_size=arguments["batch_size"],
-        workers=arguments["workers"],
+        manner=manner_from(arguments),
     )

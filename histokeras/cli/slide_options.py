@@ -284,3 +284,23 @@ def extract_job_from(arguments: dict[str, Any], **others: Any) -> Any:
         **{name: arguments[name] for name in same},
         **others,
     )
+
+
+def manner_from(arguments: dict[str, Any]) -> Any:
+    """Turn the options of how an extraction is carried out into a ``Manner``.
+
+    Args:
+        arguments: Name to value of every option: ``gpus``, ``batch_size``, ``workers``, and where
+            the command has them ``stall_s``, ``workers_per_gpu`` and ``fail_fast``.
+
+    Returns:
+        A :class:`histokeras.features.run.Manner`.
+    """
+    from histokeras.features.run import Manner
+
+    names = ("gpus", "batch_size", "stall_s", "fail_fast")
+    return Manner(
+        readers=arguments["workers"],
+        workers_per_gpu=arguments.get("workers_per_gpu") or 0,
+        **{name: arguments[name] for name in names},
+    )

@@ -11,6 +11,7 @@ from histokeras.cli.slide_options import choose_paths, slide_input_options
 
 @click.command()
 @slide_input_options
+@options.stall_seconds
 @options.as_json
 @options.config
 def slides(
@@ -18,6 +19,7 @@ def slides(
     slide_table: Path | None,
     default_mpp: float | None,
     recursive: bool,
+    stall_s: float,
     as_json: bool,
     **choice: Any,
 ) -> None:
@@ -41,7 +43,7 @@ def slides(
 
     table = read_slide_table(slide_table) if slide_table is not None else {}
     paths, chosen = choose_paths(find_slides(slides, recursive=recursive), **choice)
-    found = describe_slides(paths, table=table, default_mpp=default_mpp)
+    found = describe_slides(paths, table=table, default_mpp=default_mpp, stall_s=stall_s)
     click.echo(inventory_json(found, chosen.outcomes()) if as_json else format_inventory(found))
     n_bad = int((~found["readable"]).sum())
     if n_bad:

@@ -16,6 +16,8 @@ from histokeras.cli.slide_options import choose_paths, slide_input_options, tile
 @tile_options
 @click.option("--save-images", is_flag=True, help="Write the kept tiles as PNG files too.")
 @options.workers
+@options.stall_seconds
+@options.fail_fast
 @shard
 @options.overwrite
 @options.allow_empty
@@ -31,6 +33,8 @@ def tile(
     output: Path,
     save_images: bool,
     workers: int | None,
+    stall_s: float,
+    fail_fast: bool,
     shard: Any,
     overwrite: bool,
     allow_empty: bool,
@@ -72,6 +76,8 @@ def tile(
         save_images=save_images,
         overwrite=overwrite,
         workers=workers,
+        stall_s=stall_s,
+        fail_fast=fail_fast,
         shard=shard,
     )
     say_share(job.share)

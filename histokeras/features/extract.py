@@ -1,7 +1,7 @@
 """Extract bottleneck features: tiles stream through the network, one file a slide comes out."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,19 +14,19 @@ from histokeras.data.stream import SourceEnd, Tiles, stream_tiles
 from histokeras.errors import OutputError
 from histokeras.features.engine import Engine
 from histokeras.features.extras import NotedTiles, open_noted
-from histokeras.features.plan import (
-    STAIN_LEFT,
-    Plan,
+from histokeras.features.known import (
     empty_path,
     feature_path,
     manifest_path,
+    remove_outputs,
     stain_left,
 )
+from histokeras.features.plan import Plan
 from histokeras.features.settings import fingerprint, stain_norm_of
 from histokeras.features.sources import Source, bad_tiles
 from histokeras.features.store import FeatureSet, arrays_sha256, write_features
+from histokeras.features.tally import Tally
 from histokeras.files import write_csv, write_json
-from histokeras.runs.progress import Progress
 from histokeras.runs.record import failure
 from histokeras.types import SLIDE_ID, TILE
 
@@ -92,7 +92,7 @@ class _Collector:
 
 
 def extract(
-    sources: Sequence[Source],
+    sources: Iterable[Source],
     settings: dict[str, Any],
     engine: Engine,
     *,
@@ -103,7 +103,7 @@ def extract(
     """Extract the features of many slides, one after the other, in order.
 
     Args:
-        sources: Slides or folders of tiles.
+        sources: Slides or folders of tiles; the next is asked for when its turn comes.
         settings: :meth:`FeatureSettings.as_dict`.
         engine: The network.
         batch_size: Tiles that are read ahead together; does not change the features.
@@ -116,10 +116,16 @@ def extract(
     size_px = int(settings["tile_size_px"])
     collector = _Collector(engine, size_px)
     stain_norm = stain_norm_of(settings)
-    openers = [partial(open_noted, source, stain_norm) for source in sources]
-    for part in stream_tiles(openers, size_px=size_px, batch_size=batch_size, workers=workers):
+    begun: dict[int, Source] = {}
+
+    def openers() -> Iterator[Callable[[], NotedTiles]]:
+        for position, source in enumerate(sources):
+            begun[position] = source
+            yield partial(open_noted, source, stain_norm)
+
+    for part in stream_tiles(openers(), size_px=size_px, batch_size=batch_size, workers=workers):
         if isinstance(part, SourceEnd):
-            yield _result(sources[part.source], part, collector, settings)
+            yield _result(begun.pop(part.source), part, collector, settings)
             collector = _Collector(engine, size_px)
         else:
             collector.add(part)
@@ -183,21 +189,21 @@ def extract_to_folder(
     *,
     batch_size: int = 64,
     workers: int = 2,
-    progress: Progress | None = None,
+    tally: Tally | None = None,
 ) -> None:
-    """Extract what a plan has to do and write each slide's files as soon as it is finished.
+    """Extract what a plan has to do in this process; write each slide's files when it is finished.
 
     Args:
         plan: From :func:`plan_extraction`; its outcomes and failures are completed.
         engine: Makes the network; called only if there is something to do.
         batch_size: Tiles that are read ahead together.
         workers: Reading threads.
-        progress: Where to tell how it goes.
+        tally: Where to tell how it goes.
 
     Raises:
         OutputError: If the output folder can no longer be written to; everything stops then.
     """
-    progress = progress or Progress(len(plan.todo), quiet=True)
+    tally = tally or Tally(plan)
     if not plan.todo:
         return
     for result in extract(
@@ -206,30 +212,31 @@ def extract_to_folder(
         engine(),
         batch_size=batch_size,
         workers=workers,
-        on_tiles=progress.tiles,
+        on_tiles=tally.tiles,
     ):
-        outcome = _write(plan.folder, result)
-        plan.outcomes.append(outcome)
-        failures = outcome.pop("failures")
-        plan.failures += failures
-        detail = f"{outcome['tiles']} tiles"
-        if outcome.get(STAIN_LEFT):
-            detail += f", stain of {outcome[STAIN_LEFT]} left as it is"
-        if failures and outcome["outcome"] != "done":
-            detail = f"{failures[0]['code']} {failures[0]['message']}"
-        elif failures:
-            detail += f", {len(failures)} bad ones left out"
-        progress.slide(result.source.slide_id, outcome["outcome"], detail)
-    order = {source.slide_id: position for position, source in enumerate(plan.todo)}
-    plan.outcomes.sort(key=lambda row: (row["slide"], order.get(row["slide"], -1)))
+        tally.outcome(write_result(plan.folder, result))
+    plan.sort()
 
 
-def _write(folder: Path, result: Extracted) -> dict[str, Any]:
+def write_result(folder: Path, result: Extracted) -> dict[str, Any]:
+    """Write the files of one source, whole or not at all.
+
+    Args:
+        folder: The output folder.
+        result: What became of the source.
+
+    Returns:
+        Its outcome: ``slide``, ``outcome`` (done, empty, failed), ``tiles``, ..., and
+        ``failures``, its rows of failures.csv.
+
+    Raises:
+        OutputError: If they cannot be written.
+    """
     slide_id = result.source.slide_id
     if result.error is not None:
         if isinstance(result.error, OutputError):
             raise result.error
-        _remove_outputs(folder, slide_id)
+        remove_outputs(folder, slide_id)
         row = failure(slide_id, "extract", result.error)
         return {"slide": slide_id, "outcome": "failed", "tiles": 0, "failures": [row]}
     assert result.manifest is not None
@@ -241,12 +248,6 @@ def _write(folder: Path, result: Extracted) -> dict[str, Any]:
     outcome = {"slide": slide_id, "outcome": "done", "tiles": len(result.features)}
     outcome |= stain_left(result.features.provenance)
     return outcome | {"sha256": digest, "failures": bad_tiles(slide_id, result.manifest)}
-
-
-def _remove_outputs(folder: Path, slide_id: str) -> None:
-    """Remove what an earlier run left of a slide that now fails: it is of other content."""
-    for path in (feature_path, manifest_path, empty_path):
-        path(folder, slide_id).unlink(missing_ok=True)
 
 
 def _write_empty(folder: Path, result: Extracted) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from histokeras.errors import FeatureError, TableError
-from histokeras.features.plan import manifest_path
+from histokeras.features.known import manifest_path
 from histokeras.features.settings import require_same_settings
 from histokeras.features.store import (
     count_tiles,

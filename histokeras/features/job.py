@@ -1,19 +1,22 @@
 """One extraction as a user asks for it: inputs and options in, a plan out. No TensorFlow."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from histokeras.cohort.tcga import Chosen, SlideChoice, choose_slides
 from histokeras.errors import ConfigError, FeatureError, SlideError, TableError
-from histokeras.features.plan import Plan, feature_path, plan_extraction
+from histokeras.features.known import feature_path
+from histokeras.features.plan import Plan, plan_extraction
 from histokeras.features.settings import COMPUTE_BATCH, FeatureSettings
 from histokeras.features.sources import SlideSource, Source, tile_set_sources
 from histokeras.models.catalog import DEFAULT_BACKBONE, require_backbone
 from histokeras.models.weights import WeightsSource, find_weights
+from histokeras.runs.events import Done, Lost
 from histokeras.runs.shard import Shard
+from histokeras.runs.supervisor import Each, lookers, supervise
 from histokeras.slides.inventory import SlideRow, find_slides, read_slide_table, slide_id_of
 from histokeras.tiles.folders import read_image, read_tile_set
 from histokeras.tiles.grid import TileSpec
@@ -204,15 +207,14 @@ def describe_plan(prepared: Prepared, *, n_features: int) -> dict[str, Any]:
             for row in plan.outcomes]  # fmt: skip
     bytes_each = n_features * (2 if plan.settings["dtype"] == "float16" else 4) + 16
     tiles = 0
-    for source in plan.todo:
-        try:
-            opened = source.open()
-        except Exception as error:
-            rows.append({"slide": source.slide_id, "state": f"unreadable: {error}", "tiles": 0})
-            continue
-        opened.close()
-        tiles += len(opened.rows)
-        rows.append({"slide": source.slide_id, "state": "to do", "tiles": len(opened.rows)})
+    for event in supervise(plan.todo, Each(_count_tiles), workers=lookers):
+        if isinstance(event, Done):
+            rows.append(event.result)
+            tiles += event.result["tiles"]
+        elif isinstance(event, Lost):
+            slide_id = plan.todo[event.task].slide_id
+            rows.append({"slide": slide_id, "state": f"unreadable: {event.reason}", "tiles": 0})
+    rows.sort(key=lambda row: str(row["slide"]))
     return {
         "slides": len(rows) - len(prepared.chosen.left_out),
         "done": sum(row["outcome"] in ("skipped", "empty") for row in plan.outcomes),
@@ -222,3 +224,12 @@ def describe_plan(prepared: Prepared, *, n_features: int) -> dict[str, Any]:
         "settings": plan.settings,
         "rows": rows,
     }
+
+
+def _count_tiles(source: Source, beat: Callable[[int], None]) -> dict[str, Any]:
+    try:
+        opened = source.open()
+    except Exception as error:
+        return {"slide": source.slide_id, "state": f"unreadable: {error}", "tiles": 0}
+    opened.close()
+    return {"slide": source.slide_id, "state": "to do", "tiles": len(opened.rows)}

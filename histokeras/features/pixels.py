@@ -10,7 +10,7 @@ import pandas as pd
 
 from histokeras.errors import FeatureError, SlideError
 from histokeras.features.index import FeatureIndex
-from histokeras.features.plan import manifest_path
+from histokeras.features.known import manifest_path
 from histokeras.features.sources import OpenTiles, Source
 from histokeras.features.stained import StainChange, estimate_stain
 from histokeras.slides.source import Image

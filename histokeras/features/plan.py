@@ -1,22 +1,23 @@
 """What of an extraction is done already and what is still to do. No TensorFlow."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from histokeras.errors import FeatureError, TableError
-from histokeras.features.settings import FeatureSettings, fingerprint, require_same_settings
+from histokeras.features.known import Known, empty_path, feature_path, look_at, manifest_path
+from histokeras.features.settings import FeatureSettings, require_same_settings
 from histokeras.features.sources import TILE_FACTS, Source, TileSetSource, bad_tiles
-from histokeras.features.store import read_features, read_provenance
-from histokeras.files import prepare_folder, safe_name, write_csv
-from histokeras.runs.record import failure, require_own_folder
+from histokeras.features.store import read_provenance
+from histokeras.files import prepare_folder, write_csv
+from histokeras.runs.events import Done, Lost, lost
+from histokeras.runs.record import require_own_folder
 from histokeras.runs.shard import Shard, Share
-
-STAIN_LEFT = "stain_left"
+from histokeras.runs.supervisor import Each, lookers, supervise
 
 
 @dataclass
@@ -45,20 +46,10 @@ class Plan:
         """Return the slides that have features."""
         return {row["slide"] for row in self.outcomes if row["outcome"] in ("done", "skipped")}
 
-
-def feature_path(folder: Path, slide_id: str) -> Path:
-    """Return where the features of a slide lie: ``<folder>/features/<slide_id>.h5``."""
-    return folder / "features" / f"{safe_name(slide_id)}.h5"
-
-
-def manifest_path(folder: Path, slide_id: str) -> Path:
-    """Return where the tile manifest of a slide lies: ``<folder>/tiles/<slide_id>.csv``."""
-    return folder / "tiles" / f"{safe_name(slide_id)}.csv"
-
-
-def empty_path(folder: Path, slide_id: str) -> Path:
-    """Return where it is written down that a slide has no tiles to extract."""
-    return folder / "empty" / f"{safe_name(slide_id)}.json"
+    def sort(self) -> None:
+        """Put outcomes and failures into the order of their slides: it tells not who was first."""
+        self.outcomes.sort(key=lambda row: str(row["slide"]))
+        self.failures.sort(key=lambda row: row["slide"])
 
 
 def plan_extraction(
@@ -89,9 +80,8 @@ def plan_extraction(
     plan = Plan(folder, settings.as_dict(), share=share)
     _require_distinct(sources)
     _require_one_kind(plan, sources, overwrite=overwrite)
-    for source in sources:
-        if source.slide_id in share.own and (overwrite or not _known(plan, source)):
-            plan.todo.append(source)
+    own = [source for source in sources if source.slide_id in share.own]
+    _settle(plan, own, overwrite=overwrite)
     return plan
 
 
@@ -136,59 +126,31 @@ def _require_one_kind(plan: Plan, sources: Sequence[Source], *, overwrite: bool)
         )
 
 
-def _known(plan: Plan, source: Source) -> bool:
-    """Return whether a source needs no work, and write down why."""
-    path, empty = (
-        feature_path(plan.folder, source.slide_id),
-        empty_path(plan.folder, source.slide_id),
-    )
-    if not path.exists() and not empty.exists():
-        return False
-    try:
-        wanted = fingerprint(plan.settings, source.identity())
-    except Exception as error:
-        plan.failures.append(failure(source.slide_id, "open", error))
-        plan.outcomes.append({"slide": source.slide_id, "outcome": "failed"})
-        return True
-    return _known_features(plan, source, path, wanted) or _known_empty(plan, source, empty, wanted)
+def _settle(plan: Plan, sources: Sequence[Source], *, overwrite: bool) -> None:
+    """Find out which sources are done already; the others are to do."""
+    begun = [] if overwrite else [source for source in sources if _is_begun(plan.folder, source)]
+    known: dict[str, Known] = {}
+    look = Each(partial(look_at, folder=plan.folder, settings=plan.settings))
+    for event in supervise(begun, look, workers=lookers):
+        if isinstance(event, Done):
+            known[begun[event.task].slide_id] = event.result
+        elif isinstance(event, Lost):
+            slide_id = begun[event.task].slide_id
+            known[slide_id] = Known.failed(slide_id, lost(slide_id, event))
+    for source in sources:
+        found = known.get(source.slide_id, Known())
+        plan.notes += found.notes
+        plan.failures += found.failures
+        if found.outcome is None:
+            plan.todo.append(source)
+            continue
+        plan.outcomes.append(found.outcome)
+        if isinstance(source, TileSetSource) and found.outcome["outcome"] == "skipped":
+            _refresh(plan, source, manifest_path(plan.folder, source.slide_id))
 
 
-def _known_features(plan: Plan, source: Source, path: Path, wanted: str) -> bool:
-    if not path.exists():
-        return False
-    try:
-        features = read_features(path)
-    except FeatureError as error:
-        plan.notes.append(f"{source.slide_id}: computed anew, {error.message}")
-        return False
-    if features.provenance.get("fingerprint") != wanted:
-        plan.notes.append(f"{source.slide_id}: computed anew, the slide or its mpp has changed")
-        return False
-    manifest = manifest_path(plan.folder, source.slide_id)
-    if not manifest.exists():
-        plan.notes.append(f"{source.slide_id}: computed anew, its tile manifest is missing")
-        return False
-    if isinstance(source, TileSetSource):
-        _refresh(plan, source, manifest)
-    plan.outcomes.append(
-        {"slide": source.slide_id, "outcome": "skipped", "tiles": len(features)}
-        | {"sha256": features.provenance["arrays_sha256"]}
-        | stain_left(features.provenance)
-    )
-    return True
-
-
-def stain_left(provenance: Mapping[str, Any]) -> dict[str, int]:
-    """Return how many tiles of a feature file kept their own stain, for the outcome of its slide.
-
-    Args:
-        provenance: Of the feature file.
-
-    Returns:
-        ``STAIN_LEFT`` -> their number; empty if there are none.
-    """
-    left = int(provenance.get("stain", {}).get("left_as_they_are", 0))
-    return {STAIN_LEFT: left} if left else {}
+def _is_begun(folder: Path, source: Source) -> bool:
+    return any(path(folder, source.slide_id).exists() for path in (feature_path, empty_path))
 
 
 def _refresh(plan: Plan, source: TileSetSource, path: Path) -> None:
@@ -201,15 +163,3 @@ def _refresh(plan: Plan, source: TileSetSource, path: Path) -> None:
         write_csv(path, known)
         plan.notes.append(f"{source.slide_id}: labels and ids taken over from the new tile table")
     plan.failures += bad_tiles(source.slide_id, known)
-
-
-def _known_empty(plan: Plan, source: Source, path: Path, wanted: str) -> bool:
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    if known.get("fingerprint") != wanted:
-        return False
-    plan.outcomes.append({"slide": source.slide_id, "outcome": "empty", "tiles": 0})
-    plan.failures.append({"slide": source.slide_id, "stage": "tile", **known["reason"]})
-    return True

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from histokeras.errors import FeatureError
-from histokeras.features.plan import feature_path, manifest_path
+from histokeras.features.known import feature_path, manifest_path
 from histokeras.features.store import FeatureSet, feature_files, read_features, require_finite
 from histokeras.runs.record import read_outcomes
 

@@ -28,7 +28,7 @@ def choose_strategy(gpus: str = "all") -> tf.distribute.Strategy:
         # In a notebook that has used the GPU already, it stays as it was set up.
         with contextlib.suppress(RuntimeError):
             tf.config.experimental.set_memory_growth(device, True)
-    numbers = _numbers(gpus, len(present))
+    numbers = gpu_numbers(gpus)
     if not numbers:
         return tf.distribute.OneDeviceStrategy("/cpu:0") if present else _default()
     if len(numbers) == 1:
@@ -50,7 +50,16 @@ def _default() -> tf.distribute.Strategy:
     return tf.distribute.get_strategy()
 
 
-def _numbers(gpus: str, n_present: int) -> list[int]:
+def gpu_numbers(gpus: str) -> list[int]:
+    """Return the numbers of the GPUs that were asked for, [] for the CPU.
+
+    Args:
+        gpus: ``all``, ``cpu`` or numbers such as ``0`` or ``0,1``.
+
+    Raises:
+        ConfigError: If a GPU is asked for that is not here.
+    """
+    n_present = len(tf.config.list_physical_devices("GPU"))
     if gpus == "cpu":
         return []
     if gpus == "all":

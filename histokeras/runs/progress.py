@@ -43,6 +43,14 @@ class Progress:
             rate = self._tiles / max(time.monotonic() - self._started, 1e-6)
             self._bar.set_postfix_str(f"{rate:.1f} tiles/s")
 
+    def note(self, text: str) -> None:
+        """Say something that is no slide's end."""
+        if self._bar is not None:
+            self._bar.write(text, file=sys.stderr)
+        elif not self._quiet:
+            sys.stderr.write(text + "\n")
+            sys.stderr.flush()
+
     def slide(self, slide_id: str, outcome: str, detail: str = "") -> None:
         """Count one slide as over and say how it went."""
         self._done += 1

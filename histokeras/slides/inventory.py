@@ -2,14 +2,17 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from histokeras.errors import SlideError, TableError
+from histokeras.runs.events import STALL_S, Done, Lost, lost
+from histokeras.runs.supervisor import Each, lookers, supervise
 from histokeras.slides.checks import SCANNER_SUFFIXES
 from histokeras.slides.reader import open_slide
 from histokeras.tables import read_table, require_columns, row_numbers, with_standard_columns
@@ -191,6 +194,7 @@ def describe_slides(
     *,
     table: Mapping[str, SlideRow] | None = None,
     default_mpp: float | None = None,
+    stall_s: float = STALL_S,
 ) -> pd.DataFrame:
     """List slides: readable or why not, size, levels, mpp and where it comes from.
 
@@ -200,23 +204,42 @@ def describe_slides(
         paths: The slides, as ``find_slides`` returns them.
         table: Rows of the slide table.
         default_mpp: What to take for slides that say nothing.
+        stall_s: Seconds after which a worker that opens a slide is taken to hang.
 
     Returns:
         One row a slide, with the columns ``COLUMNS``. A slide that cannot be used has
         ``readable`` False and says why in ``code`` and ``message``; so has one without mpp.
     """
     table = table or {}
-    rows = [
-        _describe(path, table.get(slide_id_of(path), SlideRow()).mpp, default_mpp) for path in paths
-    ]
+    known = [table.get(slide_id_of(path), SlideRow()).mpp for path in paths]
+    rows: list[dict[str, Any]] = [{}] * len(paths)
+    describe = Each(partial(_describe, default_mpp=default_mpp))
+    tasks = list(zip(paths, known, strict=True))
+    for event in supervise(tasks, describe, stall_s=stall_s, workers=lookers):
+        if isinstance(event, Done):
+            rows[event.task] = event.result
+        elif isinstance(event, Lost):
+            path = paths[event.task]
+            rows[event.task] = _failed(path, lost(slide_id_of(path), event))
     # Whole numbers with gaps: plain pandas would make 200 a 200.0 beside an unreadable slide.
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(_COUNTS, "Int64"))
 
 
-def _describe(path: Path, mpp: float | None, default_mpp: float | None) -> dict[str, Any]:
+def _row(path: Path) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(COLUMNS)
-    row |= {"slide": slide_id_of(path), "path": str(path), "readable": False}
-    row |= {"code": "", "message": "", "notes": ""}
+    row |= {"slide": slide_id_of(path), "path": str(path), "readable": False, "notes": ""}
+    return row | {"code": "", "message": ""}
+
+
+def _failed(path: Path, error: SlideError) -> dict[str, Any]:
+    return _row(path) | {"code": error.code, "message": str(error)}
+
+
+def _describe(
+    task: tuple[Path, float | None], beat: Callable[[int], None], default_mpp: float | None
+) -> dict[str, Any]:
+    path, mpp = task
+    row = _row(path)
     try:
         with open_slide(path, mpp=mpp, default_mpp=default_mpp) as slide:
             row["vendor"] = slide.vendor or "plain image"

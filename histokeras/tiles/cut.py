@@ -111,6 +111,7 @@ def read_candidates(
     *,
     workers: int | None = None,
     on_kept: Callable[[int, Image], None] | None = None,
+    beat: Callable[[int], None] = lambda n: None,
 ) -> dict[int, float]:
     """Read and judge every candidate with several threads.
 
@@ -118,6 +119,7 @@ def read_candidates(
         plan: The grid of a slide.
         workers: Reading threads; None for the number of cores, at most 8.
         on_kept: Called with row and image of each kept tile, from the reading threads.
+        beat: Called with the number of tiles that were just read.
 
     Returns:
         Background of each candidate, by row, for ``finish_manifest``.
@@ -142,19 +144,20 @@ def read_candidates(
                 running[pool.submit(read, row)] = row
                 # Few tiles wait at a time, so an error stops the slide soon.
                 if len(running) >= workers * _AHEAD:
-                    _collect(running, backgrounds)
+                    beat(_collect(running, backgrounds))
             while running:
-                _collect(running, backgrounds)
+                beat(_collect(running, backgrounds))
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
     return backgrounds
 
 
-def _collect(running: dict[Future[float], int], backgrounds: dict[int, float]) -> None:
+def _collect(running: dict[Future[float], int], backgrounds: dict[int, float]) -> int:
     done, _ = wait(running, return_when=FIRST_COMPLETED)
     for future in done:
         backgrounds[running.pop(future)] = future.result()
+    return len(done)
 
 
 def cut_tiles(

@@ -4,8 +4,9 @@ import dataclasses
 import io
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,12 @@ from PIL import Image as PillowImage
 
 from histokeras import files
 from histokeras.errors import OutputError, SlideError, TableError
+from histokeras.runs.events import STALL_S, Beat, Done, Lost, Retry, lost
+from histokeras.runs.patience import Patience
 from histokeras.runs.progress import Progress
 from histokeras.runs.record import RunRecord, failure, require_own_folder
 from histokeras.runs.shard import Shard, Share
+from histokeras.runs.supervisor import Each, supervise
 from histokeras.runs.union import FAILURES, shared_record
 from histokeras.slides.inventory import SlideRow, slide_id_of
 from histokeras.slides.reader import open_slide
@@ -47,6 +51,8 @@ class TileJob:
         save_images: Whether the kept tiles are written as PNG too.
         overwrite: Whether finished slides are cut anew.
         workers: Reading threads; None for the number of cores, at most 8.
+        stall_s: Seconds without a tile after which a worker is taken to hang.
+        fail_fast: Whether the first failed slide ends the work.
         left_out: Slides that were not wanted, as run.json lists them: ``slide``, ``outcome``,
             ``reason``.
         shard: Which part of the slides to take; None for all.
@@ -61,6 +67,8 @@ class TileJob:
     save_images: bool = False
     overwrite: bool = False
     workers: int | None = None
+    stall_s: float = STALL_S
+    fail_fast: bool = False
     left_out: Sequence[Mapping[str, Any]] = ()
     shard: Shard | None = None
 
@@ -109,20 +117,45 @@ def tile_slides(job: TileJob, *, config: Mapping[str, Any], quiet: bool = False)
     for name in ("tiles", "pictures"):
         files.prepare_folder(job.output / name)
     failures: list[dict[str, str]] = []
+    patience = Patience(fail_fast=job.fail_fast)
     record = RunRecord("tile", config, slides=[dict(row) for row in job.left_out])
     record.facts |= {"settings": dataclasses.asdict(job.spec), FAILURES: failures}
-    taken = job.taken()
+    taken = dataclasses.replace(job, slides=job.taken(), shard=None)
     with (
         shared_record(record, job.output, failures, job.share),
-        Progress(len(taken), quiet=quiet) as progress,
+        Progress(len(taken.slides), quiet=quiet) as progress,
     ):
-        for path in taken:
-            outcome, problem = _tile_slide(job, path)
-            progress.tiles(outcome.get("read", 0))
-            progress.slide(outcome["slide"], outcome["outcome"], _detail(outcome, problem))
+        for outcome, problem in _work(taken, progress):
             record.slides.append(outcome)
             failures += [problem] if problem else []
+            patience.slide(problem if outcome["outcome"] == "failed" else None)
+    order = {slide_id_of(path): position for position, path in enumerate(job.slides)}
+    record.slides.sort(key=lambda row: order.get(row["slide"], -1))
+    failures.sort(key=lambda row: order[row["slide"]])
     return record
+
+
+def _work(
+    job: TileJob, progress: Progress
+) -> Iterator[tuple[dict[str, Any], dict[str, str] | None]]:
+    """Have workers cut the slides; yield outcome and row of failures.csv of each."""
+    for event in supervise(job.slides, Each(partial(_tile_slide, job)), stall_s=job.stall_s):
+        outcome: dict[str, Any]
+        if isinstance(event, Done):
+            outcome, problem = event.result
+        elif isinstance(event, Lost):
+            slide_id = slide_id_of(job.slides[event.task])
+            outcome = {"slide": slide_id, "outcome": "failed"}
+            problem = failure(slide_id, "tile", lost(slide_id, event))
+        else:
+            if isinstance(event, Beat):
+                progress.tiles(event.n)
+            elif isinstance(event, Retry):
+                names = ", ".join(slide_id_of(job.slides[task]) for task in event.tasks)
+                progress.note(event.text(names))
+            continue
+        progress.slide(outcome["slide"], outcome["outcome"], _detail(outcome, problem))
+        yield outcome, problem
 
 
 def _detail(outcome: Mapping[str, Any], problem: Mapping[str, str] | None) -> str:
@@ -149,7 +182,9 @@ def _require_same_spec(job: TileJob) -> None:
             )
 
 
-def _tile_slide(job: TileJob, path: Path) -> tuple[dict[str, Any], dict[str, str] | None]:
+def _tile_slide(
+    job: TileJob, path: Path, beat: Callable[[int], None]
+) -> tuple[dict[str, Any], dict[str, str] | None]:
     """Cut one slide; return its outcome and, if something is wrong, its row of failures.csv."""
     slide_id = slide_id_of(path)
     stage = "open"
@@ -160,7 +195,7 @@ def _tile_slide(job: TileJob, path: Path) -> tuple[dict[str, Any], dict[str, str
             outcome = None if job.overwrite else _finished(job, slide_id, facts)
             if outcome is None:
                 stage = "tile"
-                outcome = _cut(job, slide, facts)
+                outcome = _cut(job, slide, facts, beat)
     except OutputError:
         raise
     except Exception as error:
@@ -207,10 +242,12 @@ def _count_images(folder: Path) -> int:
     return sum(bool(_IMAGE_NAME.fullmatch(path.name)) for path in folder.glob("*.png"))
 
 
-def _cut(job: TileJob, slide: Slide, facts: Mapping[str, Any]) -> dict[str, Any]:
+def _cut(
+    job: TileJob, slide: Slide, facts: Mapping[str, Any], beat: Callable[[int], None]
+) -> dict[str, Any]:
     plan = plan_tiles(slide, job.spec, annotations=job.annotations)
     save = _ImageSaver(plan, job.image_folder(slide.slide_id)) if job.save_images else None
-    backgrounds = read_candidates(plan, workers=job.workers, on_kept=save)
+    backgrounds = read_candidates(plan, workers=job.workers, on_kept=save, beat=beat)
     manifest = finish_manifest(plan, backgrounds)
     slide.require_unchanged()
     if save is not None:

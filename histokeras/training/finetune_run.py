@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,15 @@ import pandas as pd
 from histokeras.analysis.calibration import fit_temperature
 from histokeras.cohort.split_table import Split
 from histokeras.errors import ConfigError, TableError
+from histokeras.features.engine import open_engine
+from histokeras.features.extract import extract_to_folder
 from histokeras.features.index import index_features
 from histokeras.features.job import ExtractJob, Prepared, prepare_job
 from histokeras.features.pixels import TilePixels
 from histokeras.features.plan import Plan
-from histokeras.features.run import run_job
+from histokeras.features.run import Manner, run_job
 from histokeras.features.sources import TileSetSource
+from histokeras.features.tally import Tally
 from histokeras.files import canonical_json, prepare_folder, remove, sha256_file, sha256_text
 from histokeras.models.backbone_file import write_backbone
 from histokeras.models.catalog import STAIN_TEXTURE, require_backbone
@@ -302,15 +306,33 @@ def _told(row: Mapping[str, float]) -> str:
 
 
 def _extract(
-    job: FinetuneJob, extraction: ExtractJob, prepared: Prepared, config: Mapping[str, Any]
+    job: FinetuneJob,
+    extraction: ExtractJob,
+    prepared: Prepared,
+    config: Mapping[str, Any],
+    *,
+    here: bool = False,
 ) -> Plan:
+    def extract_here(plan: Plan, tally: Tally) -> None:
+        backbone = require_backbone(extraction.backbone)
+        engine = partial(
+            open_engine,
+            backbone,
+            prepared.weights,
+            int(plan.settings["tile_size_px"]),
+            strategy=choose_strategy(job.gpus),
+            compute_batch=extraction.compute_batch,
+            precision=extraction.precision,
+        )
+        workers = job.workers or min(8, usable_cores())
+        extract_to_folder(plan, engine, batch_size=job.batch_size, workers=workers, tally=tally)
+
     return run_job(
         extraction,
         prepared,
         config=dict(config),
-        gpus=job.gpus,
-        batch_size=job.batch_size,
-        workers=job.workers,
+        manner=Manner(gpus=job.gpus, batch_size=job.batch_size, readers=job.workers),
+        here=extract_here if here else None,
     )
 
 
@@ -321,7 +343,8 @@ def _extract_tuned(job: FinetuneJob, study: Study, config: Mapping[str, Any]) ->
         job.extract, output=job.folder / TUNED, weights=str(job.folder / TUNED_FILE)
     )
     _remove_stale(job.folder / TUNED, sha256_file(job.folder / TUNED_FILE))
-    _extract(job, extraction, prepare_job(extraction), config)
+    # This process has trained: the memory of the GPUs is its own.
+    _extract(job, extraction, prepare_job(extraction), config, here=True)
     index = index_features(job.folder / TUNED)
     if (index.names, index.n_tiles) != (study.index.names, study.index.n_tiles):
         raise TableError(

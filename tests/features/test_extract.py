@@ -14,7 +14,8 @@ from histokeras.errors import ConfigError, FeatureError, OutputError, SlideError
 from histokeras.features.extract import extract
 from histokeras.features.extras import pixel_hash
 from histokeras.features.index import index_features
-from histokeras.features.plan import feature_path, plan_extraction
+from histokeras.features.known import feature_path
+from histokeras.features.plan import plan_extraction
 from histokeras.features.settings import FeatureSettings
 from histokeras.features.sources import CutSource
 from histokeras.features.store import arrays_sha256, read_features, write_features

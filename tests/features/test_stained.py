@@ -11,7 +11,8 @@ from PIL import Image
 from histokeras.errors import ConfigError, FeatureError
 from histokeras.features.extract import extract, extract_to_folder
 from histokeras.features.extras import open_noted, pixel_hash
-from histokeras.features.plan import Plan, feature_path, plan_extraction, prepare
+from histokeras.features.known import feature_path
+from histokeras.features.plan import Plan, plan_extraction, prepare
 from histokeras.features.settings import fingerprint, require_same_settings
 from histokeras.features.sources import CutSource, SlideTiles, tile_set_sources
 from histokeras.features.store import read_features

@@ -25,5 +25,5 @@ def import_tensorflow() -> None:
     They are written before any log level can be set. What Python raises is raised.
     """
     with _no_stderr():
-        import keras  # noqa: F401
-        import tensorflow as tf  # noqa: F401
+        import keras  # noqa: F401, PLC0415
+        import tensorflow as tf  # noqa: F401, PLC0415

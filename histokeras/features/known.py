@@ -1,0 +1,124 @@
+"""What an earlier run left of one slide: finished and verified, empty, or to be done again."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from histokeras.errors import FeatureError
+from histokeras.features.settings import fingerprint
+from histokeras.features.sources import Source
+from histokeras.features.store import read_features
+from histokeras.files import safe_name
+from histokeras.runs.record import failure
+
+STAIN_LEFT = "stain_left"
+
+
+@dataclass
+class Known:
+    """What is known of a slide before any work.
+
+    Attributes:
+        outcome: Its outcome if it needs no work, else None.
+        failures: Its rows of failures.csv.
+        notes: Sentences for the user.
+    """
+
+    outcome: dict[str, Any] | None = None
+    failures: list[dict[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def failed(cls, slide_id: str, error: Exception) -> "Known":
+        """Return that a slide cannot even be opened."""
+        outcome = {"slide": slide_id, "outcome": "failed", "tiles": 0}
+        return cls(outcome, [failure(slide_id, "open", error)])
+
+
+def feature_path(folder: Path, slide_id: str) -> Path:
+    """Return where the features of a slide lie: ``<folder>/features/<slide_id>.h5``."""
+    return folder / "features" / f"{safe_name(slide_id)}.h5"
+
+
+def manifest_path(folder: Path, slide_id: str) -> Path:
+    """Return where the tile manifest of a slide lies: ``<folder>/tiles/<slide_id>.csv``."""
+    return folder / "tiles" / f"{safe_name(slide_id)}.csv"
+
+
+def empty_path(folder: Path, slide_id: str) -> Path:
+    """Return where it is written down that a slide has no tiles to extract."""
+    return folder / "empty" / f"{safe_name(slide_id)}.json"
+
+
+def remove_outputs(folder: Path, slide_id: str) -> None:
+    """Remove what an earlier run left of a slide that now fails: it is of other content."""
+    for path in (feature_path, manifest_path, empty_path):
+        path(folder, slide_id).unlink(missing_ok=True)
+
+
+def look_at(
+    source: Source, beat: Callable[[int], None], *, folder: Path, settings: Mapping[str, Any]
+) -> Known:
+    """Look at what is there of a slide: its checksums, its settings, its content.
+
+    Args:
+        source: The slide or folder.
+        beat: Not needed: one slide takes a moment.
+        folder: The output folder.
+        settings: How features are to be made.
+    """
+    path, empty = feature_path(folder, source.slide_id), empty_path(folder, source.slide_id)
+    try:
+        wanted = fingerprint(settings, source.identity())
+    except Exception as error:
+        return Known.failed(source.slide_id, error)
+    notes: list[str] = []
+    if path.exists():
+        outcome, why = _finished(folder, source.slide_id, wanted)
+        if outcome is not None:
+            return Known(outcome)
+        notes.append(f"{source.slide_id}: computed anew, {why}")
+    reason = _empty(empty, wanted)
+    if reason is None:
+        return Known(None, notes=notes)
+    outcome = {"slide": source.slide_id, "outcome": "empty", "tiles": 0}
+    return Known(outcome, [{"slide": source.slide_id, "stage": "tile", **reason}], notes)
+
+
+def _finished(folder: Path, slide_id: str, wanted: str) -> tuple[dict[str, Any] | None, str]:
+    """Return the outcome of a slide whose features stand, or None and why they do not."""
+    try:
+        features = read_features(feature_path(folder, slide_id))
+    except FeatureError as error:
+        return None, error.message
+    if features.provenance.get("fingerprint") != wanted:
+        return None, "the slide or its mpp has changed"
+    if not manifest_path(folder, slide_id).exists():
+        return None, "its tile manifest is missing"
+    outcome = {"slide": slide_id, "outcome": "skipped", "tiles": len(features)}
+    outcome["sha256"] = features.provenance["arrays_sha256"]
+    return outcome | stain_left(features.provenance), ""
+
+
+def _empty(path: Path, wanted: str) -> dict[str, str] | None:
+    """Return why a slide has no tiles, if that was found before; else None."""
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return dict(known["reason"]) if known.get("fingerprint") == wanted else None
+
+
+def stain_left(provenance: Mapping[str, Any]) -> dict[str, int]:
+    """Return how many tiles of a feature file kept their own stain, for the outcome of its slide.
+
+    Args:
+        provenance: Of the feature file.
+
+    Returns:
+        ``STAIN_LEFT`` -> their number; empty if there are none.
+    """
+    left = int(provenance.get("stain", {}).get("left_as_they_are", 0))
+    return {STAIN_LEFT: left} if left else {}
