@@ -73,7 +73,8 @@ def unfinished(folder: Path) -> str:
     """
     record = read_record(folder)
     status = str(record.get("status", _DONE))
-    if status.startswith(_DONE):
+    # A run.json without a command is none of ours.
+    if "command" not in record or status.startswith(_DONE):
         return ""
     shards = record.get(SHARDS, {})
     count = int(next(iter(shards), "0/0").partition("/")[2])

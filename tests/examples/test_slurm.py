@@ -119,4 +119,4 @@ def test_training_comes_after_the_check(cluster: Path, monkeypatch: pytest.Monke
     assert parsed(cluster, calls[1], monkeypatch)["output"] == Path("study/run")
     code, _, calls = call(cluster, "train", CODE="4")
     assert (code, len(calls)) == (4, 1)
-    assert call(cluster, "trian")[0] == 2
+    assert call(cluster, "nonsense")[0] == 2
