@@ -52,6 +52,11 @@ def empty_path(folder: Path, slide_id: str) -> Path:
     return folder / "empty" / f"{safe_name(slide_id)}.json"
 
 
+def is_begun(folder: Path, slide_id: str) -> bool:
+    """Return whether there is anything of a slide that can be looked at."""
+    return any(path(folder, slide_id).exists() for path in (feature_path, empty_path))
+
+
 def remove_outputs(folder: Path, slide_id: str) -> None:
     """Remove what an earlier run left of a slide that now fails: it is of other content."""
     for path in (feature_path, manifest_path, empty_path):

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from histokeras.errors import FeatureError, TableError
-from histokeras.features.known import Known, empty_path, feature_path, look_at, manifest_path
+from histokeras.features.known import Known, feature_path, is_begun, look_at, manifest_path
 from histokeras.features.settings import FeatureSettings, require_same_settings
 from histokeras.features.sources import TILE_FACTS, Source, TileSetSource, bad_tiles
 from histokeras.features.store import read_provenance
@@ -128,7 +128,11 @@ def _require_one_kind(plan: Plan, sources: Sequence[Source], *, overwrite: bool)
 
 def _settle(plan: Plan, sources: Sequence[Source], *, overwrite: bool) -> None:
     """Find out which sources are done already; the others are to do."""
-    begun = [] if overwrite else [source for source in sources if _is_begun(plan.folder, source)]
+    begun = (
+        []
+        if overwrite
+        else [source for source in sources if is_begun(plan.folder, source.slide_id)]
+    )
     known: dict[str, Known] = {}
     look = Each(partial(look_at, folder=plan.folder, settings=plan.settings))
     for event in supervise(begun, look, workers=lookers):
@@ -147,10 +151,6 @@ def _settle(plan: Plan, sources: Sequence[Source], *, overwrite: bool) -> None:
         plan.outcomes.append(found.outcome)
         if isinstance(source, TileSetSource) and found.outcome["outcome"] == "skipped":
             _refresh(plan, source, manifest_path(plan.folder, source.slide_id))
-
-
-def _is_begun(folder: Path, source: Source) -> bool:
-    return any(path(folder, source.slide_id).exists() for path in (feature_path, empty_path))
 
 
 def _refresh(plan: Plan, source: TileSetSource, path: Path) -> None:

@@ -80,13 +80,20 @@ def run_job(
         if here is not None:
             here(plan, tally)
         else:
-            _in_workers(plan, prepared.weights, manner, record, tally)
+            weights = prepared.weights
+            _in_workers(plan, weights, manner, record, tally, overwrite=job.overwrite)
     plan.sort()
     return plan
 
 
 def _in_workers(
-    plan: Plan, weights: WeightsSource, manner: Manner, record: RunRecord, tally: Tally
+    plan: Plan,
+    weights: WeightsSource,
+    manner: Manner,
+    record: RunRecord,
+    tally: Tally,
+    *,
+    overwrite: bool,
 ) -> None:
     work = ExtractWork(
         folder=plan.folder,
@@ -96,6 +103,7 @@ def _in_workers(
         workers_per_gpu=manner.workers_per_gpu,
         batch_size=manner.batch_size,
         readers=manner.readers or min(8, usable_cores()),
+        overwrite=overwrite,
     )
     for event in supervise(plan.todo, work, stall_s=manner.stall_s, workers=work.workers):
         if isinstance(event, Ready):

@@ -22,6 +22,7 @@ class ExtractWork:
             for one worker with all GPUs.
         batch_size: Tiles read ahead together.
         readers: Reading threads of all workers together.
+        overwrite: Whether what is there is done anew.
     """
 
     folder: Path
@@ -31,6 +32,7 @@ class ExtractWork:
     workers_per_gpu: int = 0
     batch_size: int = 64
     readers: int = 2
+    overwrite: bool = False
 
     def workers(self, facts: dict[str, Any]) -> int:
         """Return how many workers there shall be, given what the first one found."""

@@ -1,11 +1,14 @@
 """A worker of an extraction: one network, slides as they are handed out, their files."""
 
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
 from histokeras.errors import ConfigError
 from histokeras.features.engine import Engine, open_engine
 from histokeras.features.extract import extract, write_result
+from histokeras.features.known import Known, is_begun, look_at
+from histokeras.features.sources import Source
 from histokeras.models.catalog import require_backbone
 from histokeras.models.devices import choose_strategy, describe_devices, gpu_numbers
 from histokeras.runs.worker import Channel, Work
@@ -53,12 +56,27 @@ def begin(work: "ExtractWork", channel: Channel) -> Work:
 
 
 def _extract(work: "ExtractWork", engine: Engine, readers: int, channel: Channel) -> None:
+    numbers: dict[str, int] = {}
+    look = partial(look_at, folder=work.folder, settings=work.settings)
+
+    def sources() -> Iterator[Source]:
+        for number, source in channel.tasks():
+            # Another command on this folder may have done it since this one began.
+            begun = not work.overwrite and is_begun(work.folder, source.slide_id)
+            known = look(source, channel.beat) if begun else Known()
+            if known.outcome is not None and known.outcome["outcome"] != "failed":
+                channel.skip(number, known.outcome | {"failures": known.failures})
+                continue
+            numbers[source.slide_id] = number
+            yield source
+
     for result in extract(
-        channel.tasks(),
+        sources(),
         work.settings,
         engine,
         batch_size=work.batch_size,
         workers=readers,
         on_tiles=channel.beat,
     ):
-        channel.done(write_result(work.folder, result))
+        outcome = write_result(work.folder, result)
+        channel.done(numbers.pop(result.source.slide_id), outcome)

@@ -11,80 +11,45 @@ import contextlib
 import os
 import pickle
 import queue
-import signal
 import subprocess
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Protocol, cast
+from typing import Any, BinaryIO
 
 from histokeras.errors import HistokerasError
 from histokeras.runs.environment import usable_cores
 from histokeras.runs.events import STALL_S, Beat, Done, Event, Lost, Ready, Retry
+from histokeras.runs.process import LEAVE_S, Line, close, end_of, launch, told
 from histokeras.runs.worker import Channel, Work
 
 _START_S = 1800.0
-_LEAVE_S = 10.0
+_ASK_S = 2.0
 _TICK_S, _PAUSE_S = 0.5, 10.0
 _HUNG, _DIED = "WORKER_HUNG", "WORKER_DIED"
 _STARTS, _IN_VAIN = 3, 10
 """Deaths one after the other, no task finished between them, after which the machine is at fault
 and not a slide: of workers that have not begun, and of others."""
-_BOOT = (
-    "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); "
-    "from histokeras.runs.worker import main; main()"
-)
 
 
-class Process(Protocol):
-    """What the supervisor needs of a worker's process."""
+class Claims:
+    """All tasks are ours; other claims are made of the same two methods."""
 
-    def wait(self, timeout: float | None = None) -> int:
-        """Return how it ended: negative for a signal."""
+    def claim(self, task: int) -> bool:
+        """Return whether this command may do a task now."""
+        return True
 
-    def kill(self) -> None:
-        """End it at once."""
-
-
-@dataclass(frozen=True)
-class Line:
-    """A worker's process and the line to it."""
-
-    process: Process
-    outgoing: BinaryIO
-    incoming: BinaryIO
-
-
-def launch(slot: int, setup: Callable[[Channel], Work]) -> Line:
-    """Start a worker process.
-
-    Args:
-        slot: Its number, from 0.
-        setup: What it does; must be picklable, so a function or a dataclass of a module.
-    """
-    process = subprocess.Popen(
-        [sys.executable, "-c", _BOOT], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    # Typed so: a pipe is always there where one was asked for.
-    outgoing, incoming = cast(BinaryIO, process.stdin), cast(BinaryIO, process.stdout)
-    line = Line(process, outgoing, incoming)
-    # If it has died already, that is seen where its messages are read.
-    with contextlib.suppress(OSError):
-        # Not through PYTHONPATH: a notebook may have changed it since it began.
-        for message in (list(sys.path), (slot, setup)):
-            pickle.dump(message, line.outgoing)
-        line.outgoing.flush()
-    return line
+    def release(self, task: int) -> None:
+        """Give back a task that is over."""
 
 
 @dataclass(eq=False)
 class _Worker:
     slot: int
     line: Line
-    held: deque[int] = field(default_factory=deque)
+    held: list[int] = field(default_factory=list)
     ready: bool = False
     alone: bool = False
     waiting: bool = False
@@ -106,7 +71,11 @@ class _Supervisor:
         setup: Callable[[Channel], Work],
         stall_s: float,
         workers: Callable[[Any], int],
+        claims: Claims,
     ) -> None:
+        self._claims = claims
+        self._elsewhere: deque[int] = deque()
+        self._asked = time.monotonic()
         self._tasks, self._setup, self._stall_s = tasks, setup, stall_s
         self._workers_of = workers
         self._todo = deque(range(len(tasks)))
@@ -125,10 +94,12 @@ class _Supervisor:
                 try:
                     slot, message = self._messages.get(timeout=_TICK_S)
                 except queue.Empty:
-                    self._end_hung()
-                    continue
+                    slot, message = -1, None
                 if slot in self._workers:
                     yield from self._take(self._workers[slot], message)
+                if time.monotonic() - self._looked > _TICK_S:
+                    self._end_hung()
+                    self._ask_again()
         finally:
             self._stop()
 
@@ -164,7 +135,9 @@ class _Supervisor:
             yield Beat(message[1])
         elif kind == "done":
             self._in_vain = 0
-            yield Done(worker.held.popleft(), message[1])
+            worker.held.remove(message[1])
+            self._claims.release(message[1])
+            yield Done(message[1], message[2])
         elif kind == "failed":
             worker.failure = message[1]
         elif kind == "next":
@@ -174,13 +147,31 @@ class _Supervisor:
             self._assign()
 
     def _hand_out(self, worker: _Worker) -> None:
-        source = self._suspects if worker.alone else self._todo
-        if source and not (worker.alone and worker.held):
-            task = source.popleft()
-            worker.held.append(task)
-            worker.tell("task", self._tasks[task])
-        else:
+        task = self._next(worker)
+        if task is None:
             worker.tell("end")
+        else:
+            worker.held.append(task)
+            worker.tell("task", task, self._tasks[task])
+
+    def _next(self, worker: _Worker) -> int | None:
+        if worker.alone:
+            return self._suspects.popleft() if self._suspects and not worker.held else None
+        while self._todo:
+            task = self._todo.popleft()
+            if self._claims.claim(task):
+                return task
+            self._elsewhere.append(task)
+        return None
+
+    def _ask_again(self) -> None:
+        """Look whether tasks that others had claimed are free now."""
+        if self._todo or not self._elsewhere or not any(w.waiting for w in self._workers.values()):
+            return
+        if time.monotonic() - self._asked > _ASK_S:
+            self._asked = time.monotonic()
+            self._todo, self._elsewhere = self._elsewhere, self._todo
+            self._assign()
 
     def _assign(self) -> None:
         """Give work to those that wait; send them home once nobody can need them any more."""
@@ -188,7 +179,7 @@ class _Supervisor:
             if self._todo or self._suspects:
                 worker.waiting, worker.alone = False, not self._todo
                 worker.tell("go")
-            elif not any(other.held for other in self._workers.values()):
+            elif not self._elsewhere and not any(o.held for o in self._workers.values()):
                 worker.waiting = False
                 worker.tell("quit")
 
@@ -212,8 +203,8 @@ class _Supervisor:
 
     def _bury(self, worker: _Worker) -> Iterator[Event]:
         del self._workers[worker.slot]
-        _close(worker.line.outgoing)
-        code = _end_of(worker.line.process)
+        close(worker.line.outgoing)
+        code = end_of(worker.line.process)
         held = tuple(worker.held)
         if isinstance(worker.failure, HistokerasError):
             raise worker.failure
@@ -224,11 +215,13 @@ class _Supervisor:
         self._require_hope(worker, reason, kind)
         if worker.alone:
             for task in held:
+                self._claims.release(task)
                 yield Lost(task, kind, reason)
         elif held:
             self._suspects += held
             yield Retry(held, reason)
-        if self._todo or (self._suspects and not any(w.waiting for w in self._workers.values())):
+        waiting = any(other.waiting for other in self._workers.values())
+        if self._todo or ((self._suspects or self._elsewhere) and not waiting):
             self._start()
         self._assign()
 
@@ -250,13 +243,13 @@ class _Supervisor:
             return f"the worker gave no sign of life for {limit:g} s and was ended"
         if worker.failure is not None:
             return f"the worker failed ({worker.failure})"
-        return f"the worker {_told(code)}"
+        return f"the worker {told(code)}"
 
     def _stop(self) -> None:
         """Ask all to leave, wait a little, end the others."""
         for worker in self._workers.values():
-            _close(worker.line.outgoing)
-        deadline = time.monotonic() + _LEAVE_S
+            close(worker.line.outgoing)
+        deadline = time.monotonic() + LEAVE_S
         for worker in self._workers.values():
             try:
                 worker.line.process.wait(max(0.0, deadline - time.monotonic()))
@@ -266,40 +259,13 @@ class _Supervisor:
         self._workers.clear()
 
 
-def _close(line: BinaryIO) -> None:
-    # The unsent rest is for a process that is gone.
-    with contextlib.suppress(OSError):
-        line.close()
-
-
-def _end_of(process: Process) -> int:
-    """Return how a process ended that has closed its line."""
-    try:
-        return process.wait(_LEAVE_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        return process.wait()
-
-
-def _told(code: int) -> str:
-    if code >= 0:
-        return f"ended with exit code {code}"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = "unknown"
-    text = f"was ended by signal {-code} ({name})"
-    if -code == getattr(signal, "SIGKILL", 9):
-        return text + ", as the system does when memory runs out"
-    return text
-
-
 def supervise(
     tasks: Sequence[Any],
     setup: Callable[[Channel], Work],
     *,
     stall_s: float = STALL_S,
     workers: Callable[[Any], int] = lambda facts: 1,
+    claims: Claims | None = None,
 ) -> Iterator[Event]:
     """Have tasks done by worker processes, and say what happens as it happens.
 
@@ -313,6 +279,8 @@ def supervise(
         stall_s: After how many seconds without a sign of life a worker that holds a task is taken
             to hang.
         workers: How many workers there shall be, given the facts of the first.
+        claims: Who may do a task, where several commands share them. One that another has claimed
+            is put off until it is free; by then it may have been done, which the work must see.
 
     Yields:
         What happens; every task ends in exactly one ``Done`` or ``Lost``.
@@ -322,7 +290,7 @@ def supervise(
             WORKER_DIED or WORKER_HUNG if workers die again and again without finishing a task.
     """
     if tasks:
-        yield from _Supervisor(tasks, setup, stall_s, workers).run()
+        yield from _Supervisor(tasks, setup, stall_s, workers, claims or Claims()).run()
 
 
 @dataclass(frozen=True)
@@ -341,8 +309,8 @@ class Each:
         return self._work
 
     def _work(self, channel: Channel) -> None:
-        for task in channel.tasks():
-            channel.done(self.function(task, channel.beat))
+        for number, task in channel.tasks():
+            channel.done(number, self.function(task, channel.beat))
 
 
 def lookers(facts: Any) -> int:

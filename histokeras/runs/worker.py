@@ -4,6 +4,7 @@ A worker is a process of its own, started with standard input and output as its 
 the line does, so that no worker outlives its command.
 """
 
+import contextlib
 import os
 import pickle
 import queue
@@ -69,8 +70,8 @@ class Channel:
         self._tell("free")
         return bool(self._answers.get()[0] == "go")
 
-    def tasks(self) -> Iterator[Any]:
-        """Yield tasks as the supervisor hands them out, until it has no more for now."""
+    def tasks(self) -> Iterator[tuple[int, Any]]:
+        """Yield number and task as the supervisor hands them out, until it has no more for now."""
         while True:
             try:
                 self._tell("next")
@@ -80,7 +81,7 @@ class Channel:
             answer = self._answers.get()
             if answer[0] != "task":
                 return
-            yield answer[1]
+            yield answer[1], answer[2]
 
     def beat(self, n: int = 1) -> None:
         """Say that ``n`` more tiles have passed.
@@ -90,9 +91,15 @@ class Channel:
         """
         self._tell("beat", n)
 
-    def done(self, result: Any) -> None:
-        """Say how the task went that was begun first of those that are not done."""
-        self._tell("done", result)
+    def done(self, number: int, result: Any) -> None:
+        """Say how a task went."""
+        self._tell("done", number, result)
+
+    def skip(self, number: int, result: Any) -> None:
+        """Say that nothing was to do for a task; safe to call where tasks are taken."""
+        # Often a thread of a pipeline, in which nothing may be raised.
+        with contextlib.suppress(Stopped):
+            self._tell("done", number, result)
 
     def failed(self, error: BaseException) -> None:
         """Say that the worker itself cannot go on."""
@@ -101,7 +108,7 @@ class Channel:
 
 
 Work = Callable[[Channel], None]
-"""Does the tasks of ``channel.tasks()`` in order, with one ``channel.done()`` for each."""
+"""Does the tasks of ``channel.tasks()``, with one ``channel.done()`` for each."""
 
 
 def serve(channel: Channel, setup: Callable[[Channel], Work]) -> None:

@@ -16,7 +16,7 @@ from histokeras.models.weights import find_weights
 from histokeras.runs.record import read_record
 from histokeras.slides.synthetic import write_slide
 from histokeras.tiles.grid import TileSpec
-from tests.faults.misbehaviour import Hostile
+from tests.faults.hostile_slides import Hostile
 
 pytestmark = pytest.mark.real_workers
 SPEC = TileSpec(size_px=96, mpp=0.5)

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from histokeras.errors import HistokerasError, OutputError
+from histokeras.runs import supervisor
 from histokeras.runs.events import Beat, Done, Event, Lost, Ready, Retry
-from histokeras.runs.supervisor import Each, supervise
+from histokeras.runs.supervisor import Claims, Each, supervise
 from tests.faults.misbehaviour import misbehave
 
 pytestmark = pytest.mark.real_workers
@@ -131,3 +132,31 @@ def test_signals_to_the_whole_group_leave_workers_to_their_supervisor() -> None:
         os.kill(ready.facts, number)
 
     assert results(list(events)) == {i: f"did {i}" for i in range(3)}
+
+
+class Elsewhere(Claims):
+    """Another command has claimed task 1, and gives it back at the third question."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+        self.released: list[int] = []
+
+    def claim(self, task: int) -> bool:
+        self.asked.append(task)
+        return task != 1 or self.asked.count(1) == 3
+
+    def release(self, task: int) -> None:
+        self.released.append(task)
+
+
+def test_what_another_command_does_is_put_off_until_it_is_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(supervisor, "_ASK_S", 0.1)
+    claims = Elsewhere()
+
+    events = list(supervise(["0", "1", "2", "kill"], WORK, claims=claims))
+
+    assert results(events) == {0: "did 0", 1: "did 1", 2: "did 2"}
+    assert [event.task for event in events if isinstance(event, Done)] == [0, 2, 1]
+    assert sorted(claims.released) == [0, 1, 2, 3]
