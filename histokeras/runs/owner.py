@@ -19,13 +19,17 @@ def _place() -> str:
 
 
 def _started(pid: int) -> str:
-    """Return when a process started, in ticks since the start of the system; "" if unknown."""
+    """Return when a process started, in ticks since the start of the system; "" if unknown.
+
+    Of one that has ended and that its parent has not noticed yet: "ended".
+    """
     try:
         stat = (_PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
     # The second field is the program's name in brackets and may hold anything; the 22nd is meant.
-    return stat.rpartition(")")[2].split()[19]
+    fields = stat.rpartition(")")[2].split()
+    return "ended" if fields[0] in "ZX" else fields[19]
 
 
 @dataclass(frozen=True, kw_only=True)

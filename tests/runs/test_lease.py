@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import subprocess
@@ -82,6 +83,21 @@ def test_a_process_number_that_is_used_again_is_another_process(
 
     assert not Owner().is_dead()
     assert leases.claim("a")
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no states without /proc")
+def test_a_process_that_has_ended_unnoticed_is_dead(tmp_path: Path, leases: Leases) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.read()  # it has closed its end
+        owner = Owner(pid=process.pid, started="1")
+        deadline = time.monotonic() + 20
+        while Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        stat = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+        lease_of(tmp_path, "a", dataclasses.replace(owner, started=stat[19]))
+        assert leases.claim("a")
 
 
 def test_a_lease_of_another_host_expires_by_the_clock_of_the_files(
