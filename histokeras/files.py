@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _MAX_NAME_BYTES = 180
 _CHUNK_BYTES = 1 << 20
+_TRIES = 10
 
 
 def _output_error(path: Path, error: OSError) -> OutputError:
@@ -170,6 +171,71 @@ def write_csv(path: Path, table: pd.DataFrame, *, header: str = "") -> None:
     """
     body: str = table.to_csv(index=False, lineterminator="\n")
     write_text(path, (header + "\n" if header else "") + body)
+
+
+def create_exclusive(path: Path, data: bytes) -> bool:
+    """Create a small file that marks something as taken, unless it is there already.
+
+    Not whole or not at all: another process may see it empty for a moment.
+
+    Args:
+        path: The file; its folder is made if need be.
+        data: Its content.
+
+    Returns:
+        False if the file is there already; it is left as it is then.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    for _ in range(_TRIES):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _output_error(path.parent, error) from error
+        try:
+            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        except FileExistsError:
+            return False
+        except FileNotFoundError:
+            continue  # the folder, empty, was removed by another process just now
+        except OSError as error:
+            raise _output_error(path, error) from error
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            raise _output_error(path, error) from error
+        return True
+    raise OutputError(f"cannot write {path}: its folder disappears again and again.")
+
+
+def refresh(path: Path) -> bool:
+    """Set the time of a file to now, by the clock of its file system; False if it is gone.
+
+    Raises:
+        OSError: If the file system is not to be reached.
+    """
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def file_time(folder: Path) -> float:
+    """Return the time, in seconds, by the clock that stamps the files of a folder.
+
+    Args:
+        folder: An existing folder.
+
+    Raises:
+        OutputError: If it cannot be written to.
+    """
+    with scratch_path(folder / ".time") as probe:
+        probe.write_bytes(b"")
+        return probe.stat().st_mtime
 
 
 def copy_folder(source: Path, folder: Path, *, last: str) -> Path:

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from histokeras.cli import extract_text, options
+from histokeras.cli.shard_options import say_share, shard
 from histokeras.cli.slide_options import (
     extract_job_from,
     manner_from,
@@ -36,6 +37,7 @@ from histokeras.cli.slide_options import (
 @options.workers_per_gpu
 @options.stall_seconds
 @options.fail_fast
+@shard
 @options.overwrite
 @options.allow_empty
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
@@ -58,9 +60,11 @@ def extract_features(**arguments: Any) -> None:
     from histokeras.features.job import describe_plan, prepare_job
     from histokeras.models.catalog import require_backbone
 
-    job = extract_job_from(arguments, dtype="float16" if arguments["half"] else "float32")
+    dtype = "float16" if arguments["half"] else "float32"
+    job = extract_job_from(arguments, dtype=dtype, shard=arguments["shard"])
     prepared = prepare_job(job, download=not arguments["dry_run"])
     plan = prepared.plan
+    say_share(plan.share)
     extract_text.say_prepared(prepared)
     if arguments["dry_run"]:
         described = describe_plan(prepared, n_features=require_backbone(job.backbone).n_features)
@@ -72,7 +76,7 @@ def extract_features(**arguments: Any) -> None:
 
     from histokeras.features.run import run_job
 
-    config = options.recorded(arguments, "dry_run", "overwrite")
+    config = options.recorded(arguments, "dry_run", "overwrite", "shard")
     run_job(
         job,
         prepared,

@@ -26,11 +26,12 @@ def say_prepared(prepared: Any) -> None:
         click.secho("Warning: random weights know nothing of images", fg="red", err=True)
     if settings["backbone"] == "mini" and prepared.weights.kind == "bundled":
         click.echo("Note: mini was trained on painted tissue alone: for trials", err=True)
-    cohort_text.say_left_out(prepared.chosen, len(plan.outcomes) + len(plan.todo))
+    n_slides = len(plan.share.whole) + len(prepared.chosen.left_out)
+    cohort_text.say_left_out(prepared.chosen, n_slides)
     for note in (*prepared.notes, *plan.notes):
         click.echo(f"Note: {note}", err=True)
     skipped = sum(row["outcome"] == "skipped" for row in plan.outcomes)
-    if not plan.todo:
+    if not plan.todo and plan.share.own:
         click.echo(f"{skipped} slide(s) are done and verified: nothing to do", err=True)
     elif skipped:
         click.echo(f"{skipped} slide(s) are done and verified, {len(plan.todo)} to do", err=True)

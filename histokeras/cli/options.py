@@ -263,7 +263,8 @@ def command_line() -> str:
         name = str(parameter.name)
         if name not in ctx.params or ctx.get_parameter_source(name) is ParameterSource.DEFAULT:
             continue
-        if name in ("as_json", "overwrite"):
+        # Without the shard it is the command of the whole.
+        if name in ("as_json", "overwrite", "shard"):
             continue
         words += _typed(parameter, without_folders(recorded({name: ctx.params[name]})[name]))
     return shlex.join(words)

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from histokeras.cli import options
+from histokeras.cli.shard_options import say_share, shard
 from histokeras.cli.slide_options import (
     choose_paths,
     max_bad_tiles,
@@ -23,6 +24,7 @@ from histokeras.cli.slide_options import (
 @options.workers
 @options.stall_seconds
 @options.fail_fast
+@shard
 @options.overwrite
 @options.allow_empty
 @options.as_json
@@ -40,6 +42,7 @@ def tile(
     workers: int | None,
     stall_s: float,
     fail_fast: bool,
+    shard: Any,
     overwrite: bool,
     allow_empty: bool,
     as_json: bool,
@@ -83,9 +86,11 @@ def tile(
         stall_s=stall_s,
         fail_fast=fail_fast,
         max_bad_tiles=max_bad_tiles,
+        shard=shard,
     )
+    say_share(job.share)
     context = click.get_current_context()
-    record = tile_slides(job, config=context.params)
+    record = tile_slides(job, config=options.recorded(context.params, "shard"))
     failures = record.facts["failures"]
     if as_json:
         report = {"output": str(output), "slides": record.slides, "failures": failures}
@@ -97,5 +102,7 @@ def tile(
     bad = [o for o in record.slides if o["outcome"] == "failed"]
     bad += [o for o in record.slides if o["outcome"] == "empty" and not allow_empty]
     if bad:
-        click.echo(f"{len(bad)} of {len(job.slides)} slide(s): see {output}/failures.csv", err=True)
+        click.echo(
+            f"{len(bad)} of {len(job.taken())} slide(s): see {output}/failures.csv", err=True
+        )
         raise click.exceptions.Exit(4)

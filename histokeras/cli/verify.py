@@ -21,8 +21,12 @@ def verify(folder: Path, as_json: bool) -> None:
     import json
 
     from histokeras.features.verify import verify_folder
+    from histokeras.runs.union import unfinished
 
     checked = verify_folder(folder)
+    left = unfinished(folder) if folder.is_dir() else ""
+    if left:
+        click.secho(f"Warning: slides may be missing: {left}", fg="red", err=True)
     bad = [item for item in checked if item.status == "bad"]
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(item) for item in checked], indent=2))

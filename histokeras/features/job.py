@@ -16,6 +16,7 @@ from histokeras.features.sources import SlideSource, Source
 from histokeras.models.catalog import DEFAULT_BACKBONE, require_backbone
 from histokeras.models.weights import WeightsSource, find_weights
 from histokeras.runs.events import Done, Lost
+from histokeras.runs.shard import Shard
 from histokeras.runs.supervisor import Each, lookers, supervise
 from histokeras.slides.inventory import SlideRow, find_slides, read_slide_table, slide_id_of
 from histokeras.tiles.folders import read_image, read_tile_set
@@ -49,6 +50,7 @@ class ExtractJob:
         overwrite: Whether to do everything anew.
         max_bad_tiles: How many corrupt tiles of a slide may be left out before it fails.
         choice: Which TCGA slides are wanted.
+        shard: Which part of them to take; None for all.
     """
 
     inputs: Sequence[Path]
@@ -72,6 +74,7 @@ class ExtractJob:
     overwrite: bool = False
     max_bad_tiles: int = 0
     choice: SlideChoice = dataclasses.field(default_factory=SlideChoice)
+    shard: Shard | None = None
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,7 @@ def prepare_job(job: ExtractJob, *, download: bool = True) -> Prepared:
         dtype=job.dtype,
         stain_norm=job.stain_norm,
     )
-    plan = plan_extraction(sources, settings, job.output, overwrite=job.overwrite)
+    plan = plan_extraction(sources, settings, job.output, overwrite=job.overwrite, shard=job.shard)
     plan.outcomes += chosen.outcomes()
     return Prepared(plan, weights, tuple(notes), chosen, tuple(sources))
 

@@ -17,6 +17,7 @@ from histokeras.features.store import read_provenance
 from histokeras.files import prepare_folder, write_csv
 from histokeras.runs.events import Done, Lost, lost
 from histokeras.runs.record import require_own_folder
+from histokeras.runs.shard import Shard, Share
 from histokeras.runs.supervisor import Each, lookers, supervise
 
 
@@ -31,6 +32,7 @@ class Plan:
         outcomes: What is known of the others already: ``slide``, ``outcome``, ``tiles``, ...
         failures: Rows of failures.csv for slides that cannot be opened, or have no tissue.
         notes: Sentences for the user.
+        share: All slides of the command, and which of them this process takes.
     """
 
     folder: Path
@@ -39,6 +41,7 @@ class Plan:
     outcomes: list[dict[str, Any]] = field(default_factory=list)
     failures: list[dict[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    share: Share = field(default_factory=Share)
 
     def finished(self) -> set[str]:
         """Return the slides that have features."""
@@ -51,7 +54,12 @@ class Plan:
 
 
 def plan_extraction(
-    sources: Sequence[Source], settings: FeatureSettings, folder: Path, *, overwrite: bool = False
+    sources: Sequence[Source],
+    settings: FeatureSettings,
+    folder: Path,
+    *,
+    overwrite: bool = False,
+    shard: Shard | None = None,
 ) -> Plan:
     """Check the output folder and settle what is to do.
 
@@ -60,6 +68,7 @@ def plan_extraction(
         settings: How features are to be made.
         folder: The output folder.
         overwrite: Whether to do everything anew.
+        shard: Which part of the sources to take; the checks concern all of them.
 
     Raises:
         FeatureError: If the folder holds features that were made in another way
@@ -68,10 +77,12 @@ def plan_extraction(
         ConfigError: If the folder holds something else.
     """
     require_own_folder(folder, ("extract-features", "predict"))
-    plan = Plan(folder, settings.as_dict())
+    share = Share([source.slide_id for source in sources], shard)
+    plan = Plan(folder, settings.as_dict(), share=share)
     _require_distinct(sources)
     _require_one_kind(plan, sources, overwrite=overwrite)
-    _settle(plan, sources, overwrite=overwrite)
+    own = [source for source in sources if source.slide_id in share.own]
+    _settle(plan, own, overwrite=overwrite)
     return plan
 
 

@@ -11,9 +11,11 @@ from histokeras.features.work import ExtractWork
 from histokeras.models.weights import WeightsSource
 from histokeras.runs.environment import usable_cores
 from histokeras.runs.events import STALL_S, Ready
+from histokeras.runs.lease import LeasedTasks, Leases
 from histokeras.runs.progress import Progress
-from histokeras.runs.record import RunRecord, write_failures
+from histokeras.runs.record import RunRecord
 from histokeras.runs.supervisor import supervise
+from histokeras.runs.union import shared_record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,21 +73,17 @@ def run_job(
     prepare(plan)
     record = RunRecord("extract-features", config, facts={"settings": plan.settings})
     record.slides, record.command_line = plan.outcomes, command_line
-    record.write(job.output, status="running")
-    status = "interrupted"
-    try:
-        with Progress(len(plan.todo), quiet=manner.quiet) as progress:
-            tally = Tally(plan, progress, fail_fast=manner.fail_fast)
-            if here is not None:
-                here(plan, tally)
-            else:
-                weights = prepared.weights
-                _in_workers(plan, weights, manner, record, tally, overwrite=job.overwrite)
-        status = "done with failures" if plan.failures else "done"
-    finally:
-        plan.sort()
-        write_failures(job.output, plan.failures)
-        record.write(job.output, status=status)
+    with (
+        shared_record(record, job.output, plan.failures, plan.share),
+        Progress(len(plan.todo), quiet=manner.quiet) as progress,
+    ):
+        tally = Tally(plan, progress, fail_fast=manner.fail_fast)
+        if here is not None:
+            here(plan, tally)
+        else:
+            weights = prepared.weights
+            _in_workers(plan, weights, manner, record, tally, overwrite=job.overwrite)
+    plan.sort()
     return plan
 
 
@@ -108,7 +106,11 @@ def _in_workers(
         readers=manner.readers or min(8, usable_cores()),
         overwrite=overwrite,
     )
-    for event in supervise(plan.todo, work, stall_s=manner.stall_s, workers=work.workers):
-        if isinstance(event, Ready):
-            record.facts["devices"] = event.facts
-        tally.event(event)
+    with Leases(plan.folder) as leases:
+        claims = LeasedTasks(leases, [source.slide_id for source in plan.todo])
+        for event in supervise(
+            plan.todo, work, stall_s=manner.stall_s, workers=work.workers, claims=claims
+        ):
+            if isinstance(event, Ready):
+                record.facts["devices"] = event.facts
+            tally.event(event)

@@ -70,23 +70,24 @@ class RunRecord:
             status: ``running``, ``done``, ``done with failures`` or ``interrupted``.
             name: Another name, for a command whose output is one file.
         """
+        write_json(folder / name, self.content(status))
+
+    def content(self, status: str) -> dict[str, Any]:
+        """Return what ``run.json`` holds now."""
         config = without_folders(self.config)
-        write_json(
-            folder / name,
-            {
-                "command": self.command,
-                "command_line": self.command_line,
-                "status": status,
-                "started": self.started,
-                "ended": None if status == "running" else _now(),
-                "config": config,
-                "config_sha256": sha256_text(canonical_json(config)),
-                "versions": versions(),
-                "hardware": hardware(),
-                **without_folders(self.facts),
-                "slides": self.slides,
-            },
-        )
+        return {
+            "command": self.command,
+            "command_line": self.command_line,
+            "status": status,
+            "started": self.started,
+            "ended": None if status == "running" else _now(),
+            "config": config,
+            "config_sha256": sha256_text(canonical_json(config)),
+            "versions": versions(),
+            "hardware": hardware(),
+            **without_folders(self.facts),
+            "slides": self.slides,
+        }
 
 
 def read_record(folder: Path) -> dict[str, Any]:

@@ -15,11 +15,14 @@ from PIL import Image as PillowImage
 
 from histokeras import files
 from histokeras.errors import OutputError, SlideError, TableError
-from histokeras.runs.events import STALL_S, Beat, Done, Lost, Retry, lost
+from histokeras.runs.events import STALL_S, Beat, Done, Event, Lost, Retry, lost
+from histokeras.runs.lease import LeasedTasks, Leases
 from histokeras.runs.patience import Patience
 from histokeras.runs.progress import Progress
-from histokeras.runs.record import RunRecord, failure, require_own_folder, write_failures
+from histokeras.runs.record import RunRecord, failure, require_own_folder
+from histokeras.runs.shard import Shard, Share
 from histokeras.runs.supervisor import Each, supervise
+from histokeras.runs.union import FAILURES, shared_record
 from histokeras.slides.inventory import SlideRow, slide_id_of
 from histokeras.slides.reader import open_slide
 from histokeras.slides.slide import Slide
@@ -54,6 +57,7 @@ class TileJob:
         max_bad_tiles: How many corrupt tiles of a slide may be left out before it fails.
         left_out: Slides that were not wanted, as run.json lists them: ``slide``, ``outcome``,
             ``reason``.
+        shard: Which part of the slides to take; None for all.
     """
 
     slides: Sequence[Path]
@@ -69,6 +73,17 @@ class TileJob:
     fail_fast: bool = False
     max_bad_tiles: int = 0
     left_out: Sequence[Mapping[str, Any]] = ()
+    shard: Shard | None = None
+
+    @property
+    def share(self) -> Share:
+        """All slides, and which of them are taken."""
+        return Share([slide_id_of(path) for path in self.slides], self.shard)
+
+    def taken(self) -> list[Path]:
+        """Return the slides of this process."""
+        own = self.share.own
+        return [path for path in self.slides if slide_id_of(path) in own]
 
     def manifest_path(self, slide_id: str) -> Path:
         """Return where the manifest of a slide lies."""
@@ -107,23 +122,20 @@ def tile_slides(job: TileJob, *, config: Mapping[str, Any], quiet: bool = False)
     failures: list[dict[str, str]] = []
     patience = Patience(fail_fast=job.fail_fast)
     record = RunRecord("tile", config, slides=[dict(row) for row in job.left_out])
-    record.write(job.output, status="running")
-    status = "interrupted"
-    try:
-        with Progress(len(job.slides), quiet=quiet) as progress:
-            for outcome, problem in _work(job, progress):
-                record.slides.append(outcome)
-                failures += _left_out(job, outcome)
-                failures += [problem] if problem else []
-                patience.slide(problem if outcome["outcome"] == "failed" else None)
-        status = "done with failures" if failures else "done"
-    finally:
-        order = {slide_id_of(path): position for position, path in enumerate(job.slides)}
-        record.slides.sort(key=lambda row: order.get(row["slide"], -1))
-        failures.sort(key=lambda row: order[row["slide"]])
-        record.facts["failures"] = failures
-        write_failures(job.output, failures)
-        record.write(job.output, status=status)
+    record.facts |= {"settings": dataclasses.asdict(job.spec), FAILURES: failures}
+    taken = dataclasses.replace(job, slides=job.taken(), shard=None)
+    with (
+        shared_record(record, job.output, failures, job.share),
+        Progress(len(taken.slides), quiet=quiet) as progress,
+    ):
+        for outcome, problem in _work(taken, progress):
+            record.slides.append(outcome)
+            failures += _left_out(job, outcome)
+            failures += [problem] if problem else []
+            patience.slide(problem if outcome["outcome"] == "failed" else None)
+    order = {slide_id_of(path): position for position, path in enumerate(job.slides)}
+    record.slides.sort(key=lambda row: order.get(row["slide"], -1))
+    failures.sort(key=lambda row: order[row["slide"]])
     return record
 
 
@@ -131,7 +143,7 @@ def _work(
     job: TileJob, progress: Progress
 ) -> Iterator[tuple[dict[str, Any], dict[str, str] | None]]:
     """Have workers cut the slides; yield outcome and row of failures.csv of each."""
-    for event in supervise(job.slides, Each(partial(_tile_slide, job)), stall_s=job.stall_s):
+    for event in _events(job):
         outcome: dict[str, Any]
         if isinstance(event, Done):
             outcome, problem = event.result
@@ -148,6 +160,13 @@ def _work(
             continue
         progress.slide(outcome["slide"], outcome["outcome"], _detail(outcome, problem))
         yield outcome, problem
+
+
+def _events(job: TileJob) -> Iterator[Event]:
+    with Leases(job.output) as leases:
+        claims = LeasedTasks(leases, [slide_id_of(path) for path in job.slides])
+        work = Each(partial(_tile_slide, job))
+        yield from supervise(job.slides, work, stall_s=job.stall_s, claims=claims)
 
 
 def _detail(outcome: Mapping[str, Any], problem: Mapping[str, str] | None) -> str:
