@@ -1,5 +1,7 @@
 """Open HDF5 files of unknown origin, and read only what lies in the file itself."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -7,24 +9,29 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from histokeras.errors import FeatureError
+from histokeras.errors import FeatureError, HistokerasError
 
 _MAX_TILES = 5_000_000
 _MAX_FEATURES = 16_384
 
 
-def open_h5(path: Path) -> h5py.File:
-    """Open a file for reading.
+@contextmanager
+def open_h5(path: Path) -> Iterator[h5py.File]:
+    """Open a file for reading; what HDF5 stumbles over inside the block is damage too.
 
     Raises:
-        FeatureError: FEATURES_MISSING if it is not there, VERIFY_FAILED if it does not open.
+        FeatureError: FEATURES_MISSING if it is not there, VERIFY_FAILED if it cannot be read.
     """
     try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        if isinstance(error, FileNotFoundError):
-            raise FeatureError(f"no feature file {path}.", code="FEATURES_MISSING") from error
-        raise FeatureError(f"{path.name} does not open: {error}", code="VERIFY_FAILED") from error
+        with h5py.File(path, "r") as file:
+            yield file
+    except HistokerasError:
+        raise
+    except FileNotFoundError as error:
+        raise FeatureError(f"no feature file {path}.", code="FEATURES_MISSING") from error
+    # h5py has no error of its own: a damaged table inside comes as a KeyError, and so on.
+    except (OSError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise FeatureError(f"{path.name} cannot be read: {error}", code="VERIFY_FAILED") from error
 
 
 def plain_dataset(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
