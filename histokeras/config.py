@@ -76,11 +76,8 @@ def at_line(path: Path, section: str, key: str = "") -> str:
         header = _HEADER.match(line)
         if header:
             inside = header.group(1)
-        if key:
-            hit = f"{inside}.".startswith(f"{section}.") and wanted.match(line)
-        else:
-            hit = inside == section if header else not inside and wanted.match(line)
-        if hit:
+        looked_at = f"{inside}.".startswith(f"{section}.") if key else not inside
+        if (looked_at and wanted.match(line)) or (header and not key and inside == section):
             found.append(number)
     return f", line {found[0]}" if len(found) == 1 else ""
 

@@ -38,12 +38,13 @@ def _read_config(ctx: click.Context, parameter: click.Parameter, value: Path | N
         )
     }
     require_known_keys(table, known, path=value, section=name)
-    given: dict[str | None, Any] = {}
+    given: dict[str, Any] = {}
     for key, content in table.items():
         where = f"{value}{at_line(value, name, key)}: `{key}` in [{name}]"
-        if known[key].name in given:
+        option = str(known[key].name)
+        if option in given:
             raise ConfigError(f"{where} means the same as another key there. Leave one of them.")
-        given[known[key].name] = _of_config(ctx, known[key], content, where)
+        given[option] = _of_config(ctx, known[key], content, where)
     ctx.default_map = {**(ctx.default_map or {}), **given}
 
 
@@ -116,6 +117,9 @@ patients_unknown = click.option(
     "--patients-unknown",
     is_flag=True,
     help="Accept tiles or slides without patient ids; every output then says so.",
+)
+strict = click.option(
+    "--strict", is_flag=True, help="Rows without a label are an error; else they are left out."
 )
 positive = click.option(
     "--positive",

@@ -6,14 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from histokeras.errors import FeatureError, TableError
 from histokeras.features.settings import FeatureSettings, fingerprint, require_same_settings
 from histokeras.features.sources import TILE_FACTS, Source, TileSetSource, bad_tiles
 from histokeras.features.store import read_features, read_provenance
 from histokeras.files import prepare_folder, safe_name, write_csv
 from histokeras.runs.record import failure, require_own_folder
+from histokeras.tables import read_own
 
 STAIN_LEFT = "stain_left"
 
@@ -183,7 +182,7 @@ def stain_left(provenance: Mapping[str, Any]) -> dict[str, int]:
 
 def _refresh(plan: Plan, source: TileSetSource, path: Path) -> None:
     """Carry corrected labels and patients of the tile table over; list the bad tiles again."""
-    known = pd.read_csv(path, dtype=dict.fromkeys(TILE_FACTS, str), keep_default_na=False)
+    known = read_own(path, dtype=dict.fromkeys(TILE_FACTS, str), keep_default_na=False)
     wanted = source.described().astype(str)
     if not known[list(TILE_FACTS)].equals(wanted):
         known[list(TILE_FACTS)] = wanted

@@ -41,6 +41,8 @@ from histokeras.types import (
 )
 
 _TILE = "tile_"
+_MISMATCH = {"backbone": "DIM_MISMATCH", "weights_sha256": "DIM_MISMATCH",
+             "tile_mpp": "MPP_MISMATCH"}  # fmt: skip
 _OUTPUTS = ("predictions", "reference", "slides.csv", "patients.csv", "split.csv", "pictures",
             "pictures.csv")  # fmt: skip
 
@@ -210,14 +212,20 @@ def require_fitting(run: TrainedRun, settings: Mapping[str, Any], *, where: str)
     """Refuse features that the run's head was not trained on.
 
     Raises:
-        FeatureError: Naming what differs.
+        FeatureError: Naming what differs: DIM_MISMATCH for those of another network or weights,
+            however long, MPP_MISMATCH for another resolution, else CONFIG_MISMATCH.
     """
-    require_same_settings(
-        settings,
-        run.settings,
-        where=where,
-        hint="Extract them as the run did: `histokeras predict RUN SLIDES` does so by itself.",
-    )
+    try:
+        require_same_settings(
+            settings,
+            run.settings,
+            where=where,
+            hint="Extract them as the run did: `histokeras predict RUN SLIDES` does so by itself.",
+        )
+    except FeatureError as error:
+        differing = (c for k, c in _MISMATCH.items() if settings.get(k) != run.settings.get(k))
+        code = next(differing, error.code)
+        raise FeatureError(error.message, code=code, hint=error.hint) from error
 
 
 def write_predicted(
