@@ -133,15 +133,22 @@ def write_features(path: Path, features: FeatureSet) -> str:
     return digest
 
 
-def require_finite(features: FeatureSet) -> None:
-    """Raise FEATURES_NOT_FINITE if a vector or a number of the floor is not finite."""
+def require_finite(features: FeatureSet, name: str = "") -> None:
+    """Raise FEATURES_NOT_FINITE if a vector or a number of the floor is not finite.
+
+    Args:
+        features: The features.
+        name: Of the file that they come from; "" if they were just made.
+    """
     if features.extras is not None and not np.isfinite(features.extras.floor).all():
         raise FeatureError(
             "colour and texture of a tile are not finite.", code="FEATURES_NOT_FINITE"
         )
     if not np.isfinite(features.vectors).all():
         raise FeatureError(
-            "the network returned values that are not finite.",
+            f"{name} holds values that are not finite."
+            if name
+            else "the network returned values that are not finite.",
             code="FEATURES_NOT_FINITE",
             hint="Check the weights; with --mixed-precision try without it.",
         )
