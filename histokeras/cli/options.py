@@ -12,6 +12,9 @@ from histokeras.models.catalog import BACKBONES, DEFAULT_BACKBONE
 from histokeras.types import STAIN_NORMS, TASKS
 
 F = TypeVar("F", bound=Callable[..., Any])
+_INPUTS = ("slides", "inputs")
+_INPUT = Path("INPUT")
+"""What records say in place of a folder of slides, tiles or features."""
 
 existing_file = click.Path(exists=True, dir_okay=False, path_type=Path)
 existing_path = click.Path(exists=True, path_type=Path)
@@ -219,6 +222,10 @@ def recorded(arguments: Mapping[str, Any], *left_out: str) -> dict[str, Any]:
     for name in ("weights", "tissue"):
         if isinstance(kept.get(name), str) and Path(kept[name]).exists():
             kept[name] = Path(kept[name])
+    for name in _INPUTS:
+        # The folder above slides may bear a patient's name, and stands alone in no output.
+        if name in kept:
+            kept[name] = [_INPUT if path.is_dir() else path for path in kept[name]]
     return kept
 
 

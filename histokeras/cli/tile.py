@@ -70,8 +70,7 @@ def tile(
         overwrite=overwrite,
         workers=workers,
     )
-    context = click.get_current_context()
-    record = tile_slides(job, config=context.params)
+    record = tile_slides(job, config=options.recorded(click.get_current_context().params))
     failures = record.facts["failures"]
     if as_json:
         report = {"output": str(output), "slides": record.slides, "failures": failures}

@@ -215,7 +215,7 @@ def describe_slides(
 
 def _describe(path: Path, mpp: float | None, default_mpp: float | None) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(COLUMNS)
-    row |= {"slide": slide_id_of(path), "path": str(path), "readable": False}
+    row |= {"slide": slide_id_of(path), "path": path.name, "readable": False}
     row |= {"code": "", "message": "", "notes": ""}
     try:
         with open_slide(path, mpp=mpp, default_mpp=default_mpp) as slide:
