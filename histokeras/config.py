@@ -1,6 +1,7 @@
 """Config files: TOML with one table a command; unknown keys are refused with the nearest name."""
 
 import difflib
+import re
 import tomllib
 from collections.abc import Collection
 from pathlib import Path
@@ -12,6 +13,7 @@ from histokeras.foreign.text import read_limited
 _MAX_BYTES = 1 << 20
 STUDY = "study"
 """The table that `histokeras run` reads; to single commands it says nothing."""
+_HEADER = re.compile(r"\s*\[{1,2}\s*([^\]]+?)\s*\]")
 
 
 def nearest(name: str, known: Collection[str]) -> str:
@@ -47,34 +49,64 @@ def read_config(path: Path, commands: Collection[str]) -> dict[str, dict[str, An
             continue
         if name not in commands:
             raise ConfigError(
-                f"{path}: no command [{name}].",
+                f"{path}{at_line(path, name)}: no command [{name}].",
                 code="CONFIG_UNKNOWN_KEY",
                 hint=nearest(name, commands),
             )
         if not isinstance(table, dict):
             raise ConfigError(f"{path}: `{name}` must be a table, written [{name}].")
     return {
-        command: {key.replace("-", "_"): value for key, value in table.items()}
+        command: {_folded(key): value for key, value in table.items()}
         for command, table in content.items()
         if command != STUDY
     }
 
 
-def require_known_keys(table: Collection[str], known: Collection[str], *, where: str) -> None:
+def at_line(path: Path, section: str, key: str = "") -> str:
+    """Return ", line 3" for where a key of a section stands; "" unless one line alone has it.
+
+    TOML's own reader keeps no lines.
+
+    Args:
+        path: A file that was read as TOML.
+        section: Name of the table, such as ``extract-features`` or ``study.stages``.
+        key: One of its keys, ``-`` and ``_`` alike; "" for the line that begins the table.
+    """
+    words = re.escape(_folded(key or section)).replace("_", "[-_]")
+    wanted = re.compile(rf"^[^#]*?(?<![\w-])[\"']?{words}[\"']?\s*=")
+    inside, found = "", []
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+        header = _HEADER.match(line)
+        if header:
+            inside = header.group(1)
+        looked_at = f"{inside}.".startswith(f"{section}.") if key else not inside
+        if (looked_at and wanted.match(line)) or (header and not key and inside == section):
+            found.append(number)
+    return f", line {found[0]}" if len(found) == 1 else ""
+
+
+def _folded(key: str) -> str:
+    return key.replace("-", "_")
+
+
+def require_known_keys(
+    table: Collection[str], known: Collection[str], *, path: Path, section: str
+) -> None:
     """Refuse keys that a command does not have.
 
     Args:
-        table: The keys found, with ``_``.
+        table: The keys found, ``-`` and ``_`` alike.
         known: The command's options, with ``_``.
-        where: File and table, for the message.
+        path: The file, for the message.
+        section: Name of the table there.
 
     Raises:
         ConfigError: Code CONFIG_UNKNOWN_KEY, with the nearest name.
     """
     for key in table:
-        if key not in known:
+        if _folded(key) not in known:
             raise ConfigError(
-                f"{where}: unknown key {key!r}.",
+                f"{path}{at_line(path, section, key)}: unknown key {key!r} in [{section}].",
                 code="CONFIG_UNKNOWN_KEY",
-                hint=nearest(key, known),
+                hint=nearest(_folded(key), known),
             )

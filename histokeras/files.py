@@ -5,10 +5,12 @@ A file under its final name is complete. A writer that dies leaves at most a ``.
 
 from __future__ import annotations
 
+import csv
 import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import socket
 import threading
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 _MAX_NAME_BYTES = 180
 _CHUNK_BYTES = 1 << 20
 _TRIES = 10
+# What spreadsheet programs evaluate, also after blanks and in the wide forms of East Asian fonts.
+_FORMULA = re.compile(r"'*(?:[\t\r\n]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20])")
+_NUMBER = re.compile(r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?|-+")
 
 
 def _output_error(path: Path, error: OSError) -> OutputError:
@@ -169,8 +174,46 @@ def write_csv(path: Path, table: pd.DataFrame, *, header: str = "") -> None:
         table: The table; floats are written so that they read back to the same value.
         header: A first line to stand above the column names, without its newline.
     """
-    body: str = table.to_csv(index=False, lineterminator="\n")
-    write_text(path, (header + "\n" if header else "") + body)
+    write_text(path, (header + "\n" if header else "") + csv_text(table))
+
+
+def csv_text(table: pd.DataFrame) -> str:
+    """Return a table as the text of a CSV file in which no cell is a formula.
+
+    A text that a spreadsheet program would evaluate gets an apostrophe before it, and so does one
+    that begins with apostrophes before such a text: ``plain_cell`` gives back what was there.
+    Numbers stay as they are, negative ones too.
+
+    Args:
+        table: The table; its index is left out.
+    """
+    safe = table.copy(deep=False)
+    for position in range(table.shape[1]):
+        column = table.iloc[:, position]
+        if column.dtype.kind in "biuf":
+            continue
+        cells = column.to_list()
+        changed = {cell: safe_cell(cell) for cell in set(map(str, cells))}
+        if any(changed[cell] != cell for cell in changed):
+            safe.isetitem(
+                position, [changed[cell] if isinstance(cell, str) else cell for cell in cells]
+            )
+    safe.columns = [safe_cell(str(name)) for name in table.columns]
+    text: str = safe.to_csv(index=False, lineterminator="\n")
+    if "\r" in text:
+        # Python before 3.13 leaves a lone carriage return bare, which would end the row.
+        text = safe.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    return text
+
+
+def safe_cell(text: str) -> str:
+    """Return a text of a CSV file with an apostrophe before it if it reads as a formula."""
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+
+
+def plain_cell(text: str) -> str:
+    """Return the text that ``safe_cell`` was given."""
+    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
 
 
 def create_exclusive(path: Path, data: bytes) -> bool:
@@ -288,7 +331,7 @@ def canonical_json(content: Any) -> str:
     return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def sha256_bytes(data: bytes) -> str:
+def sha256_bytes(data: bytes | memoryview) -> str:
     """Return the SHA-256 of ``data`` in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 

@@ -172,7 +172,7 @@ def class_numbers(labels: Texts, classes: Sequence[str]) -> Ints:
     if unknown:
         raise TableError(
             f"label(s) {unknown} are none of the classes {list(classes)}.",
-            code="LABEL_UNKNOWN",
+            code="CLASS_MISMATCH",
             hint="Rename them in the label table, or leave these rows out.",
         )
     numbers = [classes.index(str(name)) if name else -1 for name in names]

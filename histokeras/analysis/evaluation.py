@@ -17,6 +17,7 @@ from histokeras.cohort.labels import Cohort
 from histokeras.errors import ConfigError
 from histokeras.files import prepare_folder, remove, write_bytes, write_csv, write_json
 from histokeras.runs.record import RunRecord, read_record, require_own_folder
+from histokeras.tables import read_own
 from histokeras.types import LABEL, REGRESSION, SLIDE_ID, SPLIT, TILE
 
 _TAKEN_OVER = ("failures.csv", "dropped.csv", "duplicates.csv")
@@ -56,6 +57,7 @@ def evaluate_saved(
     positive: str | None = None,
     slide_patients: Mapping[str, str] | None = None,
     patients_unknown: bool = False,
+    strict: bool = False,
     config: EvaluationConfig | None = None,
 ) -> Evaluation:
     """Compute the figures of predictions on disk.
@@ -69,6 +71,7 @@ def evaluate_saved(
         positive: Of two classes the positive one; what the run named if None.
         slide_patients: slide_id to patient_id.
         patients_unknown: Accept slides or tiles without patients.
+        strict: Refuse rows without a label.
         config: Resamples, seed, side; the defaults if None.
 
     Raises:
@@ -88,6 +91,7 @@ def evaluate_saved(
             target=target,
             slide_patients=slide_patients,
             patients_unknown=patients_unknown,
+            strict=strict,
         )
         level, note = cohort.level, joined.note
     elif not level:
@@ -170,7 +174,7 @@ def _copy_pictures(folder: Path, evaluation: Evaluation) -> None:
     path = evaluation.saved.folder / "pictures.csv"
     if not path.is_file():
         return
-    table = _shown(evaluation, pd.read_csv(path, dtype=str, keep_default_na=False))
+    table = _shown(evaluation, read_own(path, dtype=str, keep_default_na=False))
     table["file"] = [f"pictures/{Path(name).name}" for name in table["file"]]
     # The table may have been changed by hand: only plain files within pictures/ count.
     sources = {name: evaluation.saved.folder / name for name in sorted(set(table["file"]))}

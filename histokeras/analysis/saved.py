@@ -22,7 +22,7 @@ from histokeras.files import safe_name
 from histokeras.foreign.folders import require_no_links_out
 from histokeras.models.catalog import STAIN_TEXTURE
 from histokeras.runs.record import TRAINING, read_object, read_record, require_ended
-from histokeras.tables import read_table, require_columns
+from histokeras.tables import read_own, read_table, require_columns
 from histokeras.types import (
     CLASSIFICATION,
     FOLD,
@@ -100,7 +100,7 @@ class Saved:
         beside = self.folder / "reference" / path.name
         if not beside.is_file():
             return table
-        other = pd.read_csv(beside, dtype=str, keep_default_na=False)
+        other = read_own(beside, dtype=str, keep_default_na=False)
         keys = [name for name in (TILE, "minx", "miny") if name in other]
         scores = [name for name in other.columns if name not in keys]
         other = other.astype(dict.fromkeys(scores, "float32"))
@@ -117,7 +117,7 @@ class Saved:
 
 def _read(path: Path) -> pd.DataFrame:
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = read_own(path, dtype=str, keep_default_na=False)
         scores = [name for name in table.columns if name.startswith((PROB, PRED))]
         return table.astype(dict.fromkeys(scores, "float32"))
     except (OSError, ValueError) as error:
@@ -132,7 +132,7 @@ def _categories(folder: Path) -> dict[str, dict[str, str]]:
         return {}
     try:
         # Not as a table of others: NA is a site of TCGA.
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = read_own(path, dtype=str, keep_default_na=False)
     except ValueError as error:
         raise TableError(f"{path} cannot be read: {error}.", hint="Make the run anew.") from error
     require_columns(table, (PATIENT_ID,), name=str(path))
@@ -198,6 +198,7 @@ def relabelled(
     target: str,
     slide_patients: Mapping[str, str] | None = None,
     patients_unknown: bool = False,
+    strict: bool = False,
 ) -> tuple[Predictions, Cohort, Joined]:
     """Give predictions the labels of a table; what it does not label is left out.
 
@@ -207,6 +208,7 @@ def relabelled(
         target: Its column.
         slide_patients: slide_id to patient_id.
         patients_unknown: Accept slides or tiles without patients.
+        strict: Refuse rows without a label.
 
     Returns:
         Aggregated predictions; the labels; what was joined. Those of a run keep its sides; those
@@ -216,7 +218,7 @@ def relabelled(
         TableError: If nothing fits, or a label is none of the classes (or no number).
         LeakageError: If all that is labelled was in the training data.
     """
-    cohort = read_cohort(labels, target=target, task=saved.task)
+    cohort = read_cohort(labels, target=target, task=saved.task, strict=strict)
     keys = [SLIDE_ID, TILE, PATIENT_ID]
     if saved.slides is None:
         units = pd.concat([_known(table, keys) for table in saved.tables()], ignore_index=True)

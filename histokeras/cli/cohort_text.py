@@ -20,10 +20,15 @@ def say_cohort(cohort: Cohort) -> None:
     """Say at which level the labels stand, and which rows were left out."""
     classes = f", classes {_listed(cohort.classes)}" if cohort.classes else ""
     click.echo(f"{len(cohort.table)} rows at {cohort.level} level{classes}", err=True)
-    n_rows = len(cohort.table) + len(cohort.dropped)
-    many = len(cohort.dropped) > _TOO_MANY * n_rows
     for note in cohort.notes:
-        click.secho(note, fg="red" if many else None, err=True)
+        click.echo(note, err=True)
+    if cohort.share_lost > _TOO_MANY:
+        click.secho(
+            f"Warning: {cohort.share_lost:.0%} of the rows have no label or no {cohort.key}; "
+            "--strict makes this an error",
+            fg="red",
+            err=True,
+        )
     lines = [f"row {row}: {name!r}: {why}" for row, name, why in cohort.dropped.to_numpy()]
     _say_lines(lines)
 

@@ -19,6 +19,7 @@ from histokeras.types import REGRESSION
     "--slide-table", type=options.existing_file, help="Table with slide_id and patient_id."
 )
 @options.patients_unknown
+@options.strict
 @click.option(
     "--side",
     type=click.Choice(("train", "val", "test")),
@@ -45,6 +46,7 @@ def evaluate(
     positive: str | None,
     slide_table: Path | None,
     patients_unknown: bool,
+    strict: bool,
     side: str,
     n_resamples: int,
     specificity: float,
@@ -91,6 +93,7 @@ def evaluate(
         positive=positive,
         slide_patients=slide_patients(slide_table),
         patients_unknown=patients_unknown,
+        strict=strict,
         config=config,
     )
     if evaluation.cohort is not None and evaluation.joined is not None:

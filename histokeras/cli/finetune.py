@@ -36,6 +36,7 @@ from histokeras.models.catalog import AUGMENTATION_NAMES, HEAD_RATES, UNFREEZE
 @study_options.shares
 @study_options.stratify
 @options.patients_unknown
+@options.strict
 @study_options.head
 @study_options.class_weight
 @click.option(
@@ -159,7 +160,7 @@ def _job(arguments: dict[str, Any]) -> Any:
         class_weight=arguments["class_weight"],
         fit=FitConfig(learning_rate=HEAD_RATES[arguments["head"]], seed=arguments["seed"]),
     )
-    same = ["labels", "target", "positive", "slide_table", "split", "patients_unknown"]
+    same = ["labels", "target", "positive", "slide_table", "split", "patients_unknown", "strict"]
     same += ["memory_gb", "n_resamples", "specificity"]
     fit = {key: arguments[key] for key in ("epochs", "batch_size", "patience", "learning_rate")}
     tune = {key: arguments[key] for key in ("unfreeze", "batch_norm", "augmentation")}

@@ -14,6 +14,9 @@ from histokeras.runs.events import STALL_S
 from histokeras.types import STAIN_NORMS, TASKS
 
 F = TypeVar("F", bound=Callable[..., Any])
+_INPUTS = ("slides", "inputs")
+_INPUT = Path("INPUT")
+"""What records say in place of a folder of slides, tiles or features."""
 
 existing_file = click.Path(exists=True, dir_okay=False, path_type=Path)
 existing_path = click.Path(exists=True, path_type=Path)
@@ -38,19 +41,48 @@ def _read_config(ctx: click.Context, parameter: click.Parameter, value: Path | N
     if value is None:
         return
     from histokeras.cli.main import COMMANDS
-    from histokeras.config import read_config, require_known_keys
+    from histokeras.config import at_line, read_config, require_known_keys
+    from histokeras.errors import ConfigError
 
     name = str(ctx.command.name)
     table = read_config(value, COMMANDS).get(name, {})
-    known = {str(item.name) for item in ctx.command.params if item.name != parameter.name}
-    aliases = {
-        option.lstrip("-").replace("-", "_"): str(item.name)
+    known = {
+        word: item
         for item in ctx.command.params
-        for option in item.opts
+        if item.name != parameter.name
+        for word in (
+            str(item.name),
+            *(option.lstrip("-").replace("-", "_") for option in item.opts),
+        )
     }
-    table = {aliases.get(key, key): content for key, content in table.items()}
-    require_known_keys(table, known, where=f"{value} [{name}]")
-    ctx.default_map = {**(ctx.default_map or {}), **table}
+    require_known_keys(table, known, path=value, section=name)
+    given: dict[str, Any] = {}
+    for key, content in table.items():
+        where = f"{value}{at_line(value, name, key)}: `{key}` in [{name}]"
+        option = str(known[key].name)
+        if option in given:
+            raise ConfigError(f"{where} means the same as another key there. Leave one of them.")
+        given[option] = _of_config(ctx, known[key], content, where)
+    ctx.default_map = {**(ctx.default_map or {}), **given}
+
+
+def _of_config(ctx: click.Context, parameter: click.Parameter, content: Any, where: str) -> Any:
+    """Return a value of a config file as click takes it; refuse what is of another type."""
+    from histokeras.errors import ConfigError
+
+    several = parameter.nargs == -1 or getattr(parameter, "multiple", False)
+    if several and not isinstance(content, list):
+        content = [content]
+    kinds = {type(item) for item in content} if several else {type(content)}
+    if kinds & {dict, list} or (bool in kinds and not getattr(parameter, "is_flag", False)):
+        raise ConfigError(f"{where} is of the wrong type. Received: {content!r}")
+    # Whether a path exists is asked when it is used: the command line may name another.
+    if not isinstance(parameter.type, click.Path):
+        try:
+            parameter.type_cast_value(ctx, content)
+        except click.BadParameter as error:
+            raise ConfigError(f"{where}: {error.message}") from error
+    return content
 
 
 config = click.option(
@@ -103,6 +135,9 @@ patients_unknown = click.option(
     "--patients-unknown",
     is_flag=True,
     help="Accept tiles or slides without patient ids; every output then says so.",
+)
+strict = click.option(
+    "--strict", is_flag=True, help="Rows without a label are an error; else they are left out."
 )
 positive = click.option(
     "--positive",
@@ -225,6 +260,10 @@ def recorded(arguments: Mapping[str, Any], *left_out: str) -> dict[str, Any]:
     for name in ("weights", "tissue"):
         if isinstance(kept.get(name), str) and Path(kept[name]).exists():
             kept[name] = Path(kept[name])
+    for name in _INPUTS:
+        # The folder above slides may bear a patient's name, and stands alone in no output.
+        if name in kept:
+            kept[name] = [_INPUT if path.is_dir() else path for path in kept[name]]
     return kept
 
 

@@ -66,10 +66,10 @@ def predict(**arguments: Any) -> None:
     from histokeras.training.predict_job import (
         choose_features,
         is_feature_input,
-        open_run,
         require_own_output,
         write_predicted,
     )
+    from histokeras.training.trained_run import open_run
 
     run, output = open_run(arguments["run"]), Path(arguments["output"])
     require_own_output(run, output, overwrite=arguments["overwrite"])
@@ -113,7 +113,7 @@ def _extract(run: Any, arguments: dict[str, Any], choice: Any) -> Any:
     from histokeras.errors import ConfigError
     from histokeras.features.job import prepare_job
     from histokeras.features.run import run_job
-    from histokeras.training.predict_job import extract_job_of, require_fitting
+    from histokeras.training.trained_run import extract_job_of, require_fitting
 
     names = ("slide_table", "default_mpp", "recursive", "annotations", "max_bad_tiles")
     job = extract_job_of(

@@ -90,11 +90,20 @@ def _call(words: list[str]) -> int:
 
 def _require_known_options(config: "StudyConfig") -> None:
     """Refuse options that a command does not have, before anything is done."""
-    from histokeras.cli.main import main
-    from histokeras.config import require_known_keys
+    from histokeras.config import STUDY, require_known_keys
 
     for stage in config.stages:
-        command = main.get_command(click.Context(main), stage.command)
-        assert command is not None
-        known = [option.lstrip("-") for item in command.params for option in item.opts]
-        require_known_keys(stage.options, known, where=f"{config.path}, stage {stage.name!r}")
+        section = f"{STUDY}.stages"
+        known = _option_names(stage.command)
+        require_known_keys(stage.options, known, path=config.path, section=section)
+    for command, table in config.defaults.items():
+        require_known_keys(table, _option_names(command), path=config.path, section=command)
+
+
+def _option_names(command: str) -> list[str]:
+    from histokeras.cli.main import main
+
+    found = main.get_command(click.Context(main), command)
+    assert found is not None
+    names = [option.lstrip("-") for item in found.params for option in item.opts]
+    return [name.replace("-", "_") for name in [*names, *(str(p.name) for p in found.params)]]

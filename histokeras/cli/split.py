@@ -39,6 +39,7 @@ from histokeras.types import REGRESSION
 @options.seed
 @click.option("--stratify", default="", metavar="COLUMNS", help="Columns to balance, with commas.")
 @options.patients_unknown
+@options.strict
 @click.option("--overwrite", is_flag=True, help="Replace another file of that name.")
 @options.as_json
 @options.config
@@ -52,6 +53,7 @@ def split(
     seed: int,
     stratify: str,
     patients_unknown: bool,
+    strict: bool,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -91,7 +93,7 @@ def split(
         raise click.UsageError(
             "`--task regression` needs `--target COLUMN`, whose quantiles count."
         )
-    cohort = read_cohort(labels, target=target, task=task)
+    cohort = read_cohort(labels, target=target, task=task, strict=strict)
     made = split_patients(
         cohort,
         shares=parse_shares(shares or "70/15/15"),

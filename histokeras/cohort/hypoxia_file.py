@@ -8,7 +8,7 @@ import pandas as pd
 
 from histokeras.cohort.hypoxia_labels import HypoxiaLabels
 from histokeras.errors import ConfigError
-from histokeras.files import prepare_folder, remove, sha256_text, write_text
+from histokeras.files import csv_text, prepare_folder, remove, sha256_text, write_text
 from histokeras.runs.record import RunRecord
 
 
@@ -59,8 +59,8 @@ def write_labels(
         OutputError: If they cannot be written.
     """
     texts = {
-        beside(path, "dropped.csv"): labels.dropped.to_csv(index=False, lineterminator="\n"),
-        path: labels.table.to_csv(index=False, lineterminator="\n"),
+        beside(path, "dropped.csv"): csv_text(labels.dropped),
+        path: csv_text(labels.table),
     }
     same = all(_holds(place, text) for place, text in texts.items())
     if same and beside(path, "run.json").is_file():

@@ -35,6 +35,8 @@ KEYS = {"tile": TILE, "slide": SLIDE_ID, "patient": PATIENT_ID}
 CLEAN = {TILE: tile_key, SLIDE_ID: slide_stem, PATIENT_ID: canonical_key}
 """How the ids of each column are brought into one form."""
 _ROW = "_row"
+_DUPLICATE = "duplicate"
+_SHOWN = 5
 _WHOLE_NUMBER = re.compile(r"^([+-]?\d+)(?:[.,]0+)?$")
 
 
@@ -76,6 +78,12 @@ class Cohort:
         """Name of the key column."""
         return KEYS[self.level]
 
+    @property
+    def share_lost(self) -> float:
+        """Share of the rows without key or label, 0..1; equal rows that were collapsed are none."""
+        n_rows = len(self.table) + len(self.dropped)
+        return len(_incomplete(self.dropped)) / n_rows if n_rows else 0.0
+
 
 def read_cohort(
     source: Path | str | pd.DataFrame,
@@ -83,6 +91,7 @@ def read_cohort(
     target: str | None = LABEL,
     level: str | None = None,
     task: str = CLASSIFICATION,
+    strict: bool = False,
 ) -> Cohort:
     """Read and check a label table.
 
@@ -94,6 +103,7 @@ def read_cohort(
         target: Name of the label column; None for a table without labels.
         level: tile, slide or patient; by default the finest key column that the table has.
         task: ``regression`` reads labels as numbers.
+        strict: Whether a row without key or label is an error.
 
     Returns:
         The cohort.
@@ -131,6 +141,8 @@ def read_cohort(
         table[LABEL] = _LABELS[task](cells, rows, label_column)
     table[_ROW] = rows
     kept, dropped = _drop_rows(table, key)
+    if strict:
+        _refuse_incomplete(dropped, len(table))
     labels = kept[LABEL].tolist() if label_column is not None else [""] * len(kept)
     classes: tuple[str, ...] = ()
     if label_column is not None:
@@ -250,7 +262,7 @@ def _drop_rows(table: pd.DataFrame, key: str) -> tuple[pd.DataFrame, pd.DataFram
             require_one_patient(usable, column, usable[_ROW].tolist())
     first_rows = usable.drop_duplicates(key).set_index(key)[_ROW]
     for position in usable.index[usable.duplicated(key)]:
-        reason[position] = f"duplicate of row {first_rows[usable[key][position]]}"
+        reason[position] = f"{_DUPLICATE} of row {first_rows[usable[key][position]]}"
     lost = table[reason != ""]
     dropped = pd.DataFrame(
         {
@@ -312,8 +324,24 @@ def _listed(table: pd.DataFrame, key: str) -> pd.DataFrame:
     return pd.DataFrame(pairs, columns=["id", PATIENT_ID]).drop_duplicates(ignore_index=True)
 
 
+def _incomplete(dropped: pd.DataFrame) -> pd.DataFrame:
+    return dropped[~dropped["reason"].astype(str).str.startswith(_DUPLICATE)]
+
+
+def _refuse_incomplete(dropped: pd.DataFrame, n_rows: int) -> None:
+    lost = _incomplete(dropped)
+    if len(lost):
+        shown = [f"row {row}: {name!r}: {why}" for row, name, why in lost.to_numpy()]
+        raise TableError(
+            f"{len(lost)} of {n_rows} rows cannot be used: {'; '.join(shown[:_SHOWN])}"
+            f"{'; ...' if len(shown) > _SHOWN else ''}.",
+            code="LABELS_MISSING",
+            hint="Complete or remove them, or leave out `--strict`.",
+        )
+
+
 def _notes(dropped: pd.DataFrame, n_rows: int) -> list[str]:
-    reasons = dropped["reason"].str.replace(r"^duplicate of row \d+$", "duplicate", regex=True)
+    reasons = dropped["reason"].str.replace(rf"^{_DUPLICATE} of row \d+$", _DUPLICATE, regex=True)
     return [
         f"{count} of {n_rows} rows left out: {reason}"
         for reason, count in reasons.value_counts(sort=False).items()

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import pandas as pd
 
+from histokeras.cohort.ids import patient_from_slide
 from histokeras.cohort.labels import Cohort
 from histokeras.errors import TableError
 from histokeras.types import PATIENT_ID, SLIDE_ID, TILE
@@ -40,9 +41,21 @@ def no_overlap(
             return TableError(message, code="NO_OVERLAP", hint=hint)
     if slide_patients and cohort.key == PATIENT_ID and column != PATIENT_ID:
         message += f" `slide_id` in the slide table looks like {_examples(slide_patients)}."
+    code, rule = "NO_OVERLAP", _rule_failed(cohort.key, column, listed, ours)
+    if rule:
+        message, code = f"{message} {rule}", "ID_RULE"
     return TableError(
-        message, code="NO_OVERLAP", hint=_hint(cohort.key, column, given=bool(slide_patients))
+        message, code=code, hint=_hint(cohort.key, column, given=bool(slide_patients))
     )
+
+
+def _rule_failed(key: str, column: str, listed: list[str], ours: list[str]) -> str:
+    """Return that slides do not tell their patients as TCGA barcodes do; "" if none are meant."""
+    if key != PATIENT_ID or column != SLIDE_ID or not any(map(patient_from_slide, listed)):
+        return ""
+    if any(map(patient_from_slide, ours)):
+        return ""
+    return f"The patients are TCGA barcodes; of the slides 0 of {len(ours)} are named by one."
 
 
 def _column(work: pd.DataFrame, cohort: Cohort, kind: str) -> str:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from histokeras.cohort.split_table import VERSION, Split, build_table, rows_text
+from histokeras.cohort.split_table import VERSION, Split, build_table
 from histokeras.errors import ConfigError, LeakageError, TableError
-from histokeras.files import canonical_json, write_text
+from histokeras.files import canonical_json, csv_text, write_text
 from histokeras.foreign.text import parse_json, read_json
 from histokeras.tables import read_table, with_standard_columns
 from histokeras.types import FOLD, PATIENT_ID, SLIDE_ID, SPLIT, SPLITS, TILE
@@ -23,7 +23,7 @@ _TRUTH = frozenset({"true", "false"})
 def split_text(split: Split) -> str:
     """Return the whole file: the signed line, then the rows as CSV."""
     line = _MARK + canonical_json({**split.meta, "sha256": split.digest})
-    return line + "\n" + rows_text(split.table)
+    return line + "\n" + csv_text(split.table)
 
 
 def write_split(path: Path, split: Split, *, overwrite: bool = False) -> bool:

@@ -1,5 +1,7 @@
 """Open HDF5 files of unknown origin, and read only what lies in the file itself."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from histokeras.errors import FeatureError
+from histokeras.errors import FeatureError, HistokerasError
 from histokeras.foreign.hdf5 import require_plain_hdf5, text_batch, unsafe
 from histokeras.foreign.kinds import refuse_foreign_model
 
@@ -21,27 +23,29 @@ _FARTHEST = 2**40
 """Beyond any slide, in pixels; NaN and infinity are beyond it too."""
 
 
-def open_h5(path: Path) -> h5py.File:
+@contextmanager
+def open_h5(path: Path) -> Iterator[h5py.File]:
     """Open a file for reading, if all of it lies in the file itself.
 
+    What HDF5 stumbles over inside the block is damage, too.
+
     Raises:
-        FeatureError: FEATURES_MISSING if it is not there, VERIFY_FAILED if it does not open,
+        FeatureError: FEATURES_MISSING if it is not there, VERIFY_FAILED if it cannot be read,
             H5_UNSAFE if it could read other files or fill the memory, MODEL_UNTRUSTED or NPZ_PICKLE
             if it is no HDF5 but of a kind that could run code.
     """
     refuse_foreign_model(path, "Features are .h5 files, of histokeras, TRIDENT, CLAM or STAMP.")
     try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        if isinstance(error, FileNotFoundError):
-            raise FeatureError(f"no feature file {path}.", code="FEATURES_MISSING") from error
-        raise FeatureError(f"{path.name} does not open: {error}", code="VERIFY_FAILED") from error
-    try:
-        require_plain_hdf5(file, path)
-    except BaseException:
-        file.close()
+        with h5py.File(path, "r") as file:
+            require_plain_hdf5(file, path)
+            yield file
+    except HistokerasError:
         raise
-    return file
+    except FileNotFoundError as error:
+        raise FeatureError(f"no feature file {path}.", code="FEATURES_MISSING") from error
+    # h5py has no error of its own: a damaged table inside comes as a KeyError, and so on.
+    except (OSError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise FeatureError(f"{path.name} cannot be read: {error}", code="VERIFY_FAILED") from error
 
 
 def plain_dataset(file: h5py.File, name: str, path: Path) -> h5py.Dataset:

@@ -20,6 +20,7 @@ from histokeras.features.store import (
 from histokeras.files import sha256_file, sha256_text
 from histokeras.models.catalog import STAIN_TEXTURE
 from histokeras.runs.record import read_outcomes
+from histokeras.tables import read_own
 from histokeras.types import LABEL, PATIENT_ID, SLIDE_ID, TILE
 
 
@@ -190,7 +191,7 @@ def _tile_table(folder: Path, slide_id: str, tiles: pd.Series) -> pd.DataFrame:
     table = pd.DataFrame({TILE: tiles})
     path = manifest_path(folder, slide_id)
     if path.is_file():
-        manifest = pd.read_csv(path, dtype=str, keep_default_na=False)
+        manifest = read_own(path, dtype=str, keep_default_na=False)
         table = table.merge(
             manifest[[TILE, SLIDE_ID, PATIENT_ID, LABEL]], on=TILE, how="left", validate="1:1"
         )

@@ -6,8 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from histokeras.errors import FeatureError
 from histokeras.features.settings import fingerprint
 from histokeras.features.sources import Source, bad_tiles, with_left_out
@@ -15,6 +13,7 @@ from histokeras.features.store import read_features
 from histokeras.files import safe_name
 from histokeras.foreign.text import read_json
 from histokeras.runs.record import failure
+from histokeras.tables import read_own
 from histokeras.tiles.plan import CORRUPT
 
 STAIN_LEFT = "stain_left"
@@ -123,7 +122,7 @@ def _finished(folder: Path, slide_id: str, wanted: Callable[[Any], str]) -> Know
         return "its tile manifest is missing"
     outcome = {"slide": slide_id, "outcome": "skipped", "tiles": len(features)}
     outcome["sha256"] = features.provenance["arrays_sha256"]
-    rows = bad_tiles(slide_id, pd.read_csv(manifest, keep_default_na=False)) if corrupt else []
+    rows = bad_tiles(slide_id, read_own(manifest, keep_default_na=False)) if corrupt else []
     return Known(outcome | stain_left(features.provenance), rows)
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from histokeras.errors import FeatureError, SlideError
 from histokeras.features.index import FeatureIndex
@@ -14,6 +13,7 @@ from histokeras.features.known import manifest_path
 from histokeras.features.sources import OpenTiles, Source
 from histokeras.features.stained import StainChange, estimate_stain
 from histokeras.slides.source import Image
+from histokeras.tables import read_own
 
 _Opened = tuple[OpenTiles, StainChange | None]
 MAX_OPEN = 32
@@ -134,7 +134,7 @@ def _kept_rows(index: FeatureIndex, number: int, n_tiles: int) -> npt.NDArray[np
     """Return the row in the manifest of each row of a feature file."""
     path = manifest_path(index.paths[number].parents[1], index.names[number])
     try:
-        kept = pd.read_csv(path, usecols=["kept"])["kept"].astype(bool)
+        kept = read_own(path, usecols=["kept"])["kept"].astype(bool)
     except (OSError, ValueError) as error:
         raise FeatureError(
             f"the tile manifest {path.name} cannot be read.",

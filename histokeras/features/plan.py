@@ -6,8 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from histokeras.errors import FeatureError, TableError
 from histokeras.features.known import Known, feature_path, is_begun, look_at, manifest_path
 from histokeras.features.ready_made import TILE_FACTS, TileSetSource
@@ -19,6 +17,7 @@ from histokeras.runs.events import Done, Lost, lost
 from histokeras.runs.record import require_own_folder
 from histokeras.runs.shard import Shard, Share
 from histokeras.runs.supervisor import Each, lookers, supervise
+from histokeras.tables import read_own
 
 
 @dataclass
@@ -156,7 +155,7 @@ def _settle(plan: Plan, sources: Sequence[Source], *, overwrite: bool) -> None:
 
 def _refresh(plan: Plan, source: TileSetSource, path: Path) -> None:
     """Carry corrected labels and patients of the tile table over; list the bad tiles again."""
-    known = pd.read_csv(path, dtype=dict.fromkeys(TILE_FACTS, str), keep_default_na=False)
+    known = read_own(path, dtype=dict.fromkeys(TILE_FACTS, str), keep_default_na=False)
     wanted = source.described().astype(str)
     if not known[list(TILE_FACTS)].equals(wanted):
         known[list(TILE_FACTS)] = wanted

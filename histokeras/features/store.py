@@ -24,6 +24,7 @@ from histokeras.features.extras_file import (
     write_extras,
 )
 from histokeras.features.h5 import matrix, open_h5, places, texts
+from histokeras.features.seal import BLOCK_BYTES, damaged, require_unbroken, seal
 from histokeras.files import canonical_json, original_name, write_bytes
 from histokeras.foreign.text import MAX_JSON_BYTES, parse_json
 from histokeras.types import SLIDE_ID, TILE
@@ -126,22 +127,30 @@ def write_features(path: Path, features: FeatureSet) -> str:
     # Built in memory: HDF5 written straight to a disk that fills up crashes the process, or leaves
     # a file that opens and holds wrong rows.
     buffer = io.BytesIO()
-    with h5py.File(buffer, "w") as file:
+    with h5py.File(buffer, "w", userblock_size=BLOCK_BYTES) as file:
         _write_open(file, features)
         file.attrs["sha256"] = digest
+    seal(buffer.getbuffer())
     write_bytes(path, buffer.getbuffer())
     return digest
 
 
-def require_finite(features: FeatureSet) -> None:
-    """Raise FEATURES_NOT_FINITE if a vector or a number of the floor is not finite."""
+def require_finite(features: FeatureSet, name: str = "") -> None:
+    """Raise FEATURES_NOT_FINITE if a vector or a number of the floor is not finite.
+
+    Args:
+        features: The features.
+        name: Of the file that they come from; "" if they were just made.
+    """
     if features.extras is not None and not np.isfinite(features.extras.floor).all():
         raise FeatureError(
             "colour and texture of a tile are not finite.", code="FEATURES_NOT_FINITE"
         )
     if not np.isfinite(features.vectors).all():
         raise FeatureError(
-            "the network returned values that are not finite.",
+            f"{name} holds values that are not finite."
+            if name
+            else "the network returned values that are not finite.",
             code="FEATURES_NOT_FINITE",
             hint="Check the weights; with --mixed-precision try without it.",
         )
@@ -271,24 +280,14 @@ def read_extras(path: Path) -> TileExtras | None:
         FeatureError: If the file is damaged (VERIFY_FAILED) or reaches outside itself (H5_UNSAFE).
     """
     with open_h5(path) as file:
-        try:
-            n_tiles = len(matrix(file, FEATURES, path))
-            return read_extras_open(file, path, n_tiles) if _provenance(file, path) else None
-        except OSError as error:
-            raise _unreadable(path, error) from error
+        n_tiles = len(matrix(file, FEATURES, path))
+        return read_extras_open(file, path, n_tiles) if _provenance(file, path) else None
 
 
 def read_floor_names(path: Path) -> tuple[str, ...]:
     """Return what the columns of a file's ``floor`` are; empty if it has none."""
     with open_h5(path) as file:
-        try:
-            return floor_names(file, path) if _provenance(file, path) else ()
-        except OSError as error:
-            raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: OSError) -> FeatureError:
-    return FeatureError(f"{path.name} cannot be read: {error}", code="VERIFY_FAILED")
+        return floor_names(file, path) if _provenance(file, path) else ()
 
 
 def read_features(path: str | Path, *, verify: bool = True, vectors: bool = True) -> FeatureSet:
@@ -296,7 +295,7 @@ def read_features(path: str | Path, *, verify: bool = True, vectors: bool = True
 
     Args:
         path: The ``.h5`` file.
-        verify: Whether to recompute the digest of our own files (foreign files carry none).
+        verify: Whether to recompute the digests of our own files (foreign files carry none).
         vectors: Whether to read vectors and extras; without them ``vectors`` has no columns,
             ``extras`` is None, and nothing can be verified.
 
@@ -309,18 +308,15 @@ def read_features(path: str | Path, *, verify: bool = True, vectors: bool = True
         FeatureError: If the file is damaged (VERIFY_FAILED) or reaches outside itself (H5_UNSAFE).
     """
     path = Path(path)
+    whole = verify and vectors and require_unbroken(path)
     with open_h5(path) as file:
-        try:
-            features = _read_open(file, path, vectors=vectors)
-        except OSError as error:
-            raise _unreadable(path, error) from error
-        stored = file.attrs.get("sha256")
-    if verify and vectors and features.provenance and stored != arrays_sha256(features):
-        raise FeatureError(
-            f"{path.name} is damaged: its arrays do not match its SHA-256.",
-            code="VERIFY_FAILED",
-            hint="Run extract-features again: it computes damaged files anew.",
-        )
+        features = _read_open(file, path, vectors=vectors)
+        stored, has_block = file.attrs.get("sha256"), file.userblock_size > 0
+    if not (verify and vectors and features.provenance):
+        return features
+    # A block without our mark is a seal whose mark itself was hit.
+    if (has_block and not whole) or stored != arrays_sha256(features):
+        raise damaged(path)
     return features
 
 

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from histokeras.errors import FeatureError
 from histokeras.features.known import feature_path, manifest_path
 from histokeras.features.store import FeatureSet, feature_files, read_features, require_finite
 from histokeras.runs.record import read_outcomes
+from histokeras.tables import read_own
 
 
 @dataclass(frozen=True)
@@ -77,10 +76,16 @@ def _require_whole(folder: Path, features: FeatureSet, path: Path) -> None:
         )
     if not manifest.is_file():
         raise FeatureError("its tile manifest is missing.", code="MANIFEST_MISSING")
-    with manifest.open(encoding="utf-8") as file:
+    with manifest.open("rb") as file:
         # `histokeras tile` signs its manifests in a first line.
-        signed = int(file.readline().startswith("# "))
-    kept = int(pd.read_csv(manifest, usecols=["kept"], skiprows=signed)["kept"].astype(bool).sum())
+        signed = int(file.readline().startswith(b"# "))
+    try:
+        table = read_own(manifest, usecols=["kept"], skiprows=signed)
+        kept = int(table["kept"].astype(bool).sum())
+    except ValueError as error:
+        raise FeatureError(
+            f"its tile manifest cannot be read: {error}.", code="MANIFEST_DAMAGED"
+        ) from error
     if kept != len(features):
         raise FeatureError(
             f"its manifest keeps {kept} tiles, the file holds {len(features)}.",

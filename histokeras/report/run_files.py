@@ -13,6 +13,7 @@ from histokeras.files import safe_name
 from histokeras.foreign.folders import require_no_links_out
 from histokeras.report.text import at, clean, listed
 from histokeras.runs.record import TRAINING, read_object, read_record
+from histokeras.tables import read_own
 from histokeras.types import CLASSIFICATION, LABEL, LEVELS, PRED, REGRESSION, SLIDE_ID, SPLIT
 
 _TABLES = ("patients", "slides", "dropped", "failures", "duplicates", "pictures")
@@ -273,7 +274,7 @@ def _read_table(path: Path) -> pd.DataFrame:
     if not path.is_file() or not path.stat().st_size:
         return pd.DataFrame()
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = read_own(path, dtype=str, keep_default_na=False)
     except (ValueError, OSError) as error:
         raise TableError(
             f"{path} cannot be read: {error}.",

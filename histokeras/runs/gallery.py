@@ -8,6 +8,7 @@ import pandas as pd
 from histokeras.errors import FeatureError
 from histokeras.files import remove, write_csv
 from histokeras.runs.record import read_object, read_record, require_own_folder
+from histokeras.tables import read_own
 
 FILE = "file"
 """Column of the picture's name in the folder."""
@@ -51,7 +52,7 @@ def open_gallery(
     path = folder / table
     rows = pd.DataFrame(columns=[FILE])
     if path.is_file() and path.stat().st_size > 1:
-        rows = pd.read_csv(path, dtype=str, keep_default_na=False)
+        rows = read_own(path, dtype=str, keep_default_na=False)
     # Only the name counts: a table must not make us touch files elsewhere.
     rows[FILE] = [Path(name).name for name in rows[FILE]]
     if overwrite:

@@ -233,7 +233,7 @@ def describe_slides(
 
 def _row(path: Path) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(COLUMNS)
-    row |= {"slide": slide_id_of(path), "path": text_of(path), "readable": False, "notes": ""}
+    row |= {"slide": slide_id_of(path), "path": text_of(path.name), "readable": False, "notes": ""}
     return row | {"code": "", "message": ""}
 
 

@@ -67,13 +67,7 @@ def read_study(path: Path, commands: Collection[str]) -> StudyConfig:
         ConfigError: If it is no study, or names what does not exist; nothing has been done then.
     """
     defaults = read_config(path, commands)
-    table = tomllib.loads(path.read_text(encoding="utf-8-sig")).get(STUDY)
-    if not isinstance(table, dict) or not table.get("stages"):
-        raise ConfigError(
-            f"{path} is no study: it has no [[study.stages]].",
-            hint="Its tables serve single commands, through --config.",
-        )
-    require_known_keys(table, _KEYS, where=f"{path} [study]")
+    table = _study_table(path)
     inputs = {str(name): str(value) for name, value in table.get("inputs", {}).items()}
     stages = tuple(_stage(item, path, commands) for item in table["stages"])
     names = [stage.name for stage in stages]
@@ -92,6 +86,18 @@ def read_study(path: Path, commands: Collection[str]) -> StudyConfig:
                     hint=nearest(name, [*inputs, OUT]),
                 )
     return StudyConfig(path, str(table.get("title", path.stem)), inputs, stages, runs, defaults)
+
+
+def _study_table(path: Path) -> dict[str, Any]:
+    table = tomllib.loads(path.read_text(encoding="utf-8-sig")).get(STUDY)
+    if isinstance(table, dict):
+        require_known_keys(table, _KEYS, path=path, section=STUDY)
+        if table.get("stages"):
+            return table
+    raise ConfigError(
+        f"{path} is no study: it has no [[study.stages]].",
+        hint="Its tables serve single commands, through --config.",
+    )
 
 
 def given_inputs(config: StudyConfig, settings: Sequence[str]) -> dict[str, str]:
@@ -131,7 +137,7 @@ def filled(value: Any, places: Mapping[str, str]) -> Any:
 def _stage(table: Any, path: Path, commands: Collection[str]) -> Stage:
     if not isinstance(table, dict):
         raise ConfigError(f"{path}: stages are written [[study.stages]].")
-    require_known_keys(table, _STAGE_KEYS, where=f"{path} [[study.stages]]")
+    require_known_keys(table, _STAGE_KEYS, path=path, section=f"{STUDY}.stages")
     command = str(table.get("command", ""))
     if command not in commands:
         raise ConfigError(f"{path}: a stage has no command {command!r}.",

@@ -8,6 +8,7 @@ from histokeras.tables.columns import (
     require_disjoint_patients,
     with_standard_columns,
 )
+from histokeras.tables.own import read_own
 from histokeras.tables.read import MISSING, read_table, row_numbers, text_table
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "find_column",
     "folded_name",
     "nearest_name",
+    "read_own",
     "read_table",
     "require_columns",
     "require_disjoint_patients",

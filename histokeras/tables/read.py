@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from histokeras.errors import TableError
+from histokeras.files import plain_cell
 from histokeras.foreign.text import read_limited
 from histokeras.tables.columns import is_id_column, nearest_name
 from histokeras.tables.excel import read_excel_rows
@@ -36,10 +37,12 @@ class _Source:
 def read_table(path: Path, *, name: str = "table") -> pd.DataFrame:
     """Read a CSV, TSV or Excel table with every cell as text.
 
-    Nothing is converted: ``001`` stays ``001``. Cells such as ``NA`` are missing values, but not
-    among ids (patients, slides, tiles), where only an empty cell is. The separator is the one of
-    comma, semicolon and tab under which every row has the same number of columns. Lines that begin
-    with ``#`` above the header are skipped; empty rows and unnamed empty columns are dropped.
+    Nothing is converted: ``001`` stays ``001``; the apostrophe that histokeras writes before what
+    a spreadsheet program would evaluate (``'=1+1``) goes. Cells such as ``NA`` are missing values,
+    but not among ids (patients, slides, tiles), where only an empty cell is. The separator is the
+    one of comma, semicolon and tab under which every row has the same number of columns. Lines
+    that begin with ``#`` above the header are skipped; empty rows and unnamed empty columns are
+    dropped.
 
     Args:
         path: A .csv, .tsv, .txt or .xlsx file.
@@ -227,7 +230,10 @@ def _ragged(source: _Source, parsed: dict[str, list[Row] | None]) -> TableError:
             "has a quotation mark that is never closed, or text after a closing one.",
             hint="Double the quotation marks inside a cell.",
         )
-    separator = max(readable, key=lambda key: len(readable[key][0][1]))
+    separator = max(
+        readable,
+        key=lambda key: (len(readable[key][0][1]), max(len(cells) for _, cells in readable[key])),
+    )
     rows = readable[separator]
     wanted = len(rows[0][1])
     number, cells = next((row for row in rows if len(row[1]) != wanted), rows[0])
@@ -246,11 +252,11 @@ def _to_frame(source: _Source, rows: list[Row]) -> pd.DataFrame:
     columns: dict[str, list[str]] = {}
     for position, name in enumerate(names):
         missing = _missing_in(name)
-        cells = ["" if row[position] in missing else row[position] for _, row in body]
+        cells = ["" if row[position] in missing else plain_cell(row[position]) for _, row in body]
         if not name and not any(cells):
             continue
         # An unnamed column with values is the index that pandas and R write.
-        title = name or f"Unnamed: {position}"
+        title = plain_cell(name) or f"Unnamed: {position}"
         if title in columns:
             raise source.error(
                 f"has two columns named `{title}`.", hint="Rename or remove one of them."

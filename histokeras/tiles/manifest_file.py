@@ -34,8 +34,7 @@ def write_manifest(path: Path, manifest: pd.DataFrame, facts: Mapping[str, Any])
     Raises:
         OutputError: If it cannot be written.
     """
-    table = manifest[list(MANIFEST_COLUMNS)]
-    body: str = table.to_csv(index=False, lineterminator="\n")
+    body = files.csv_text(manifest[list(MANIFEST_COLUMNS)])
     signed = {**facts, "sha256": files.sha256_text(body)}
     files.write_text(path, f"{_PREFIX}{files.canonical_json(signed)}\n{body}")
 

@@ -15,7 +15,7 @@ from histokeras.models.catalog import STAIN_TEXTURE, Backbone, require_backbone
 from histokeras.models.model_file import read_head
 from histokeras.models.weights import WeightsSource, find_weights
 from histokeras.tiles.grid import TileSpec
-from histokeras.training.predict_job import TrainedRun, open_run, weights_of
+from histokeras.training.trained_run import TrainedRun, open_run, weights_of
 from histokeras.types import CLASSIFICATION
 
 Images = npt.NDArray[np.uint8]

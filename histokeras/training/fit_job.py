@@ -13,6 +13,7 @@ from histokeras.analysis.figures import SPECIFICITY
 from histokeras.cohort.categories import category_values
 from histokeras.cohort.join import Joined, join_labels
 from histokeras.cohort.labels import Cohort, read_cohort
+from histokeras.cohort.sides import require_learnable
 from histokeras.cohort.split import SHARES, split_patients, split_units
 from histokeras.cohort.split_file import read_split
 from histokeras.cohort.split_table import Split, apply_split
@@ -44,6 +45,7 @@ class FitJob:
         folds: Number of folds for cross-validation, if split here.
         stratify: Further columns to balance, if split here.
         patients_unknown: Accept slides or tiles without patients.
+        strict: Refuse rows without a label.
         head: Which head, how trained.
         memory_gb: Features beyond this are streamed.
         n_resamples: Resamples behind each interval.
@@ -61,6 +63,7 @@ class FitJob:
     folds: int | None = None
     stratify: Sequence[str] = ()
     patients_unknown: bool = False
+    strict: bool = False
     head: HeadConfig = field(default_factory=HeadConfig)
     memory_gb: float = 4.0
     n_resamples: int = N_RESAMPLES
@@ -160,7 +163,7 @@ def join_study(
     """
     source: Any = job.labels if job.labels is not None else own_labels(tiles)
     target = job.target if job.labels is not None else LABEL
-    cohort = read_cohort(source, target=target, task=job.task)
+    cohort = read_cohort(source, target=target, task=job.task, strict=job.strict)
     TASKS[job.task].positive(cohort, job.positive)
     joined = join_labels(
         units,
@@ -172,7 +175,9 @@ def join_study(
     found = category_values(cohort, joined)
     columns = {f"{CATEGORY}{name}": values for name, values in found.items()}
     joined = dataclasses.replace(joined, units=joined.units.assign(**columns))
-    return cohort, joined, _split(job, cohort, joined)
+    split = _split(job, cohort, joined)
+    require_learnable(joined.units, split, job.task)
+    return cohort, joined, split
 
 
 def _is_large(index: FeatureIndex, memory_gb: float) -> bool:

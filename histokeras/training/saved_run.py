@@ -10,9 +10,10 @@ from histokeras.analysis.baselines import CATEGORIES
 from histokeras.errors import FeatureError
 from histokeras.models.model_file import read_head
 from histokeras.runs.record import read_object, read_record
+from histokeras.tables import read_own
 from histokeras.training.fit import FittedRun
-from histokeras.training.predict_job import open_run as open_trained
 from histokeras.training.tasks import TASKS
+from histokeras.training.trained_run import open_run as open_trained
 from histokeras.types import LABEL, PATIENT_ID, REGRESSION, SLIDE_ID, SPLIT
 
 
@@ -36,7 +37,7 @@ def open_run(folder: str | Path) -> FittedRun:
         history = head.parent / "history.csv"
         fitted: Any = TASKS[trained.task].read(model, card)
         if history.is_file():
-            fitted = dataclasses.replace(fitted, history=pd.read_csv(history))
+            fitted = dataclasses.replace(fitted, history=read_own(history))
         heads.append(fitted)
     text = () if trained.task == REGRESSION else (LABEL,)
     return FittedRun(
@@ -59,7 +60,7 @@ def _table(path: Path, text: tuple[str, ...]) -> pd.DataFrame:
     # And NA is the code of a real site.
     texts = dict.fromkeys((PATIENT_ID, SLIDE_ID, SPLIT, *CATEGORIES, *text), str)
     try:
-        return pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=[""])
+        return read_own(path, dtype=texts, keep_default_na=False, na_values=[""])
     except (OSError, ValueError) as error:
         raise FeatureError(
             f"{path} cannot be read.",

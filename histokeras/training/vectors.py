@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from histokeras.features.store import read_features, read_rows
+from histokeras.features.store import read_features, read_rows, require_finite
 
 Positions = npt.NDArray[np.int64]
 Matrix = npt.NDArray[np.float32]
@@ -145,7 +145,7 @@ def open_vectors(parts: Sequence[Rows], n_features: int, *, memory_gb: float) ->
         memory_gb: How much memory they may take, in GB of 10^9 bytes.
 
     Raises:
-        FeatureError: If a file does not match its checksum.
+        FeatureError: If a file does not match its checksum, or holds what is no number.
     """
     n = sum(len(part.rows) for part in parts)
     limit = int(memory_gb * 1e9 / (4 * n_features))
@@ -153,7 +153,9 @@ def open_vectors(parts: Sequence[Rows], n_features: int, *, memory_gb: float) ->
     filled = 0
     for part in parts:
         # Each file proves itself once, also where its rows are streamed afterwards.
-        stored = read_features(part.path).vectors
+        features = read_features(part.path)
+        require_finite(features, part.path.name)
+        stored = features.vectors
         if n <= limit:
             matrix[filled : filled + len(part.rows)] = stored[part.rows]
             filled += len(part.rows)

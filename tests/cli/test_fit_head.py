@@ -160,7 +160,7 @@ def test_a_split_without_validation_patients_is_refused(
                         "--split", tmp_path / "split.csv", *QUICK)  # fmt: skip
 
     assert result.exit_code == 3
-    assert "no tiles in val" in result.stderr
+    assert "nobody is in val" in result.stderr
 
 
 def test_evaluate_prints_the_runs_figures(run: Path, histokeras: Call) -> None:

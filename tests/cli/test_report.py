@@ -46,7 +46,7 @@ def test_fit_head_writes_a_page_that_hostile_names_do_not_harm(run: Path) -> Non
     # Tiles of both classes, and slides with their tiles.
     assert html.count('src="data:image/jpeg;base64,') > 20
     assert 'alt="Overview of slide' in html
-    assert "histokeras extract-features slides" in html
+    assert "histokeras extract-features INPUT" in html
     assert "--cv 3" in html
     assert (run / "report" / "roc.csv").is_file()
     assert json.loads((run / "report" / "roc.json").read_text())["plot"] == "roc"

@@ -20,7 +20,8 @@ from histokeras.files import copy_folder, sha256_text
 from histokeras.report.html import data_folder, write_page
 from histokeras.report.more_plots import scores_plot
 from histokeras.report.run_files import read_run
-from histokeras.training.predict_job import open_run, write_predicted
+from histokeras.training.predict_job import write_predicted
+from histokeras.training.trained_run import open_run
 from tests.faults.conftest import Remembered, fit
 from tests.faults.faulty_files import OPEN, REMOVALS, WRITE, FaultyFiles, Killed, contents
 

@@ -18,7 +18,7 @@ from histokeras.models.h5_weights import require_plain_weights
 from histokeras.models.heads import build_head
 from histokeras.models.model_file import read_card, read_head, write_head
 from histokeras.models.weights import find_weights
-from histokeras.training.predict_job import open_run
+from histokeras.training.trained_run import open_run
 from tests.security.conftest import little_memory, zipped
 
 NETWORK = require_backbone("mobilenetv2")

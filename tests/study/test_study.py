@@ -193,12 +193,12 @@ def test_other_folders_are_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("[[study.stages]]", "[[study.other]]", "is no study"),
+        ("[[study.stages]]", "[[study.other]]", "unknown key 'other'"),
         ("{labels}", "{labelz}", r"uses \{labelz\}, which is no input. Did you mean 'labels'"),
         ('command = "fit-head"', 'command = "fit-heads"', "no command 'fit-heads'. Did you mean"),
         ('name = "head"', 'name = "split"', "two stages are called 'split'"),
         ('runs = ["head"]', 'runs = ["tail"]', "`runs` names no stage 'tail'"),
-        ('title = "A study"', 'titel = "A study"', "unknown key 'titel'. Did you mean 'title'"),
+        ('title = "A study"', 'titel = "A study"', "line 3: unknown key 'titel'.*mean 'title'"),
         ('name = "head"', 'name = "My head"', "a stage's name is of a-z"),
     ],
 )

@@ -16,7 +16,7 @@ from histokeras.models.mini import MINI_LAST_CONV
 from histokeras.models.weights import find_weights
 from histokeras.training.classifier import open_classifier
 from histokeras.training.explain import map_layers, require_layer, unseen_maps
-from histokeras.training.predict_job import open_run, weights_of
+from histokeras.training.trained_run import open_run, weights_of
 from tests.training.made_run import write_run
 
 SIDE = 64

@@ -21,7 +21,7 @@ from histokeras.training.explain import (
     require_layer,
     scaled,
 )
-from histokeras.training.predict_job import TrainedRun
+from histokeras.training.trained_run import TrainedRun
 
 SIDE, SQUARE = 48, 16
 DARK, BRIGHT = "dark", "with a square"

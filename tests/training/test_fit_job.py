@@ -23,7 +23,8 @@ from histokeras.training.fit_job import FitJob, prepare_study
 from histokeras.training.fit_run import OUTPUTS, run_fit
 from histokeras.training.head import HeadConfig
 from histokeras.training.loop import FitConfig
-from histokeras.training.predict_job import open_run, predict_index, write_predicted
+from histokeras.training.predict_job import predict_index, write_predicted
+from histokeras.training.trained_run import open_run
 from tests.training.conftest import write_cohort
 
 QUICK = HeadConfig(head="linear", fit=FitConfig(epochs=15, learning_rate=0.05, patience=4))

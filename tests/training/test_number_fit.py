@@ -23,7 +23,8 @@ from histokeras.training.fit_run import run_fit
 from histokeras.training.head import HeadConfig, Labelled
 from histokeras.training.loop import FitConfig
 from histokeras.training.number_head import fit_number
-from histokeras.training.predict_job import open_run, predict_index, write_predicted
+from histokeras.training.predict_job import predict_index, write_predicted
+from histokeras.training.trained_run import open_run
 from histokeras.training.vectors import MemoryVectors
 
 FIT = FitConfig(epochs=25, learning_rate=0.05, patience=6)

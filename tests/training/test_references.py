@@ -18,9 +18,10 @@ from histokeras.training.fit_run import run_fit
 from histokeras.training.fit_study import FitResult
 from histokeras.training.head import HeadConfig
 from histokeras.training.loop import FitConfig
-from histokeras.training.predict_job import open_run, write_predicted
+from histokeras.training.predict_job import write_predicted
 from histokeras.training.references import label_weights
 from histokeras.training.rows import tile_rows
+from histokeras.training.trained_run import open_run
 from tests.training.conftest import write_cohort
 
 QUICK = HeadConfig(head="linear", fit=FitConfig(epochs=15, learning_rate=0.05, patience=4))
