@@ -28,7 +28,7 @@ from histokeras.training.references import baseline_probabilities
 from histokeras.training.results import Predicted, write_predictions
 from histokeras.training.rows import TileRows, tile_rows
 from histokeras.training.tasks import TASKS
-from histokeras.training.trained_run import TrainedRun
+from histokeras.training.trained_run import TrainedRun, require_fitting
 from histokeras.training.vectors import Vectors, open_vectors
 from histokeras.types import (
     CLASSIFICATION,
