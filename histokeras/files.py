@@ -5,7 +5,6 @@ A file under its final name is complete. A writer that dies leaves at most a ``.
 
 from __future__ import annotations
 
-import csv
 import errno
 import hashlib
 import json
@@ -20,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from histokeras.cells import csv_text
 from histokeras.errors import OutputError
 
 if TYPE_CHECKING:
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 _MAX_NAME_BYTES = 180
 _CHUNK_BYTES = 1 << 20
+# No writer takes a day for one file, on whatever host it runs.
+_LEFTOVER_S = 86_400
+_PART = re.compile(r"\..*\.\d+\.\d+\.part(\.[^.]+)?")
 _TRIES = 10
-# What spreadsheet programs evaluate, also after blanks and in the wide forms of East Asian fonts.
-_FORMULA = re.compile(r"'*(?:[\t\r\n]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20])")
-_NUMBER = re.compile(r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?|-+")
 
 
 def _output_error(path: Path, error: OSError) -> OutputError:
@@ -177,45 +177,6 @@ def write_csv(path: Path, table: pd.DataFrame, *, header: str = "") -> None:
     write_text(path, (header + "\n" if header else "") + csv_text(table))
 
 
-def csv_text(table: pd.DataFrame) -> str:
-    """Return a table as the text of a CSV file in which no cell is a formula.
-
-    A text that a spreadsheet program would evaluate gets an apostrophe before it, and so does one
-    that begins with apostrophes before such a text: ``plain_cell`` gives back what was there.
-    Numbers stay as they are, negative ones too.
-
-    Args:
-        table: The table; its index is left out.
-    """
-    safe = table.copy(deep=False)
-    for position in range(table.shape[1]):
-        column = table.iloc[:, position]
-        if column.dtype.kind in "biuf":
-            continue
-        cells = column.to_list()
-        changed = {cell: safe_cell(cell) for cell in set(map(str, cells))}
-        if any(changed[cell] != cell for cell in changed):
-            safe.isetitem(
-                position, [changed[cell] if isinstance(cell, str) else cell for cell in cells]
-            )
-    safe.columns = [safe_cell(str(name)) for name in table.columns]
-    text: str = safe.to_csv(index=False, lineterminator="\n")
-    if "\r" in text:
-        # Python before 3.13 leaves a lone carriage return bare, which would end the row.
-        text = safe.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-    return text
-
-
-def safe_cell(text: str) -> str:
-    """Return a text of a CSV file with an apostrophe before it if it reads as a formula."""
-    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
-
-
-def plain_cell(text: str) -> str:
-    """Return the text that ``safe_cell`` was given."""
-    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
-
-
 def create_exclusive(path: Path, data: bytes) -> bool:
     """Create a small file that marks something as taken, unless it is there already.
 
@@ -279,6 +240,26 @@ def file_time(folder: Path) -> float:
     with scratch_path(folder / ".time") as probe:
         probe.write_bytes(b"")
         return probe.stat().st_mtime
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what writers left half done that died more than a day ago.
+
+    Args:
+        folder: An existing output folder, which is searched to the bottom.
+
+    Raises:
+        OutputError: If one cannot be removed, or the folder cannot be written to.
+    """
+    long_ago = file_time(folder) - _LEFTOVER_S
+    for path in folder.rglob(".*.part*"):
+        try:
+            if _PART.fullmatch(path.name) and path.stat().st_mtime < long_ago:
+                path.unlink()
+        except FileNotFoundError:
+            continue  # another process was faster
+        except OSError as error:
+            raise _output_error(path, error) from error
 
 
 def copy_folder(source: Path, folder: Path, *, last: str) -> Path:

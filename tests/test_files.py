@@ -1,4 +1,5 @@
 import errno
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -89,3 +90,16 @@ def test_digests_are_sha256(tmp_path: Path) -> None:
     expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
     assert files.sha256_file(tmp_path / "a") == files.sha256_text("abc") == expected
+
+
+def test_what_a_dead_writer_left_is_removed_after_a_day(tmp_path: Path) -> None:
+    names = [".a.h5.host.12.345.part.h5", ".b.csv.host.12.345.part.csv", ".kept.part.h5", "c.part"]
+    for name in names:
+        (tmp_path / "x").mkdir(exist_ok=True)
+        (tmp_path / "x" / name).write_bytes(b"half")
+        os.utime(tmp_path / "x" / name, (0, 0))
+    os.utime(tmp_path / "x" / names[1])
+
+    files.remove_leftovers(tmp_path)
+
+    assert sorted(path.name for path in (tmp_path / "x").iterdir()) == sorted(names[1:])

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from histokeras.cells import csv_text
 from histokeras.cohort.hypoxia_labels import HypoxiaLabels
 from histokeras.errors import ConfigError
-from histokeras.files import csv_text, prepare_folder, remove, sha256_text, write_text
+from histokeras.files import prepare_folder, remove, sha256_text, write_text
 from histokeras.runs.record import RunRecord
 
 

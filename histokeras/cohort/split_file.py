@@ -7,9 +7,10 @@ from typing import Any
 
 import pandas as pd
 
+from histokeras.cells import csv_text
 from histokeras.cohort.split_table import VERSION, Split, build_table
 from histokeras.errors import ConfigError, LeakageError, TableError
-from histokeras.files import canonical_json, csv_text, write_text
+from histokeras.files import canonical_json, write_text
 from histokeras.foreign.text import parse_json, read_json
 from histokeras.tables import read_table, with_standard_columns
 from histokeras.types import FOLD, PATIENT_ID, SLIDE_ID, SPLIT, SPLITS, TILE

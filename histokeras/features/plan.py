@@ -12,7 +12,7 @@ from histokeras.features.ready_made import TILE_FACTS, TileSetSource
 from histokeras.features.settings import FeatureSettings, require_same_settings
 from histokeras.features.sources import Source, bad_tiles
 from histokeras.features.store import read_provenance
-from histokeras.files import prepare_folder, write_csv
+from histokeras.files import prepare_folder, remove_leftovers, write_csv
 from histokeras.runs.events import Done, Lost, lost
 from histokeras.runs.record import require_own_folder
 from histokeras.runs.shard import Shard, Share
@@ -93,6 +93,7 @@ def prepare(plan: Plan) -> None:
     """
     for name in ("features", "tiles", "empty"):
         prepare_folder(plan.folder / name)
+    remove_leftovers(plan.folder)
 
 
 def _require_distinct(sources: Sequence[Source]) -> None:

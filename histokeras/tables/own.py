@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from histokeras.files import plain_cell
+from histokeras.cells import plain_cell
 
 
 def read_own(path: Path, **how: Any) -> pd.DataFrame:

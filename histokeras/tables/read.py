@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from histokeras.cells import plain_cell
 from histokeras.errors import TableError
-from histokeras.files import plain_cell
 from histokeras.foreign.text import read_limited
 from histokeras.tables.columns import is_id_column, nearest_name
 from histokeras.tables.excel import read_excel_rows

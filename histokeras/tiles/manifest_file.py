@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from histokeras import files
+from histokeras import cells, files
 from histokeras.errors import TableError
 from histokeras.foreign.text import parse_json
 from histokeras.tables import read_table, require_columns
@@ -34,7 +34,7 @@ def write_manifest(path: Path, manifest: pd.DataFrame, facts: Mapping[str, Any])
     Raises:
         OutputError: If it cannot be written.
     """
-    body = files.csv_text(manifest[list(MANIFEST_COLUMNS)])
+    body = cells.csv_text(manifest[list(MANIFEST_COLUMNS)])
     signed = {**facts, "sha256": files.sha256_text(body)}
     files.write_text(path, f"{_PREFIX}{files.canonical_json(signed)}\n{body}")
 

@@ -119,6 +119,7 @@ def tile_slides(job: TileJob, *, config: Mapping[str, Any], quiet: bool = False)
     require_own_folder(job.output, ("tile",))
     for name in ("tiles", "pictures"):
         files.prepare_folder(job.output / name)
+    files.remove_leftovers(job.output)
     failures: list[dict[str, str]] = []
     patience = Patience(fail_fast=job.fail_fast)
     record = RunRecord("tile", config, slides=[dict(row) for row in job.left_out])

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
+from histokeras.cells import plain_cell, safe_cell
 from histokeras.cli.main import main
 from histokeras.cohort.join import join_labels
 from histokeras.cohort.labels import read_cohort
@@ -19,7 +20,7 @@ from histokeras.cohort.sides import require_learnable
 from histokeras.cohort.split_file import read_split, write_split
 from histokeras.cohort.split_table import Split
 from histokeras.errors import TableError
-from histokeras.files import plain_cell, safe_cell, write_csv
+from histokeras.files import write_csv
 from histokeras.tables import read_own, read_table
 
 GOOD = "patient_id,label\n" + "".join(f"p{n:02d},{'ab'[n % 2]}\n" for n in range(20))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from histokeras.errors import FeatureError
-from histokeras.features.plan import empty_path, feature_path, manifest_path
+from histokeras.features.known import empty_path, feature_path, manifest_path
 from histokeras.features.store import count_tiles, read_features, read_rows
 from histokeras.features.verify import verify_folder
 from tests.security.conftest import SECRET, little_memory
