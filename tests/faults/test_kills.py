@@ -60,8 +60,10 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     for i in range(N_SLIDES):
         path = folder / "slides" / f"s{i}.tiff"
         write_slide(path, seed=i, size_px=(512, 448), kind="ab"[i % 2], downsamples=(2,))
+    before = digests(folder / "slides")
     stage = Stage(folder)
     yield stage
+    assert digests(folder / "slides") == before
     assert stage.process.stdin is not None
     stage.process.stdin.close()
     assert stage.process.wait(30) == 0
