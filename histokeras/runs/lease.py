@@ -19,6 +19,7 @@ FOLDER = "leases"
 """Where they lie in an output folder."""
 HEARTBEAT_S = 10.0
 EXPIRY_S = 60.0
+_EMPTY_S = 3.0
 
 _LOG = logging.getLogger(__name__)
 
@@ -121,7 +122,8 @@ class Leases:
             return f"process {owner.pid} has died"
         # Not asked in the folder of leases: the last one there removes it.
         age = file_time(self._folder.parent) - renewed
-        if age <= self._expiry_s:
+        # Who died between making the file and filling it says nothing for ever.
+        if age <= (self._expiry_s if owner is not None else min(_EMPTY_S, self._expiry_s)):
             return ""
         return f"{owner.host if owner else 'its holder'} has not renewed it for {age:.0f} s"
 

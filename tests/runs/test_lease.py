@@ -119,7 +119,7 @@ def test_a_lease_of_another_host_expires_by_the_clock_of_the_files(
     assert [path.name for path in (tmp_path / "leases").iterdir()] == ["fresh.json"]
 
 
-def test_a_lease_that_tells_no_owner_holds_until_it_expires(tmp_path: Path, leases: Leases) -> None:
+def test_a_lease_that_tells_no_owner_holds_for_a_moment(tmp_path: Path, leases: Leases) -> None:
     path = lease_of(tmp_path, "a", Owner())
     path.write_bytes(b"")
 
