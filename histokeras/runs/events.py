@@ -5,7 +5,7 @@ from typing import Any
 
 from histokeras.errors import SlideError
 
-STALL_S = 300.0
+STALL_S: float = 300
 """After how many seconds without a sign of life a worker is taken to hang."""
 
 
@@ -45,7 +45,7 @@ class Retry:
     """A worker died or hung; the tasks that it held will be tried once more, each alone.
 
     Attributes:
-        tasks: Their positions in the input.
+        tasks: Their positions in the input; none if it died before it was given any.
         reason: What happened to the worker.
     """
 
@@ -54,6 +54,8 @@ class Retry:
 
     def text(self, names: str) -> str:
         """Return one line for the user, given the names of the tasks."""
+        if not self.tasks:
+            return f"{self.reason}; another one is started"
         return f"{self.reason}; to be tried once more, each alone: {names}"
 
 

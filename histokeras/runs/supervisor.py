@@ -217,7 +217,7 @@ class _Supervisor:
             for task in held:
                 self._claims.release(task)
                 yield Lost(task, kind, reason)
-        elif held:
+        else:
             self._suspects += held
             yield Retry(held, reason)
         waiting = any(other.waiting for other in self._workers.values())
