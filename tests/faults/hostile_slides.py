@@ -31,7 +31,7 @@ class HostilePlan:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._plan, name)
 
-    def read(self, row: int) -> Any:
+    def read_unless_corrupt(self, row: int) -> Any:
         if row == self._plan.candidates[1]:
             misbehave(self._deed, lambda n: None)
-        return self._plan.read(row)
+        return self._plan.read_unless_corrupt(row)

@@ -46,7 +46,7 @@ def test_of_ten_slides_one_kills_one_crashes_one_hangs(tmp_path: Path) -> None:
         write_slide(slides / f"s{i}.tiff", seed=i, size_px=(384, 384), kind="a", downsamples=(2,))
     job = ExtractJob(inputs=[slides], output=output)
 
-    plan = run_job(job, prepared(slides, output), config={}, manner=Manner(stall_s=6, quiet=True))
+    plan = run_job(job, prepared(slides, output), config={}, manner=Manner(stall_s=10, quiet=True))
 
     outcomes = {row["slide"]: row["outcome"] for row in plan.outcomes}
     assert outcomes == {f"s{i}": "failed" if f"s{i}" in DEEDS else "done" for i in range(10)}
