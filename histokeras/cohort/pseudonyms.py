@@ -10,7 +10,6 @@ from histokeras.cohort.ids import (
     FILE_SUFFIXES,
     Matcher,
     canonical_key,
-    parse_tcga_slide,
     patient_from_slide,
     slide_stem,
     tile_key,
@@ -26,6 +25,7 @@ from histokeras.tables.pseudonyms import Pseudonyms
 from histokeras.types import PATIENT_ID, SLIDE_ID, TILE
 
 ID, PSEUDONYM = "id", "pseudonym"
+_SAMPLE_LENGTH = len("TCGA-A2-A0T2-01A")
 
 
 def read_pseudonyms(path: Path | None) -> Pseudonyms | None:
@@ -132,6 +132,11 @@ def _require_no_id(ids: Mapping[str, str], where: str) -> None:
             )
 
 
+def _is_slide(name: str) -> bool:
+    """Return whether a TCGA barcode names more than a patient or sample."""
+    return patient_from_slide(name) is not None and len(name) > _SAMPLE_LENGTH
+
+
 @dataclasses.dataclass(frozen=True)
 class _Translator:
     """Finds pseudonyms for ids as tables write them: file names, barcodes of other length."""
@@ -143,7 +148,7 @@ class _Translator:
     @classmethod
     def of(cls, pseudonyms: Pseudonyms) -> "_Translator":
         # The barcode of a slide begins with its patient's, which is not its own.
-        slides = [name for name in pseudonyms.ids if parse_tcga_slide(name) is not None]
+        slides = [name for name in pseudonyms.ids if _is_slide(name)]
         others = set(pseudonyms.ids) - set(slides)
         return cls(pseudonyms, Matcher(slides), Matcher(others))
 
@@ -278,7 +283,7 @@ def patients_by_slide(
     barcodes = {
         pseudonym: patient
         for name, pseudonym in pseudonyms.ids.items()
-        if parse_tcga_slide(name) is not None and pseudonym not in said
+        if _is_slide(name) and pseudonym not in said
         if (patient := by.patient(patient_from_slide(name) or ""))
     }
     return barcodes | dict(zip(slides, patients, strict=True))

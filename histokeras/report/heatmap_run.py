@@ -29,8 +29,8 @@ from histokeras.slides.overview import read_overview
 from histokeras.slides.qupath import area_feature, feature_collection, tile_features
 from histokeras.slides.reader import open_slide
 from histokeras.slides.slide import Slide
-from histokeras.tiles.canvas import Canvas
 from histokeras.tables.pseudonyms import Pseudonyms
+from histokeras.tiles.canvas import Canvas
 from histokeras.types import PROB, SLIDE_ID
 
 COMMAND, TABLE = "heatmap", "heatmaps.csv"
@@ -188,6 +188,9 @@ def _find(job: HeatmapJob, drawn: Drawn) -> list[Path]:
             for slide in find_slides([path]):
                 found.setdefault(slide_id_of(slide), slide)
         except HistokerasError as error:
+            if job.pseudonyms is not None:
+                # What was mistyped may be the name of a slide: it goes to the screen alone.
+                raise
             drawn.failures.append(failure(path.name, "open", error))
     if job.pseudonyms is not None:
         job.pseudonyms.require(found, "slide")
