@@ -11,6 +11,7 @@ import pandas as pd
 
 from histokeras.features.extras import SLIDE_PICTURES, overview_jpeg
 from histokeras.files import sha256_file
+from histokeras.slides.called import called
 from histokeras.slides.reader import open_slide
 from histokeras.slides.slide import Slide
 from histokeras.tiles.cut import TileSet
@@ -115,23 +116,24 @@ class SlideSource:
 
     def identity(self) -> dict[str, Any]:
         """Return content id, mpp and the digest of the annotation file."""
-        with self._slide() as slide:
+        with called(self.path, self.slide_id), self._slide() as slide:
             return slide_identity(slide, self._mask())
 
     def open(self) -> "SlideTiles":
         """Open the slide and settle its grid."""
-        slide = self._slide()
-        try:
-            plan = plan_tiles(
-                slide,
-                self.spec,
-                annotations=self.annotations,
-                max_bad_tiles=self.max_bad_tiles,
-            )
-            return SlideTiles(slide, plan, slide_identity(slide, self._mask()))
-        except BaseException:
-            slide.close()
-            raise
+        with called(self.path, self.slide_id):
+            slide = self._slide()
+            try:
+                plan = plan_tiles(
+                    slide,
+                    self.spec,
+                    annotations=self.annotations,
+                    max_bad_tiles=self.max_bad_tiles,
+                )
+                return SlideTiles(slide, plan, slide_identity(slide, self._mask()))
+            except BaseException:
+                slide.close()
+                raise
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from histokeras.errors import HistokerasError, SlideError
+from histokeras.errors import HistokerasError, OutputError, SlideError
 from histokeras.slides.checks import slide_id_of
 
 _SHORT = 3
@@ -36,7 +36,7 @@ def called(path: Path, slide_id: str) -> Iterator[None]:
 
     Raises:
         SlideError: In place of errors of a library, whose text may hold the path (UNEXPECTED).
-        HistokerasError: Of the kind that was raised.
+        HistokerasError: Of the kind that was raised; what is said of an output stays as it is.
     """
     own = slide_id_of(path)
     if slide_id == own:
@@ -44,6 +44,8 @@ def called(path: Path, slide_id: str) -> Iterator[None]:
         return
     try:
         yield
+    except OutputError:
+        raise
     except HistokerasError as error:
         message, hint = (renamed(text, own, slide_id) for text in (error.message, error.hint))
         raise type(error)(message, code=error.code, hint=hint) from error

@@ -23,6 +23,7 @@ from histokeras.runs.record import RunRecord, failure, require_own_folder, requi
 from histokeras.runs.shard import Shard, Share
 from histokeras.runs.supervisor import Each, supervise
 from histokeras.runs.union import FAILURES, shared_record
+from histokeras.slides.called import called
 from histokeras.slides.inventory import SlideRow, pseudonym_of, row_of
 from histokeras.slides.reader import open_slide
 from histokeras.slides.slide import Slide
@@ -220,7 +221,8 @@ def _tile_slide(
     stage = "open"
     try:
         mpp = row_of(job.table, path, slide_id).mpp
-        with open_slide(path, mpp=mpp, default_mpp=job.default_mpp, slide_id=slide_id) as slide:
+        known: dict[str, Any] = {"mpp": mpp, "default_mpp": job.default_mpp, "slide_id": slide_id}
+        with called(path, slide_id), open_slide(path, **known) as slide:
             facts = _facts(job, slide)
             outcome = None if job.overwrite else _finished(job, slide_id, facts)
             if outcome is None:

@@ -20,8 +20,10 @@ from histokeras.cohort.pseudonyms import (
 from histokeras.cohort.split_table import Split
 from histokeras.errors import TableError
 from histokeras.slides.called import renamed
+from histokeras.slides.inventory import find_slides, slide_id_of
 from histokeras.slides.synthetic.plain import paint_slide
 from histokeras.tables.pseudonyms import Pseudonyms
+from tests.bad_inputs.test_slides import LONG, write_cohort
 from tests.security.test_privacy import contents, write_svs
 
 N = 14
@@ -307,3 +309,35 @@ def test_ids_inside_texts() -> None:
     assert names.masked("scan (7)/0_7.png") == "scan (r)/0_r.png"
     assert renamed("slide `B12.svs`: its B12x.ini", "B12", "p") == "slide `p.svs`: its B12x.ini"
     assert renamed("slide `Vera.svs`: its Verax.ini", "Vera", "p") == "slide `p.svs`: its px.ini"
+
+
+def test_no_error_of_a_bad_slide_tells_its_name(tmp_path: Path) -> None:
+    slides, out = tmp_path / "slides", tmp_path / "out"
+    slides.mkdir()
+    write_cohort(slides)
+    for path in sorted(slides.iterdir()):
+        if len(path.name) < 200:
+            path.rename(path.with_name(f"Quixote {path.name}"))
+    found = find_slides([slides, *slides.glob("*.png"), *slides.glob("*.slide")])
+    rows = [(slide_id_of(path), f"s{i}") for i, path in enumerate(found)]
+    pd.DataFrame(rows, columns=["slide_id", "pseudonym"]).to_csv(tmp_path / "names.csv")
+    (slides / "drawn").mkdir()
+    (slides / "drawn" / f"{rows[0][0]}.geojson").write_text("{")
+    names = ("--pseudonyms", tmp_path / "names.csv")
+    tile = ("tile", *found, "--tile-px", 128, "-o")
+
+    call(*tile, out / "tiles", *names, code=4)
+    call(*tile, out / "drawn", "--tissue", slides / "drawn", *names, code=4)
+    listed = call("slides", *found, "--json", *names, code=4)
+
+    assert b"Quixote" not in listed.stdout_bytes
+    codes = set(pd.read_csv(out / "tiles" / "failures.csv")["code"])
+    assert len(codes) > 12
+    assert codes >= {"TILE_CORRUPT", "SLIDE_TRUNCATED", "SLIDE_INCOMPLETE", "SLIDE_NAME"}
+    drawn = pd.read_csv(out / "drawn" / "failures.csv")["message"]
+    assert any(drawn.str.contains(r"annotations s\d+\.geojson: is no valid GeoJSON"))
+    assert any(drawn.str.contains(r"annotations s\d+\.geojson: no such file"))
+    assert "UNEXPECTED" not in codes
+    for path in out.rglob("*.*"):
+        assert b"Quixote" not in path.read_bytes(), path.name
+        assert LONG.encode() not in path.read_bytes(), path.name
