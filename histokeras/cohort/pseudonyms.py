@@ -172,7 +172,9 @@ class _Translator:
 
     def all(self, texts: Sequence[str], kind: str, find: Callable[[str], str | None]) -> list[str]:
         known = {text: find(text) for text in dict.fromkeys(texts)}
-        self.pseudonyms.require([text for text, name in known.items() if name is None], kind)
+        missing = [text for text, name in known.items() if name is None]
+        if missing:
+            self.pseudonyms.refuse(missing, kind, len(known))
         return [known[text] or "" for text in texts]
 
 

@@ -2,9 +2,10 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NoReturn
 
 from histokeras.errors import TableError
 
@@ -45,7 +46,7 @@ class Pseudonyms:
         Raises:
             TableError: PSEUDONYM_MISSING if it has none.
         """
-        return self.find(name) or self._refuse([name], kind, 1)
+        return self.find(name) or self.refuse([name], kind, 1)
 
     def require(self, names: Iterable[str], kind: str) -> None:
         """Check that all ids have a pseudonym.
@@ -60,15 +61,26 @@ class Pseudonyms:
         wanted = list(dict.fromkeys(names))
         missing = [name for name in wanted if self.find(name) is None]
         if missing:
-            self._refuse(missing, kind, len(wanted))
+            self.refuse(missing, kind, len(wanted))
 
-    def _refuse(self, missing: list[str], kind: str, n: int) -> str:
+    def refuse(self, missing: Sequence[str], kind: str, n: int) -> NoReturn:
+        """Say which ids have no pseudonym.
+
+        Args:
+            missing: These.
+            kind: slide or patient.
+            n: How many there are in all.
+
+        Raises:
+            TableError: PSEUDONYM_MISSING.
+        """
         shown = ", ".join(f"`{name}`" for name in missing[:_SHOWN])
         raise TableError(
             f"{len(missing)} of {n} {kind}(s) have no pseudonym in {self.name}: {shown}"
             f"{', ...' if len(missing) > _SHOWN else ''}.",
             code="PSEUDONYM_MISSING",
-            hint="Add a row for each; a slide's id is its file's name without the extension.",
+            hint=f"Add a row for each {kind}"
+            + (": the file's name without the extension." if kind == "slide" else "."),
         )
 
     @cached_property

@@ -24,10 +24,10 @@ from histokeras.cohort.sides import require_learnable
 from histokeras.cohort.split import SHARES, split_patients, split_units
 from histokeras.cohort.split_file import read_split
 from histokeras.cohort.split_table import Split, apply_split
-from histokeras.errors import ConfigError
+from histokeras.errors import ConfigError, TableError
 from histokeras.features.index import FeatureIndex, index_features, own_labels
 from histokeras.files import sha256_text
-from histokeras.runs.record import read_left_out, read_outcomes
+from histokeras.runs.record import read_left_out, read_outcomes, read_record
 from histokeras.training.head import HeadConfig
 from histokeras.training.tasks import TASKS
 from histokeras.types import CLASSIFICATION, LABEL, PATIENT_ID, REGRESSION
@@ -129,7 +129,13 @@ def prepare_study(job: FitJob) -> Study:
     """
     index = index_features(job.features)
     others = _slides_without_features(job.features, index)
-    cohort, joined, split = join_study(job, index.units(), index.tiles, others)
+    try:
+        cohort, joined, split = join_study(job, index.units(), index.tiles, others)
+    except TableError as error:
+        if error.code in ("NO_OVERLAP", "ID_RULE") and _go_by_pseudonyms(job):
+            hint = "The features go by pseudonyms: give their table with `--pseudonyms` too."
+            raise TableError(error.message, code=error.code, hint=hint) from error
+        raise
     placed, outside = apply_split(joined.units, split, 0 if split.folds else None)
     joined.funnel["used"] = placed[PATIENT_ID].nunique()
     inputs = {
@@ -188,6 +194,13 @@ def join_study(
     split = _split(job, cohort, joined)
     require_learnable(joined.units, split, job.task)
     return cohort, joined, split
+
+
+def _go_by_pseudonyms(job: FitJob) -> bool:
+    """Return whether the features go by pseudonyms, and the labels as they are."""
+    if job.pseudonyms is not None or not job.features.is_dir():
+        return False
+    return bool(read_record(job.features).get("config", {}).get("pseudonyms"))
 
 
 def _is_large(index: FeatureIndex, memory_gb: float) -> bool:

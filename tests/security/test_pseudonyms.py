@@ -23,6 +23,8 @@ from histokeras.slides.called import renamed
 from histokeras.slides.inventory import find_slides, slide_id_of
 from histokeras.slides.synthetic.plain import paint_slide
 from histokeras.tables.pseudonyms import Pseudonyms
+from histokeras.tiles.grid import TileSpec
+from histokeras.training.explain_tiles import Search, find_tiles
 from tests.bad_inputs.test_slides import LONG, write_cohort
 from tests.security.test_privacy import contents, write_svs
 
@@ -205,6 +207,32 @@ def test_features_under_own_names_are_refused(lab: Path, said: dict[str, Result]
     assert not (lab / "no" / "predictions").exists()
 
 
+def test_labels_without_the_table_are_told_of_it(lab: Path, said: dict[str, Result]) -> None:
+    labels = lab / "plain.csv"
+    pd.DataFrame({"patient_id": PATIENTS, "label": ["a", "b"] * (N // 2)}).to_csv(labels)
+
+    refused = call("fit-head", lab / "out" / "feats", "--labels", labels, "-o", lab / "no", code=3)
+
+    assert "The features go by pseudonyms" in refused.output
+
+
+def test_tiles_to_explain_go_by_pseudonyms(lab: Path, said: dict[str, Result]) -> None:
+    names = read_pseudonyms(lab / "names.csv")
+    search = Search(
+        run=lab / "out" / "run", spec=TileSpec(size_px=96), ready_made=False, resize=False,
+        classes=("a", "b"), n=1, pseudonyms=names,
+    )  # fmt: skip
+    squares = sorted((lab / "squares" / SLIDES[0]).iterdir())
+
+    found = find_tiles([lab / "slides" / f"{SLIDES[0]}.svs", squares[0]], search)
+
+    places = [tile.place for tile in found.tiles]
+    assert {place.slide_id for place in places} == {"", "s00"}
+    assert {place.tile for place in places} == {"", "s00_0.png"}
+    assert all("Quixote" not in place.name for place in places)
+    assert all(tile.read().shape == (96, 96, 3) for tile in found.tiles)
+
+
 @pytest.mark.parametrize(
     ("text", "code", "message"),
     [
@@ -264,8 +292,8 @@ def test_barcodes_of_other_length_are_found_and_tell_the_patient() -> None:
     # A table's word counts before the barcode's.
     said = pd.DataFrame({"slide_id": ["s1"], "patient_id": ["p2"]})
     assert patients_by_slide(None, TCGA, said) == {"s2": "p1"}
-    with pytest.raises(TableError, match=r"1 of 1 patient\(s\) have no pseudonym") as caught:
-        translated(pd.DataFrame({"patient_id": ["TCGA-C8-A12K"]}), TCGA)
+    with pytest.raises(TableError, match=r"1 of 2 patient\(s\) have no pseudonym") as caught:
+        translated(pd.DataFrame({"patient_id": ["TCGA-C8-A12K", "p1"]}), TCGA)
     assert caught.value.code == "PSEUDONYM_MISSING"
 
 
