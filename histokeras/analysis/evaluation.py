@@ -50,7 +50,7 @@ class Evaluation:
 
 def evaluate_saved(
     saved: Saved,
-    labels: Path | None,
+    labels: Path | pd.DataFrame | None,
     output: Path | None,
     *,
     target: str = LABEL,

@@ -193,7 +193,7 @@ def open_saved(folder: Path) -> Saved:
 
 def relabelled(
     saved: Saved,
-    labels: Path,
+    labels: Path | pd.DataFrame,
     *,
     target: str,
     slide_patients: Mapping[str, str] | None = None,

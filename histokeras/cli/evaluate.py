@@ -19,6 +19,7 @@ from histokeras.types import REGRESSION
     "--slide-table", type=options.existing_file, help="Table with slide_id and patient_id."
 )
 @options.patients_unknown
+@options.pseudonyms
 @options.strict
 @click.option(
     "--side",
@@ -46,6 +47,7 @@ def evaluate(
     positive: str | None,
     slide_table: Path | None,
     patients_unknown: bool,
+    pseudonyms: Path | None,
     strict: bool,
     side: str,
     n_resamples: int,
@@ -68,9 +70,9 @@ def evaluate(
     from histokeras.analysis.saved import open_saved
     from histokeras.analysis.units import EvaluationConfig
     from histokeras.cli import cohort_text
+    from histokeras.cohort.pseudonyms import patients_by_slide, read_labels, read_pseudonyms
     from histokeras.errors import ConfigError
     from histokeras.report.page import write_report
-    from histokeras.slides.inventory import slide_patients
 
     saved = open_saved(folder)
     if saved.task == REGRESSION:
@@ -85,13 +87,17 @@ def evaluate(
         if context.get_parameter_source(name) is ParameterSource.DEFAULT:
             asked[name] = value
     config = EvaluationConfig(splits=(side,), **asked)
+    if pseudonyms is not None and labels is None and slide_table is None:
+        raise ConfigError("`--pseudonyms` translates --labels and --slide-table: give one of them.")
+    given = read_pseudonyms(pseudonyms)
+    table = read_labels(labels, given) if labels is not None else None
     evaluation = evaluate_saved(
         saved,
-        labels,
+        table,
         output,
         target=target,
         positive=positive,
-        slide_patients=slide_patients(slide_table),
+        slide_patients=patients_by_slide(slide_table, given, table),
         patients_unknown=patients_unknown,
         strict=strict,
         config=config,

@@ -40,6 +40,7 @@ _METHODS = ("grad-cam", "integrated-gradients", "smoothgrad", "occlusion")
 @options.trust_model
 @slide_table
 @default_mpp
+@options.pseudonyms
 @options.overwrite
 @options.as_json
 @options.config
@@ -63,7 +64,7 @@ def explain(**arguments: Any) -> None:
 
     output = Path(arguments["output"] or arguments["run"] / "explain")
     names = ("run", "inputs", "class_name", "method", "layer", "n", "tiles", "predictions",
-             "weights", "trust", "slide_table", "default_mpp")  # fmt: skip
+             "weights", "trust", "slide_table", "default_mpp", "pseudonyms")  # fmt: skip
     done = write_explanations(
         ExplainJob(**{name: arguments[name] for name in names}),
         output,

@@ -161,7 +161,7 @@ def _job(arguments: dict[str, Any]) -> Any:
         fit=FitConfig(learning_rate=HEAD_RATES[arguments["head"]], seed=arguments["seed"]),
     )
     same = ["labels", "target", "positive", "slide_table", "split", "patients_unknown", "strict"]
-    same += ["memory_gb", "n_resamples", "specificity"]
+    same += ["memory_gb", "n_resamples", "specificity", "pseudonyms"]
     fit = {key: arguments[key] for key in ("epochs", "batch_size", "patience", "learning_rate")}
     tune = {key: arguments[key] for key in ("unfreeze", "batch_norm", "augmentation")}
     return FinetuneJob(

@@ -39,6 +39,7 @@ _OF_CLASSES = {
     help="Table with slide_id and patient_id, where the labels stand at the patient.",
 )
 @options.patients_unknown
+@options.pseudonyms
 @options.strict
 @study_options.head
 @study_options.class_weight
@@ -128,6 +129,7 @@ def _job(arguments: dict[str, Any]) -> Any:
     )
     same = ["features", "labels", "target", "positive", "slide_table", "split", "folds"]
     same += ["patients_unknown", "strict", "memory_gb", "n_resamples", "specificity", "task"]
+    same += ["pseudonyms"]
     return FitJob(
         **{name: arguments[name] for name in same},
         shares=parse_shares(arguments["shares"]) if arguments["shares"] else SHARES,

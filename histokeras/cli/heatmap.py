@@ -37,6 +37,7 @@ from histokeras.models import quiet
 @options.trust_model
 @slide_table
 @default_mpp
+@options.pseudonyms
 @options.overwrite
 @options.as_json
 @options.config
@@ -56,6 +57,7 @@ def heatmap(**arguments: Any) -> None:
     """
     import json
 
+    from histokeras.cohort.pseudonyms import read_pseudonyms
     from histokeras.report.heatmap_run import HeatmapJob, write_heatmaps
     from histokeras.slides.inventory import read_slide_table
 
@@ -64,6 +66,7 @@ def heatmap(**arguments: Any) -> None:
     job = HeatmapJob(
         **{name: arguments[name] for name in names},
         table=read_slide_table(table) if table is not None else {},
+        pseudonyms=read_pseudonyms(arguments["pseudonyms"]),
         **_evidence(arguments),
     )
     output = Path(arguments["output"] or arguments["run"] / "heatmaps")

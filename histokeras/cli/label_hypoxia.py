@@ -62,6 +62,7 @@ from histokeras.cli import options
     type=options.existing_file,
     help="Split file: medians of its training patients only, applied to all.",
 )
+@options.pseudonyms
 @click.option("--overwrite", is_flag=True, help="Replace another file of that name.")
 @options.as_json
 @options.config
@@ -85,7 +86,8 @@ def label_hypoxia(**arguments: Any) -> None:
     from histokeras.cohort.hypoxia import parse_rule
     from histokeras.cohort.hypoxia_file import counts_json, require_output, write_labels
     from histokeras.cohort.hypoxia_labels import label_hypoxia
-    from histokeras.cohort.hypoxia_table import read_scores
+    from histokeras.cohort.hypoxia_table import read_scores, scores_under_pseudonyms
+    from histokeras.cohort.pseudonyms import read_pseudonyms, translated_split
     from histokeras.cohort.split_file import read_split
     from histokeras.runs.record import RunRecord
 
@@ -99,11 +101,13 @@ def label_hypoxia(**arguments: Any) -> None:
         type_column=arguments["tumour_type_column"],
         keep_samples=arguments["keep_samples"],
     )
+    pseudonyms = read_pseudonyms(arguments["pseudonyms"])
+    scores = scores_under_pseudonyms(scores, pseudonyms)
     made = label_hypoxia(
         scores,
         rule,
         tumour_types=[n.strip() for n in arguments["tumour_types"].split(",") if n.strip()],
-        split=read_split(fit_on) if fit_on else None,
+        split=translated_split(read_split(fit_on), pseudonyms) if fit_on else None,
     )
     cohort_text.say_hypoxia(made)
     record = RunRecord(

@@ -136,6 +136,13 @@ patients_unknown = click.option(
     is_flag=True,
     help="Accept tiles or slides without patient ids; every output then says so.",
 )
+pseudonyms = click.option(
+    "--pseudonyms",
+    type=existing_file,
+    metavar="TABLE",
+    help="Table with the columns id,pseudonym: a row for each slide (its file's name without the "
+    "extension) and each patient. Outputs name them by their pseudonyms alone.",
+)
 strict = click.option(
     "--strict", is_flag=True, help="Rows without a label are an error; else they are left out."
 )
@@ -257,13 +264,15 @@ def recorded(arguments: Mapping[str, Any], *left_out: str) -> dict[str, Any]:
         left_out: Names that say nothing of the result.
     """
     kept = {key: value for key, value in arguments.items() if key not in ("as_json", *left_out)}
+    # The name of a slide's file is what the pseudonym hides.
+    hidden = kept.get("pseudonyms") is not None
     for name in ("weights", "tissue"):
         if isinstance(kept.get(name), str) and Path(kept[name]).exists():
             kept[name] = Path(kept[name])
     for name in _INPUTS:
         # The folder above slides may bear a patient's name, and stands alone in no output.
         if name in kept:
-            kept[name] = [_INPUT if path.is_dir() else path for path in kept[name]]
+            kept[name] = [_INPUT if path.is_dir() or hidden else path for path in kept[name]]
     return kept
 
 
@@ -305,7 +314,8 @@ def command_line() -> str:
         # Without the shard it is the command of the whole.
         if name in ("as_json", "overwrite", "shard"):
             continue
-        words += _typed(parameter, without_folders(recorded({name: ctx.params[name]})[name]))
+        given = {"pseudonyms": ctx.params.get("pseudonyms"), name: ctx.params[name]}
+        words += _typed(parameter, without_folders(recorded(given)[name]))
     return shlex.join(words)
 
 

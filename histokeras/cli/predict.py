@@ -34,6 +34,7 @@ from histokeras.models import quiet
 @default_mpp
 @recursive
 @choice_options
+@options.pseudonyms
 @max_bad_tiles
 @options.batch_size
 @options.workers
@@ -60,7 +61,7 @@ def predict(**arguments: Any) -> None:
     import json
 
     from histokeras.cli import cohort_text
-    from histokeras.slides.inventory import slide_patients
+    from histokeras.cohort.pseudonyms import patients_by_slide, read_pseudonyms
 
     quiet.import_tensorflow()
     from histokeras.training.predict_job import (
@@ -71,6 +72,7 @@ def predict(**arguments: Any) -> None:
     )
     from histokeras.training.trained_run import open_run
 
+    pseudonyms = read_pseudonyms(arguments["pseudonyms"])
     run, output = open_run(arguments["run"]), Path(arguments["output"])
     require_own_output(run, output, overwrite=arguments["overwrite"])
     plan, chosen, source = None, None, arguments["inputs"][0]
@@ -88,7 +90,8 @@ def predict(**arguments: Any) -> None:
         run,
         source,
         output,
-        slide_patients=slide_patients(arguments["slide_table"]),
+        slide_patients=patients_by_slide(arguments["slide_table"], pseudonyms),
+        pseudonyms=pseudonyms,
         memory_gb=arguments["memory_gb"],
         config=options.recorded(arguments, "overwrite"),
         run_folder=arguments["run"],
@@ -115,7 +118,8 @@ def _extract(run: Any, arguments: dict[str, Any], choice: Any) -> Any:
     from histokeras.features.run import run_job
     from histokeras.training.trained_run import extract_job_of, require_fitting
 
-    names = ("slide_table", "default_mpp", "recursive", "annotations", "max_bad_tiles")
+    names = ("slide_table", "default_mpp", "recursive", "annotations", "max_bad_tiles",
+             "pseudonyms")  # fmt: skip
     job = extract_job_of(
         run,
         arguments["inputs"],

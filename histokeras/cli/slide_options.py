@@ -1,5 +1,6 @@
 """Options of the commands that read slides, each defined once."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -119,12 +120,15 @@ max_bad_tiles = click.option(
 
 
 def slide_input_options(function: F) -> F:
-    """Add SLIDES, --slide-table, --default-mpp, --recursive and the choice of TCGA slides.
+    """Add SLIDES, --slide-table, --default-mpp, --recursive, --pseudonyms, and a choice for TCGA.
 
     The command receives ``slides`` (tuple of Path), ``slide_table`` (Path or None),
-    ``default_mpp`` (float or None), ``recursive`` (bool), and what ``choice_from`` takes.
+    ``default_mpp`` (float or None), ``recursive`` (bool), ``pseudonyms`` (Path or None), and what
+    ``choice_from`` takes.
     """
-    return options.together(slides, slide_table, default_mpp, recursive, choice_options)(function)
+    return options.together(
+        slides, slide_table, default_mpp, recursive, choice_options, options.pseudonyms
+    )(function)
 
 
 def choice_options(function: F) -> F:
@@ -145,7 +149,11 @@ def choice_from(*, diagnostic_only: bool, sample_types: str) -> Any:
 
 
 def choose_paths(
-    paths: Sequence[Path], *, diagnostic_only: bool, sample_types: str
+    paths: Sequence[Path],
+    *,
+    diagnostic_only: bool,
+    sample_types: str,
+    pseudonyms: Any = None,
 ) -> tuple[list[Path], Any]:
     """Leave out the slides that are not wanted, and say so.
 
@@ -153,13 +161,16 @@ def choose_paths(
         paths: Slides.
         diagnostic_only: Whether frozen sections are left out.
         sample_types: The sample types to take, with commas; "" for all.
+        pseudonyms: A :class:`histokeras.tables.pseudonyms.Pseudonyms`, or None.
 
     Returns:
-        The slides that are wanted, and a :class:`histokeras.cohort.tcga.Chosen` with the others.
+        The slides that are wanted, and a :class:`histokeras.cohort.tcga.Chosen` with the others,
+        by their pseudonyms if there are such.
 
     Raises:
         ConfigError: If a sample type is none.
         SlideError: NO_SLIDES if none is left.
+        TableError: PSEUDONYM_MISSING if a slide has no pseudonym.
     """
     from histokeras.cli import cohort_text
     from histokeras.cohort.tcga import choose_slides
@@ -168,7 +179,12 @@ def choose_paths(
     choice = choice_from(diagnostic_only=diagnostic_only, sample_types=sample_types)
     chosen = choose_slides([slide_id_of(path) for path in paths], choice)
     cohort_text.say_left_out(chosen, len(paths))
-    return [path for path in paths if slide_id_of(path) not in chosen.left_out], chosen
+    wanted = [path for path in paths if slide_id_of(path) not in chosen.left_out]
+    if pseudonyms is not None:
+        pseudonyms.require([slide_id_of(path) for path in paths], "slide")
+        left_out = {pseudonyms.of(name): why for name, why in chosen.left_out.items()}
+        chosen = dataclasses.replace(chosen, left_out=left_out)
+    return wanted, chosen
 
 
 def tile_options(function: F) -> F:
@@ -263,7 +279,7 @@ def extract_job_from(arguments: dict[str, Any], **others: Any) -> Any:
         arguments: Name to value of every option: those of ``slide_input_options`` and
             ``tile_options``, ``ready_made``, ``tile_table``, ``output``, ``backbone``,
             ``weights``, ``trust``, ``stain_norm``, ``mixed_precision``, ``compute_batch``,
-            ``overwrite``, ``max_bad_tiles``.
+            ``overwrite``, ``max_bad_tiles``, ``pseudonyms``.
         others: Further fields of the job.
 
     Returns:
@@ -282,7 +298,7 @@ def extract_job_from(arguments: dict[str, Any], **others: Any) -> Any:
     )
     same = ["output", "backbone", "weights", "slide_table", "default_mpp", "recursive"]
     same += ["ready_made", "tile_table", "compute_batch", "stain_norm", "overwrite", "trust"]
-    same += ["max_bad_tiles"]
+    same += ["max_bad_tiles", "pseudonyms"]
     return ExtractJob(
         inputs=arguments["slides"],
         spec=spec,

@@ -19,6 +19,7 @@ def slides(
     slide_table: Path | None,
     default_mpp: float | None,
     recursive: bool,
+    pseudonyms: Path | None,
     stall_s: float,
     as_json: bool,
     **choice: Any,
@@ -33,6 +34,7 @@ def slides(
       histokeras slides slides/ --recursive --json
       histokeras slides tcga/ --recursive --diagnostic-only --sample-types 01
     """
+    from histokeras.cohort.pseudonyms import read_pseudonyms
     from histokeras.slides.inventory import (
         describe_slides,
         find_slides,
@@ -42,8 +44,12 @@ def slides(
     )
 
     table = read_slide_table(slide_table) if slide_table is not None else {}
-    paths, chosen = choose_paths(find_slides(slides, recursive=recursive), **choice)
-    found = describe_slides(paths, table=table, default_mpp=default_mpp, stall_s=stall_s)
+    given = read_pseudonyms(pseudonyms)
+    found_slides = find_slides(slides, recursive=recursive)
+    paths, chosen = choose_paths(found_slides, pseudonyms=given, **choice)
+    found = describe_slides(
+        paths, table=table, default_mpp=default_mpp, stall_s=stall_s, pseudonyms=given
+    )
     click.echo(inventory_json(found, chosen.outcomes()) if as_json else format_inventory(found))
     n_bad = int((~found["readable"]).sum())
     if n_bad:

@@ -39,6 +39,7 @@ from histokeras.types import REGRESSION
 @options.seed
 @click.option("--stratify", default="", metavar="COLUMNS", help="Columns to balance, with commas.")
 @options.patients_unknown
+@options.pseudonyms
 @options.strict
 @click.option("--overwrite", is_flag=True, help="Replace another file of that name.")
 @options.as_json
@@ -53,6 +54,7 @@ def split(
     seed: int,
     stratify: str,
     patients_unknown: bool,
+    pseudonyms: Path | None,
     strict: bool,
     overwrite: bool,
     as_json: bool,
@@ -72,6 +74,7 @@ def split(
 
     from histokeras.cli import cohort_text
     from histokeras.cohort.labels import read_cohort
+    from histokeras.cohort.pseudonyms import read_labels, read_pseudonyms
     from histokeras.cohort.split import (
         count_patients,
         count_strata,
@@ -93,7 +96,8 @@ def split(
         raise click.UsageError(
             "`--task regression` needs `--target COLUMN`, whose quantiles count."
         )
-    cohort = read_cohort(labels, target=target, task=task, strict=strict)
+    table = read_labels(labels, read_pseudonyms(pseudonyms))
+    cohort = read_cohort(table, target=target, task=task, strict=strict)
     made = split_patients(
         cohort,
         shares=parse_shares(shares or "70/15/15"),

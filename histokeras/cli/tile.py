@@ -36,6 +36,7 @@ def tile(
     recursive: bool,
     diagnostic_only: bool,
     sample_types: str,
+    pseudonyms: Path | None,
     output: Path,
     max_bad_tiles: int,
     save_images: bool,
@@ -63,14 +64,17 @@ def tile(
     import json
 
     from histokeras.cli.slide_options import tile_spec_from
+    from histokeras.cohort.pseudonyms import read_pseudonyms
     from histokeras.slides.inventory import find_slides, read_slide_table
     from histokeras.tiles.run import TileJob, tile_slides
 
     spec, annotations = tile_spec_from(**tile_arguments)
+    given = read_pseudonyms(pseudonyms)
     paths, chosen = choose_paths(
         find_slides(slides, recursive=recursive),
         diagnostic_only=diagnostic_only,
         sample_types=sample_types,
+        pseudonyms=given,
     )
     job = TileJob(
         slides=paths,
@@ -87,6 +91,7 @@ def tile(
         fail_fast=fail_fast,
         max_bad_tiles=max_bad_tiles,
         shard=shard,
+        pseudonyms=given,
     )
     say_share(job.share)
     context = click.get_current_context()

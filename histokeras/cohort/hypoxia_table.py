@@ -1,7 +1,8 @@
 """Read hypoxia scores: Bhandari's supplement, cBioPortal's exports, our own; one row a patient."""
 
+import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from histokeras.cohort.categories import TUMOUR_TYPE, find_category
 from histokeras.cohort.hypoxia import REASON, SCORE
 from histokeras.cohort.ids import base_patient, canonical_key, sample_type
 from histokeras.cohort.labels import find_target
+from histokeras.cohort.pseudonyms import patient_pseudonyms
 from histokeras.cohort.tcga import FIRST_NORMAL
 from histokeras.errors import TableError
 from histokeras.tables import (
@@ -21,6 +23,7 @@ from histokeras.tables import (
     row_numbers,
     with_standard_columns,
 )
+from histokeras.tables.pseudonyms import Pseudonyms
 from histokeras.types import PATIENT_ID
 
 ID, ROW, BASE, KEPT = "_id", "row", "_patient", "_kept"
@@ -116,6 +119,46 @@ def read_scores(
         len(table),
         tuple(notes),
     )
+
+
+def scores_under_pseudonyms(scores: ScoreTable, pseudonyms: Pseudonyms | None) -> ScoreTable:
+    """Return scores with pseudonyms for their patients.
+
+    Args:
+        scores: From :func:`read_scores`, which chose among the samples of a patient.
+        pseudonyms: None for scores that stay as they are. A further sample that has no row of its
+            own (``TCGA-BH-A1ES-1``) is listed as its patient, unless samples are kept.
+
+    Raises:
+        TableError: PSEUDONYM_MISSING with the first patients that have none, and their number.
+    """
+    if pseudonyms is None:
+        return scores
+    parts = (scores.table, scores.dropped)
+    needed = pd.concat([part[name] for part in parts for name in (PATIENT_ID, BASE)])
+    known = patient_pseudonyms([name for name in needed if name], pseudonyms) | {"": ""}
+    table, dropped = (_under_pseudonyms(part, known) for part in parts)
+    notes = tuple(pseudonyms.masked(note) for note in scores.notes)
+    return dataclasses.replace(scores, table=table, dropped=dropped, notes=notes)
+
+
+def _under_pseudonyms(table: pd.DataFrame, known: Mapping[str, str]) -> pd.DataFrame:
+    rows = table.assign(
+        **{
+            PATIENT_ID: [known[name] for name in table[PATIENT_ID]],
+            BASE: [known[name] for name in table[BASE]],
+            ID: [
+                known.get(name, known[base])
+                for name, base in zip(table[ID], table[BASE], strict=True)
+            ],
+        }
+    )
+    if REASON in table:
+        rows[REASON] = [
+            why.replace(f" of {name} is", f" of {known[name]} is")
+            for why, name in zip(table[REASON], table[PATIENT_ID], strict=True)
+        ]
+    return rows
 
 
 def _find_score(table: pd.DataFrame, wanted: str | None) -> str:

@@ -6,19 +6,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from histokeras.cohort.pseudonyms import read_pseudonyms
 from histokeras.cohort.tcga import Chosen, SlideChoice, choose_slides
 from histokeras.errors import ConfigError, FeatureError, SlideError, TableError
 from histokeras.features.known import feature_path
 from histokeras.features.plan import Plan, plan_extraction
 from histokeras.features.ready_made import tile_set_sources
+from histokeras.features.renamed import normal_tissue_notes, under_pseudonyms
 from histokeras.features.settings import COMPUTE_BATCH, FeatureSettings
 from histokeras.features.sources import SlideSource, Source
 from histokeras.models.catalog import DEFAULT_BACKBONE, require_backbone
 from histokeras.models.weights import WeightsSource, find_weights
 from histokeras.runs.events import Done, Lost
+from histokeras.runs.record import require_same_names
 from histokeras.runs.shard import Shard
 from histokeras.runs.supervisor import Each, lookers, supervise
-from histokeras.slides.inventory import SlideRow, find_slides, read_slide_table, slide_id_of
+from histokeras.slides.inventory import find_slides, read_slide_table, row_of, slide_id_of
+from histokeras.tables.pseudonyms import Pseudonyms
 from histokeras.tiles.folders import read_image, read_tile_set
 from histokeras.tiles.grid import TileSpec
 
@@ -51,6 +55,8 @@ class ExtractJob:
         max_bad_tiles: How many corrupt tiles of a slide may be left out before it fails.
         choice: Which TCGA slides are wanted.
         shard: Which part of them to take; None for all.
+        pseudonyms: Table of pseudonyms, by which outputs name slides and patients; None for their
+            own names.
     """
 
     inputs: Sequence[Path]
@@ -75,6 +81,7 @@ class ExtractJob:
     max_bad_tiles: int = 0
     choice: SlideChoice = dataclasses.field(default_factory=SlideChoice)
     shard: Shard | None = None
+    pseudonyms: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -108,14 +115,26 @@ def prepare_job(job: ExtractJob, *, download: bool = True) -> Prepared:
         FeatureError: If the output folder holds features made in another way, or of slides that
             are not wanted.
         SlideError: If there are no slides, or none that is wanted.
-        TableError: If there are no tiles.
+        TableError: If there are no tiles, or a slide or patient has no pseudonym.
     """
+    if job.pseudonyms is not None and job.ready_made and job.tile_table is None:
+        raise ConfigError(
+            "`--pseudonyms` for ready-made tiles needs `--tile-table`.",
+            hint="Its slide_id and patient_id tell whose tiles they are.",
+        )
     if job.tile_table is not None and not job.ready_made:
         raise ConfigError("`--tile-table` belongs to ready-made tiles: give --tiles too.")
     backbone = require_backbone(job.backbone)
     weights = find_weights(backbone, job.weights, download=download, trust=job.trust)
-    sources, spec, notes = (_tile_sources if job.ready_made else _slide_sources)(job)
+    pseudonyms = read_pseudonyms(job.pseudonyms)
+    find = _tile_sources if job.ready_made else _slide_sources
+    sources, spec, notes = find(job, pseudonyms)
+    # Barcodes tell which slides are wanted: this comes before they get pseudonyms.
     chosen = choose_slides([source.slide_id for source in sources], job.choice)
+    require_same_names(job.output, pseudonyms=pseudonyms is not None)
+    if pseudonyms is not None:
+        notes += normal_tissue_notes(sources, chosen)
+        sources, chosen = under_pseudonyms(sources, chosen, pseudonyms)
     _require_none_left_out(job.output, chosen)
     sources = [source for source in sources if source.slide_id not in chosen.left_out]
     settings = FeatureSettings(
@@ -147,31 +166,36 @@ def _require_none_left_out(folder: Path, chosen: Chosen) -> None:
         )
 
 
-def _slide_sources(job: ExtractJob) -> tuple[Sequence[Source], TileSpec, list[str]]:
+def _slide_sources(
+    job: ExtractJob, pseudonyms: Pseudonyms | None
+) -> tuple[Sequence[Source], TileSpec, list[str]]:
     size = job.size_px or require_backbone(job.backbone).tile_px
     spec = dataclasses.replace(job.spec, size_px=size)
     table = read_slide_table(job.slide_table) if job.slide_table is not None else {}
-    sources = []
+    sources, named = [], set()
     for path in find_slides(job.inputs, recursive=job.recursive):
         slide_id = slide_id_of(path)
-        row = table.get(slide_id, SlideRow())
+        pseudonym = pseudonyms.find(slide_id) if pseudonyms is not None else None
+        named |= {slide_id, pseudonym}
         sources.append(
             SlideSource(
                 path=path,
                 spec=spec,
                 slide_id=slide_id,
-                mpp=row.mpp,
+                mpp=row_of(table, path, pseudonym or slide_id).mpp,
                 default_mpp=job.default_mpp,
                 annotations=job.annotations,
                 max_bad_tiles=job.max_bad_tiles,
             )
         )
-    unused = len(set(table) - {source.slide_id for source in sources})
+    unused = len(set(table) - named)
     notes = [f"{unused} row(s) of the slide table name no slide here"] if unused else []
     return sources, spec, notes
 
 
-def _tile_sources(job: ExtractJob) -> tuple[Sequence[Source], TileSpec, list[str]]:
+def _tile_sources(
+    job: ExtractJob, pseudonyms: Pseudonyms | None
+) -> tuple[Sequence[Source], TileSpec, list[str]]:
     table = read_tile_set(job.inputs, tile_table=job.tile_table)
     if table.empty:
         raise TableError(

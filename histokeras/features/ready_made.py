@@ -91,7 +91,10 @@ class TileSetTiles:
         try:
             image = self._image(Path(self.source.table["path"].iloc[row]), size)
         except SlideError as error:
-            self.bad[row] = f"{error.code}: {error}"
+            # Under a pseudonym the file has another name than the tile.
+            path, tile = (str(self.source.table[name].iloc[row]) for name in ("path", TILE))
+            text = str(error).replace(path, tile).replace(Path(path).name, Path(tile).name)
+            self.bad[row] = f"{error.code}: {text}"
             return np.zeros((size, size, 3), np.uint8), float("nan"), False
         return image, background_fraction(image), True
 

@@ -11,12 +11,13 @@ import pandas as pd
 
 from histokeras.features.extras import SLIDE_PICTURES, overview_jpeg
 from histokeras.files import sha256_file
+from histokeras.slides.called import called
 from histokeras.slides.reader import open_slide
 from histokeras.slides.slide import Slide
 from histokeras.tiles.cut import TileSet
 from histokeras.tiles.grid import TileSpec
 from histokeras.tiles.manifest import empty_reason, finish_manifest, left_out_rows
-from histokeras.tiles.plan import CORRUPT, TilePlan, plan_tiles
+from histokeras.tiles.plan import CORRUPT, TilePlan, annotation_path, plan_tiles
 from histokeras.types import SLIDE_ID, TILE
 
 
@@ -87,10 +88,10 @@ class SlideSource:
     Attributes:
         path: The slide file.
         spec: How to cut it.
-        slide_id: Its name without extension.
+        slide_id: Its name without extension, or its pseudonym.
         mpp: What the slide table says, in micrometres per pixel.
         default_mpp: For slides that do not tell.
-        annotations: Folder of ``<slide_id>.geojson`` for ``tissue="geojson"``.
+        annotations: Folder of GeoJSON files, named as the slides are, for ``tissue="geojson"``.
         max_bad_tiles: How many corrupt tiles may be left out before the slide fails.
     """
 
@@ -103,33 +104,36 @@ class SlideSource:
     max_bad_tiles: int = 0
 
     def _slide(self) -> Slide:
-        return open_slide(self.path, mpp=self.mpp, default_mpp=self.default_mpp)
+        return open_slide(
+            self.path, mpp=self.mpp, default_mpp=self.default_mpp, slide_id=self.slide_id
+        )
 
     def _mask(self) -> str:
         if self.annotations is None:
             return ""
-        path = self.annotations / f"{self.slide_id}.geojson"
+        path = annotation_path(self.annotations, self.path)
         return sha256_file(path) if path.is_file() else ""
 
     def identity(self) -> dict[str, Any]:
         """Return content id, mpp and the digest of the annotation file."""
-        with self._slide() as slide:
+        with called(self.path, self.slide_id), self._slide() as slide:
             return slide_identity(slide, self._mask())
 
     def open(self) -> "SlideTiles":
         """Open the slide and settle its grid."""
-        slide = self._slide()
-        try:
-            plan = plan_tiles(
-                slide,
-                self.spec,
-                annotations=self.annotations,
-                max_bad_tiles=self.max_bad_tiles,
-            )
-            return SlideTiles(slide, plan, slide_identity(slide, self._mask()))
-        except BaseException:
-            slide.close()
-            raise
+        with called(self.path, self.slide_id):
+            slide = self._slide()
+            try:
+                plan = plan_tiles(
+                    slide,
+                    self.spec,
+                    annotations=self.annotations,
+                    max_bad_tiles=self.max_bad_tiles,
+                )
+                return SlideTiles(slide, plan, slide_identity(slide, self._mask()))
+            except BaseException:
+                slide.close()
+                raise
 
 
 @dataclass(frozen=True)

@@ -24,11 +24,12 @@ from histokeras.runs.record import (
     require_ended,
     write_failures,
 )
-from histokeras.slides.inventory import SlideRow, find_slides, slide_id_of
+from histokeras.slides.inventory import SlideRow, find_slides, pseudonym_of, row_of, slide_id_of
 from histokeras.slides.overview import read_overview
 from histokeras.slides.qupath import area_feature, feature_collection, tile_features
 from histokeras.slides.reader import open_slide
 from histokeras.slides.slide import Slide
+from histokeras.tables.pseudonyms import Pseudonyms
 from histokeras.tiles.canvas import Canvas
 from histokeras.types import PROB, SLIDE_ID
 
@@ -59,6 +60,7 @@ class HeatmapJob:
         default_mpp: For slides that do not tell.
         evidence: Computes Grad-CAM; None for probabilities.
         layer: Whose maps these are, for the title.
+        pseudonyms: By which outputs and predictions name the slides; None for their own names.
     """
 
     run: Path
@@ -71,6 +73,7 @@ class HeatmapJob:
     default_mpp: float | None = None
     evidence: Evidence | None = None
     layer: str = ""
+    pseudonyms: Pseudonyms | None = None
 
     @property
     def of(self) -> str:
@@ -139,7 +142,7 @@ def write_heatmaps(
     record.write(output, status="running")
     with Progress(len(paths), quiet=quiet) as progress:
         for path in paths:
-            name = slide_id_of(path)
+            name = pseudonym_of(path, job.pseudonyms)
             try:
                 rows = _draw_slide(job, path, output, facts, progress.tiles)
             except HistokerasError as error:
@@ -185,7 +188,12 @@ def _find(job: HeatmapJob, drawn: Drawn) -> list[Path]:
             for slide in find_slides([path]):
                 found.setdefault(slide_id_of(slide), slide)
         except HistokerasError as error:
+            if job.pseudonyms is not None:
+                # What was mistyped may be the name of a slide: it goes to the screen alone.
+                raise
             drawn.failures.append(failure(path.name, "open", error))
+    if job.pseudonyms is not None:
+        job.pseudonyms.require(found, "slide")
     return list(found.values())
 
 
@@ -196,7 +204,7 @@ def _draw_slide(
     facts: Mapping[str, Any],
     count: Callable[[int], None],
 ) -> list[dict[str, Any]]:
-    slide_id = slide_id_of(path)
+    slide_id = pseudonym_of(path, job.pseudonyms)
     folders = [job.run, *([job.predictions] if job.predictions is not None else [])]
     table = read_slide_predictions(slide_id, folders)
     missing = [name for name in facts["classes"] if f"{PROB}{name}" not in table]
@@ -205,8 +213,8 @@ def _draw_slide(
             f"predictions of slide `{slide_id}` hold no {', '.join(missing) or 'tile'}.",
             hint="Give predictions of this run.",
         )
-    row = job.table.get(slide_id, SlideRow())
-    with open_slide(path, mpp=row.mpp, default_mpp=job.default_mpp) as slide:
+    mpp = row_of(job.table, path, slide_id).mpp
+    with open_slide(path, mpp=mpp, default_mpp=job.default_mpp, slide_id=slide_id) as slide:
         _require_inside(slide, table)
         thumbnail, size = _thumbnail(slide, job.side_px)
         rows = []

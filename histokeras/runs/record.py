@@ -185,6 +185,28 @@ def require_own_folder(folder: Path, commands: Sequence[str], names: Sequence[st
         )
 
 
+def require_same_names(folder: Path, *, pseudonyms: bool) -> None:
+    """Refuse to put slides under their own names and slides under pseudonyms into one folder.
+
+    Args:
+        folder: The output folder; it need not exist.
+        pseudonyms: Whether pseudonyms are asked for now.
+
+    Raises:
+        ConfigError: If what lies there was written the other way (CONFIG_MISMATCH).
+    """
+    record = read_record(folder)
+    if not record or bool(record.get("config", {}).get("pseudonyms")) == pseudonyms:
+        return
+    was = "without" if pseudonyms else "with"
+    raise ConfigError(
+        f"{folder} was written {was} `--pseudonyms`.",
+        code="CONFIG_MISMATCH",
+        hint="Choose another output folder"
+        + ("." if pseudonyms else ", or give the table of pseudonyms again."),
+    )
+
+
 def failure(slide: str, stage: str, error: Exception) -> dict[str, str]:
     """Return the row of failures.csv for a slide that failed.
 

@@ -44,6 +44,11 @@ def slide_id_of(path: str | Path) -> str:
     return text_of(Path(path).stem)
 
 
+def slide_name(path: str | Path, slide_id: str) -> str:
+    """Return what a slide is called in messages: its file's name, or its pseudonym in that."""
+    return f"{slide_id}{text_of(Path(path).suffix)}"
+
+
 def require_slide_file(path: Path) -> None:
     """Check that ``path`` is a regular, readable, non-empty file that may hold pixels.
 

@@ -14,10 +14,11 @@ import pandas as pd
 from histokeras.errors import SlideError, TableError
 from histokeras.runs.events import STALL_S, Done, Lost, lost
 from histokeras.runs.supervisor import Each, lookers, supervise
-from histokeras.slides.checks import SCANNER_SUFFIXES, text_of
+from histokeras.slides.checks import SCANNER_SUFFIXES, slide_name, text_of
 from histokeras.slides.checks import slide_id_of as slide_id_of
 from histokeras.slides.reader import open_slide
 from histokeras.tables import read_table, require_columns, row_numbers, with_standard_columns
+from histokeras.tables.pseudonyms import Pseudonyms
 from histokeras.types import PATIENT_ID, SLIDE_ID
 
 FOLDER_SUFFIXES = SCANNER_SUFFIXES | {".tif", ".tiff", ".btf"}
@@ -177,6 +178,25 @@ def read_slide_table(path: Path) -> dict[str, SlideRow]:
     return rows
 
 
+def pseudonym_of(path: Path, pseudonyms: Pseudonyms | None) -> str:
+    """Return the slide_id of a file as outputs have it.
+
+    Args:
+        path: The slide.
+        pseudonyms: None where slides go by their own names.
+
+    Raises:
+        TableError: PSEUDONYM_MISSING if it has none.
+    """
+    own = slide_id_of(path)
+    return own if pseudonyms is None else pseudonyms.of(own)
+
+
+def row_of(table: Mapping[str, SlideRow], path: Path, slide_id: str) -> SlideRow:
+    """Return what the slide table says of a slide, under its own name or its pseudonym."""
+    return table.get(slide_id_of(path)) or table.get(slide_id) or SlideRow()
+
+
 def slide_patients(path: Path | None) -> dict[str, str]:
     """Return slide_id -> patient_id of a slide table, where it says; {} for no table."""
     rows = read_slide_table(path) if path is not None else {}
@@ -201,6 +221,7 @@ def describe_slides(
     table: Mapping[str, SlideRow] | None = None,
     default_mpp: float | None = None,
     stall_s: float = STALL_S,
+    pseudonyms: Pseudonyms | None = None,
 ) -> pd.DataFrame:
     """List slides: readable or why not, size, levels, mpp and where it comes from.
 
@@ -211,43 +232,45 @@ def describe_slides(
         table: Rows of the slide table.
         default_mpp: What to take for slides that say nothing.
         stall_s: Seconds after which a worker that opens a slide is taken to hang.
+        pseudonyms: By which the slides are listed; each has one.
 
     Returns:
         One row a slide, with the columns ``COLUMNS``. A slide that cannot be used has
         ``readable`` False and says why in ``code`` and ``message``; so has one without mpp.
     """
     table = table or {}
-    known = [table.get(slide_id_of(path), SlideRow()).mpp for path in paths]
+    names = [pseudonym_of(path, pseudonyms) for path in paths]
+    known = [row_of(table, path, name).mpp for path, name in zip(paths, names, strict=True)]
     rows: list[dict[str, Any]] = [{}] * len(paths)
     describe = Each(partial(_describe, default_mpp=default_mpp))
-    tasks = list(zip(paths, known, strict=True))
+    tasks = list(zip(paths, names, known, strict=True))
     for event in supervise(tasks, describe, stall_s=stall_s, workers=lookers):
         if isinstance(event, Done):
             rows[event.task] = event.result
         elif isinstance(event, Lost):
-            path = paths[event.task]
-            rows[event.task] = _failed(path, lost(slide_id_of(path), event))
+            path, name = paths[event.task], names[event.task]
+            rows[event.task] = _failed(path, name, lost(name, event))
     # Whole numbers with gaps: plain pandas would make 200 a 200.0 beside an unreadable slide.
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(_COUNTS, "Int64"))
 
 
-def _row(path: Path) -> dict[str, Any]:
+def _row(path: Path, name: str) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(COLUMNS)
-    row |= {"slide": slide_id_of(path), "path": text_of(path.name), "readable": False, "notes": ""}
+    row |= {"slide": name, "path": slide_name(path, name), "readable": False, "notes": ""}
     return row | {"code": "", "message": ""}
 
 
-def _failed(path: Path, error: SlideError) -> dict[str, Any]:
-    return _row(path) | {"code": error.code, "message": str(error)}
+def _failed(path: Path, name: str, error: SlideError) -> dict[str, Any]:
+    return _row(path, name) | {"code": error.code, "message": str(error)}
 
 
 def _describe(
-    task: tuple[Path, float | None], beat: Callable[[int], None], default_mpp: float | None
+    task: tuple[Path, str, float | None], beat: Callable[[int], None], default_mpp: float | None
 ) -> dict[str, Any]:
-    path, mpp = task
-    row = _row(path)
+    path, name, mpp = task
+    row = _row(path, name)
     try:
-        with open_slide(path, mpp=mpp, default_mpp=default_mpp) as slide:
+        with open_slide(path, mpp=mpp, default_mpp=default_mpp, slide_id=name) as slide:
             row["vendor"] = slide.vendor or "plain image"
             row["width"], row["height"] = slide.dimensions
             row["levels"] = slide.level_count

@@ -11,11 +11,13 @@ import openslide
 from PIL import Image as PillowImage
 
 from histokeras.errors import SlideError
+from histokeras.slides.called import called
 from histokeras.slides.checks import (
     SLIDE_SUFFIXES,
     may_be_plain_image,
     require_reasonable_size,
     require_slide_file,
+    slide_id_of,
 )
 from histokeras.slides.handle import io_error, is_storage, tried_again
 from histokeras.slides.header import colour_note, largest_page, read_pages, require_sound_tiff
@@ -121,7 +123,11 @@ def _open_checked(path: Path) -> tuple[SlideSource, tuple[str, ...]]:
 
 
 def open_slide(
-    path: str | Path, *, mpp: float | None = None, default_mpp: float | None = None
+    path: str | Path,
+    *,
+    mpp: float | None = None,
+    default_mpp: float | None = None,
+    slide_id: str | None = None,
 ) -> Slide:
     """Open a slide: any format that OpenSlide reads, or a plain PNG, JPEG or TIFF.
 
@@ -129,6 +135,7 @@ def open_slide(
         path: The file. What it holds decides, not its extension.
         mpp: Micrometres per level-0 pixel if you know better than the file.
         default_mpp: What to take if the file does not say.
+        slide_id: A pseudonym, by which outputs and errors name the slide; its file's name if None.
 
     Returns:
         The open slide; use it in a ``with`` block or close it.
@@ -138,10 +145,17 @@ def open_slide(
             ``Slide.mpp`` raises when it is asked for.
     """
     path = Path(path)
-    source, notes = tried_again(partial(_open_checked, path), f"slide `{path.name}`")
+    with called(path, slide_id or slide_id_of(path)):
+        source, notes = tried_again(partial(_open_checked, path), f"slide `{path.name}`")
     try:
         return Slide(
-            path, source, partial(_open_source, path), mpp=mpp, default_mpp=default_mpp, notes=notes
+            path,
+            source,
+            partial(_open_source, path),
+            mpp=mpp,
+            default_mpp=default_mpp,
+            notes=notes,
+            slide_id=slide_id,
         )
     except BaseException:
         source.close()

@@ -14,7 +14,8 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from histokeras.errors import HistokerasError, SlideError
-from histokeras.slides.checks import is_truncated, slide_id_of
+from histokeras.slides.called import called
+from histokeras.slides.checks import is_truncated, slide_id_of, slide_name
 from histokeras.slides.handle import Handle, io_error, is_storage, require_storage, tried_again
 from histokeras.slides.mpp import FoundMpp, find_mpp
 from histokeras.slides.overview import read_overview
@@ -32,7 +33,8 @@ class Slide:
 
     Attributes:
         path: The file.
-        slide_id: The file's name without its extension.
+        slide_id: The file's name without its extension, or the pseudonym it was given.
+        name: What messages call it: the slide_id with the file's extension.
         dimensions: (width, height) of level 0 in pixels.
         vendor: The format in OpenSlide's words, None for a plain image.
     """
@@ -46,9 +48,11 @@ class Slide:
         mpp: float | None = None,
         default_mpp: float | None = None,
         notes: Sequence[str] = (),
+        slide_id: str | None = None,
     ) -> None:
         self.path = path
-        self.slide_id = slide_id_of(path)
+        self.slide_id = slide_id or slide_id_of(path)
+        self.name = slide_name(path, self.slide_id)
         self.vendor = source.vendor
         self.dimensions = source.level_dimensions[0]
         self._properties = source.properties
@@ -95,7 +99,7 @@ class Slide:
         return find_mpp(
             self._properties,
             vendor=self.vendor,
-            name=self.path.name,
+            name=self.name,
             table_mpp=self._table_mpp,
             default_mpp=self._default_mpp,
         )
@@ -147,12 +151,13 @@ class Slide:
                 f"`level` must be 0 to {self.level_count - 1} and `size` at least (1, 1). "
                 f"Received: level={level}, size={size}"
             )
-        try:
-            return self._handle.read(self.path, location, level, size)
-        except HistokerasError:
-            raise
-        except Exception as error:
-            raise self._read_error(location, level, error) from error
+        with called(self.path, self.slide_id):
+            try:
+                return self._handle.read(self.path, location, level, size)
+            except HistokerasError:
+                raise
+            except Exception as error:
+                raise self._read_error(location, level, error) from error
 
     def _reopened(self) -> SlideSource:
         self.require_unchanged()
@@ -161,7 +166,7 @@ class Slide:
     def _read_error(self, location: tuple[int, int], level: int, error: Exception) -> SlideError:
         # The library's text may hold the whole path; outputs never name folders.
         text = str(error).replace(str(self.path), self.path.name)
-        where = f"slide `{self.path.name}`, x={location[0]} y={location[1]} (level {level})"
+        where = f"slide `{self.name}`, x={location[0]} y={location[1]} (level {level})"
         if isinstance(error, MemoryError):
             return SlideError(
                 f"{where}: not enough memory to decode it.",
@@ -214,7 +219,8 @@ class Slide:
         Raises:
             SlideError: IO_ERROR if the file cannot be read.
         """
-        return tried_again(self._content_id, f"slide `{self.path.name}`")
+        with called(self.path, self.slide_id):
+            return tried_again(self._content_id, f"slide `{self.name}`")
 
     def _content_id(self) -> str:
         digest = hashlib.sha256()
@@ -241,11 +247,11 @@ class Slide:
             same = self._file_stamp() == self._stamp
         except OSError as error:
             if is_storage(error):
-                raise io_error(f"slide `{self.path.name}`", error) from error
+                raise io_error(f"slide `{self.name}`", error) from error
             same = False
         if not same:
             raise SlideError(
-                f"slide `{self.path.name}` changed while it was read.",
+                f"slide `{self.name}` changed while it was read.",
                 code="SLIDE_CHANGED",
                 hint="Wait until it is copied or downloaded, then run the same command.",
             )

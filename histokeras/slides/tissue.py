@@ -88,7 +88,7 @@ def read_coarse(slide: Slide, *, around_corrupt: bool = False) -> Coarse:
     size = (max(1, round(width / shrink)), max(1, round(height / shrink)))
     holes = np.zeros((size[1], size[0]), np.bool_) if around_corrupt else None
     image = read_overview(slide, size, holes=holes)
-    _require_colour(image, slide.path.name)
+    _require_colour(image, slide.name)
     scale = (width / size[0], height / size[1])
     return Coarse(image, scale, holes if holes is not None and holes.any() else None)
 

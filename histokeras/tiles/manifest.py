@@ -74,7 +74,7 @@ def empty_reason(plan: TilePlan, manifest: pd.DataFrame) -> tuple[str, str] | No
     """
     if manifest["kept"].any():
         return None
-    name = plan.slide.path.name
+    name = plan.slide.name
     if manifest.empty:
         width, height = plan.slide.dimensions
         side = plan.choice.size_level0_px(plan.spec.size_px)

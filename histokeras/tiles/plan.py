@@ -11,6 +11,8 @@ import pandas as pd
 from PIL import Image as PillowImage
 
 from histokeras.errors import ConfigError, SlideError
+from histokeras.slides.called import called
+from histokeras.slides.checks import slide_id_of
 from histokeras.slides.geojson import MAX_MASK_PX, fill_polygons, read_polygons
 from histokeras.slides.pyramid import LevelChoice, choose_level
 from histokeras.slides.slide import Slide
@@ -206,7 +208,7 @@ def plan_tiles(
         slide.level_downsamples,
         spec.mpp,
         tolerance=spec.mpp_tolerance,
-        name=slide.path.name,
+        name=slide.name,
     )
     size0 = choice.size_level0_px(spec.size_px)
     step0 = choice.size_level0_px(spec.size_px - spec.overlap_px)
@@ -275,12 +277,18 @@ def _reasons(
     return reasons, mask, mask_id
 
 
+def annotation_path(annotations: Path, slide: Path) -> Path:
+    """Return where the annotations of a slide lie: under its file's own name."""
+    return annotations / f"{slide_id_of(slide)}.geojson"
+
+
 def _drawn(
     slide: Slide, annotations: Path, origins: npt.NDArray[np.int64], size0: int
 ) -> tuple[Mask, npt.NDArray[np.float64], str]:
     """Return the mask of the drawn regions, each tile's share of it, and the file's digest."""
-    path = annotations / f"{slide.slide_id}.geojson" if annotations.is_dir() else annotations
-    polygons = read_polygons(path)
+    path = annotation_path(annotations, slide.path) if annotations.is_dir() else annotations
+    with called(slide.path, slide.slide_id):
+        polygons = read_polygons(path)
     width, height = slide.dimensions
     # Fine enough for 1/32 of a tile's side, within a limit of memory.
     scale = max(1.0, size0 / 32, (width * height / MAX_MASK_PX) ** 0.5)

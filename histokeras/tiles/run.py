@@ -19,20 +19,22 @@ from histokeras.runs.events import STALL_S, Beat, Done, Event, Lost, Retry, lost
 from histokeras.runs.lease import LeasedTasks, Leases
 from histokeras.runs.patience import Patience
 from histokeras.runs.progress import Progress
-from histokeras.runs.record import RunRecord, failure, require_own_folder
+from histokeras.runs.record import RunRecord, failure, require_own_folder, require_same_names
 from histokeras.runs.shard import Shard, Share
 from histokeras.runs.supervisor import Each, supervise
 from histokeras.runs.union import FAILURES, shared_record
-from histokeras.slides.inventory import SlideRow, slide_id_of
+from histokeras.slides.called import called
+from histokeras.slides.inventory import SlideRow, pseudonym_of, row_of
 from histokeras.slides.reader import open_slide
 from histokeras.slides.slide import Slide
 from histokeras.slides.source import Image
+from histokeras.tables.pseudonyms import Pseudonyms
 from histokeras.tiles.cut import read_candidates
 from histokeras.tiles.grid import TileSpec
 from histokeras.tiles.manifest import empty_reason, finish_manifest, left_out_rows
 from histokeras.tiles.manifest_file import read_facts, read_manifest, write_manifest
 from histokeras.tiles.picture import draw_tiles
-from histokeras.tiles.plan import CORRUPT, TilePlan, plan_tiles
+from histokeras.tiles.plan import CORRUPT, TilePlan, annotation_path, plan_tiles
 
 _LOG = logging.getLogger(__name__)
 _IMAGE_NAME = re.compile(r"\d+_\d+\.png")
@@ -46,7 +48,8 @@ class TileJob:
         slides: Slide files with distinct slide_ids.
         output: The output folder.
         spec: How to cut.
-        annotations: Folder of ``<slide_id>.geojson`` for ``spec.tissue="geojson"``.
+        annotations: Folder of GeoJSON files, named as the slides are, for
+            ``spec.tissue="geojson"``.
         table: Rows of the slide table.
         default_mpp: For slides that do not tell.
         save_images: Whether the kept tiles are written as PNG too.
@@ -58,6 +61,7 @@ class TileJob:
         left_out: Slides that were not wanted, as run.json lists them: ``slide``, ``outcome``,
             ``reason``.
         shard: Which part of the slides to take; None for all.
+        pseudonyms: By which outputs name the slides; None for their own names.
     """
 
     slides: Sequence[Path]
@@ -74,16 +78,21 @@ class TileJob:
     max_bad_tiles: int = 0
     left_out: Sequence[Mapping[str, Any]] = ()
     shard: Shard | None = None
+    pseudonyms: Pseudonyms | None = None
+
+    def slide_id(self, path: Path) -> str:
+        """Return the slide_id of a slide as outputs have it."""
+        return pseudonym_of(path, self.pseudonyms)
 
     @property
     def share(self) -> Share:
         """All slides, and which of them are taken."""
-        return Share([slide_id_of(path) for path in self.slides], self.shard)
+        return Share([self.slide_id(path) for path in self.slides], self.shard)
 
     def taken(self) -> list[Path]:
         """Return the slides of this process."""
         own = self.share.own
-        return [path for path in self.slides if slide_id_of(path) in own]
+        return [path for path in self.slides if self.slide_id(path) in own]
 
     def manifest_path(self, slide_id: str) -> Path:
         """Return where the manifest of a slide lies."""
@@ -117,6 +126,7 @@ def tile_slides(job: TileJob, *, config: Mapping[str, Any], quiet: bool = False)
     """
     _require_same_spec(job)
     require_own_folder(job.output, ("tile",))
+    require_same_names(job.output, pseudonyms=job.pseudonyms is not None)
     for name in ("tiles", "pictures"):
         files.prepare_folder(job.output / name)
     files.remove_leftovers(job.output)
@@ -134,7 +144,7 @@ def tile_slides(job: TileJob, *, config: Mapping[str, Any], quiet: bool = False)
             failures += _left_out(job, outcome)
             failures += [problem] if problem else []
             patience.slide(problem if outcome["outcome"] == "failed" else None)
-    order = {slide_id_of(path): position for position, path in enumerate(job.slides)}
+    order = {job.slide_id(path): position for position, path in enumerate(job.slides)}
     record.slides.sort(key=lambda row: order.get(row["slide"], -1))
     failures.sort(key=lambda row: order[row["slide"]])
     return record
@@ -149,14 +159,14 @@ def _work(
         if isinstance(event, Done):
             outcome, problem = event.result
         elif isinstance(event, Lost):
-            slide_id = slide_id_of(job.slides[event.task])
+            slide_id = job.slide_id(job.slides[event.task])
             outcome = {"slide": slide_id, "outcome": "failed"}
             problem = failure(slide_id, "tile", lost(slide_id, event))
         else:
             if isinstance(event, Beat):
                 progress.tiles(event.n)
             elif isinstance(event, Retry):
-                names = ", ".join(slide_id_of(job.slides[task]) for task in event.tasks)
+                names = ", ".join(job.slide_id(job.slides[task]) for task in event.tasks)
                 progress.note(event.text(names))
             continue
         progress.slide(outcome["slide"], outcome["outcome"], _detail(outcome, problem))
@@ -165,7 +175,7 @@ def _work(
 
 def _events(job: TileJob) -> Iterator[Event]:
     with Leases(job.output) as leases:
-        claims = LeasedTasks(leases, [slide_id_of(path) for path in job.slides])
+        claims = LeasedTasks(leases, [job.slide_id(path) for path in job.slides])
         work = Each(partial(_tile_slide, job))
         yield from supervise(job.slides, work, stall_s=job.stall_s, claims=claims)
 
@@ -190,7 +200,7 @@ def _left_out(job: TileJob, outcome: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def _require_same_spec(job: TileJob) -> None:
     """Refuse a folder whose manifests were cut in another way, before any work."""
-    redone = {job.manifest_path(slide_id_of(path)) for path in job.slides} if job.overwrite else ()
+    redone = {job.manifest_path(job.slide_id(path)) for path in job.slides} if job.overwrite else ()
     wanted = dataclasses.asdict(job.spec)
     for path in sorted((job.output / "tiles").glob("[!.]*.csv")):
         found = read_facts(path).get("spec", wanted)
@@ -208,11 +218,12 @@ def _tile_slide(
     job: TileJob, path: Path, beat: Callable[[int], None]
 ) -> tuple[dict[str, Any], dict[str, str] | None]:
     """Cut one slide; return its outcome and, if something is wrong, its row of failures.csv."""
-    slide_id = slide_id_of(path)
+    slide_id = job.slide_id(path)
     stage = "open"
     try:
-        row = job.table.get(slide_id, SlideRow())
-        with open_slide(path, mpp=row.mpp, default_mpp=job.default_mpp) as slide:
+        mpp = row_of(job.table, path, slide_id).mpp
+        known: dict[str, Any] = {"mpp": mpp, "default_mpp": job.default_mpp, "slide_id": slide_id}
+        with called(path, slide_id), open_slide(path, **known) as slide:
             facts = _facts(job, slide)
             outcome = None if job.overwrite else _finished(job, slide_id, facts)
             if outcome is None:
@@ -238,7 +249,7 @@ def _facts(job: TileJob, slide: Slide) -> dict[str, Any]:
     """Return what a finished manifest must have been made with."""
     mask = ""
     if job.annotations is not None:
-        path = job.annotations / f"{slide.slide_id}.geojson"
+        path = annotation_path(job.annotations, slide.path)
         mask = files.sha256_file(path) if path.is_file() else ""
     return {
         "content": slide.content_id(),

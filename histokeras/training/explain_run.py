@@ -9,11 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from histokeras.cohort.pseudonyms import read_pseudonyms
 from histokeras.errors import ConfigError, HistokerasError
 from histokeras.files import prepare_folder, safe_name, write_bytes
 from histokeras.runs.gallery import FILE, head_digests, open_gallery, write_gallery
 from histokeras.runs.record import RunRecord, failure, write_failures
 from histokeras.slides.inventory import read_slide_table
+from histokeras.tables.pseudonyms import Pseudonyms
 from histokeras.training.classifier import Classifier, open_classifier
 from histokeras.training.explain import explain_tiles, require_layer, unseen_maps
 from histokeras.training.explain_tiles import Chosen, Found, Search, find_tiles
@@ -41,6 +43,7 @@ class ExplainJob:
         predictions: Folder of ``histokeras predict``, for slides that are not in the run.
         slide_table: Table with slide_id and mpp.
         default_mpp: For slides that do not tell.
+        pseudonyms: Table of pseudonyms, by which outputs name slides; None for their own names.
     """
 
     run: Path
@@ -55,6 +58,7 @@ class ExplainJob:
     predictions: Path | None = None
     slide_table: Path | None = None
     default_mpp: float | None = None
+    pseudonyms: Path | None = None
 
 
 @dataclass
@@ -128,7 +132,8 @@ def explain(
         predictions=None if predictions is None else Path(predictions),
         **how,  # type: ignore[arg-type]
     )
-    found = _find(job, classifier)
+    names = read_pseudonyms(job.pseudonyms)
+    found = _find(job, classifier, names)
     if found.failures:
         raise found.failures[0][1]
     explanations = tuple(_explained(classifier, job, found, strict=True))
@@ -161,7 +166,8 @@ def write_explanations(
     """
     classifier = open_classifier(job.run, job.weights, trust=job.trust)
     heads = head_digests(job.run)
-    found = _find(job, classifier)
+    names = read_pseudonyms(job.pseudonyms)
+    found = _find(job, classifier, names)
     earlier = open_gallery(output, COMMAND, TABLE, heads, overwrite=overwrite)
     prepare_folder(output)
     record = RunRecord(COMMAND, config or {}, command_line=command_line)
@@ -182,6 +188,10 @@ def write_explanations(
         counts.add(item)
     # Those of tiles that could not be read have come to it on the way.
     done.failures = [failure(name, COMMAND, error) for name, error in found.failures]
+    if names is not None:
+        done.failures = [
+            {key: names.masked(text) for key, text in row.items()} for row in done.failures
+        ]
     done.notes = (*_notes(classifier, job.method, job.layer), *counts.notes())
     write_gallery(output, TABLE, earlier, pd.DataFrame(done.rows))
     write_failures(output, done.failures)
@@ -198,7 +208,7 @@ def _outcomes(done: Explained) -> list[dict[str, Any]]:
     return outcomes + [{"slide": row["slide"], "outcome": "failed"} for row in done.failures]
 
 
-def _find(job: ExplainJob, classifier: Classifier) -> Found:
+def _find(job: ExplainJob, classifier: Classifier, names: Pseudonyms | None = None) -> Found:
     if job.class_name is not None:
         classifier.number(job.class_name)
     if job.method == "grad-cam":
@@ -217,6 +227,7 @@ def _find(job: ExplainJob, classifier: Classifier) -> Found:
         table=read_slide_table(job.slide_table) if job.slide_table is not None else {},
         default_mpp=job.default_mpp,
         stain_norm=str(settings.get("stain_norm", "none")),
+        pseudonyms=names,
     )
     return find_tiles(job.inputs, search)
 

@@ -13,11 +13,19 @@ from PIL import Image as PillowImage
 from histokeras.analysis.tile_predictions import predictions_path, read_slide_predictions
 from histokeras.errors import HistokerasError, SlideError, TableError
 from histokeras.features.seen import image_change, slide_change
-from histokeras.slides.inventory import FOLDER_SUFFIXES, SlideRow, find_slides, slide_id_of
+from histokeras.slides.inventory import (
+    FOLDER_SUFFIXES,
+    SlideRow,
+    find_slides,
+    pseudonym_of,
+    row_of,
+    slide_id_of,
+)
 from histokeras.slides.pyramid import choose_level
 from histokeras.slides.reader import open_slide
 from histokeras.slides.source import Image
 from histokeras.tables import read_table, require_columns, row_numbers
+from histokeras.tables.pseudonyms import Pseudonyms
 from histokeras.tiles.folders import read_image, read_tile_set
 from histokeras.tiles.grid import TileSpec
 from histokeras.tiles.plan import read_tile
@@ -66,6 +74,7 @@ class Search:
         table: What the slide table says.
         default_mpp: For slides that do not tell.
         stain_norm: What extraction did to the stain of tiles.
+        pseudonyms: By which outputs and predictions name slides; None for their own names.
     """
 
     run: Path
@@ -80,6 +89,7 @@ class Search:
     table: Mapping[str, SlideRow] = field(default_factory=dict)
     default_mpp: float | None = None
     stain_norm: str = "none"
+    pseudonyms: Pseudonyms | None = None
 
 
 def find_tiles(inputs: Sequence[Path], search: Search) -> Found:
@@ -117,7 +127,8 @@ def _is_tiles(path: Path, search: Search) -> bool:
         names = [item.suffix.lower() for item in path.iterdir() if not item.name.startswith(".")]
         return search.ready_made or not any(name in FOLDER_SUFFIXES for name in names)
     suffix = path.suffix.lower()
-    known = any(predictions_path(folder, path.stem).is_file() for folder in _folders(search))
+    name = (search.pseudonyms and search.pseudonyms.find(path.stem)) or path.stem
+    known = any(predictions_path(folder, name).is_file() for folder in _folders(search))
     return not known and path.exists() and (
         suffix in _PICTURES or (search.ready_made and suffix in (".tif", ".tiff"))
     )  # fmt: skip
@@ -146,6 +157,8 @@ def _images(path: Path, search: Search) -> list[Chosen]:
 
 
 def _image(path: Path, tile: str, label: str, search: Search) -> Chosen:
+    if search.pseudonyms is not None:
+        tile = search.pseudonyms.masked(tile)
     place = TilePlace(name="_".join(Path(tile).with_suffix("").parts), tile=tile, label=label)
     return Chosen(place, lambda: _read_picture(path, search))
 
@@ -170,10 +183,12 @@ def _add_slides(found: Found, slides: Sequence[Path], search: Search) -> None:
     named = None if search.tiles is None else _read_named(search.tiles)
     parts = []
     facts = _slide_facts(search.run)
+    if search.pseudonyms is not None:
+        search.pseudonyms.require([slide_id_of(path) for path in slides], "slide")
     for path in slides:
-        slide_id = slide_id_of(path)
+        slide_id = pseudonym_of(path, search.pseudonyms)
         try:
-            table = _named(named, slide_id, slides, search) if named is not None else (
+            table = _named(named, path, slides, search) if named is not None else (
                 read_slide_predictions(slide_id, _folders(search))
             )  # fmt: skip
         except HistokerasError as error:
@@ -237,13 +252,13 @@ def _read_named(path: Path) -> pd.DataFrame:
     return table
 
 
-def _named(
-    table: pd.DataFrame, slide_id: str, slides: Sequence[Path], search: Search
-) -> pd.DataFrame:
+def _named(table: pd.DataFrame, path: Path, slides: Sequence[Path], search: Search) -> pd.DataFrame:
+    slide_id = pseudonym_of(path, search.pseudonyms)
     if SLIDE_ID in table:
         # An id may itself hold dots: only as a file name does it lose what follows the last.
         ids = table[SLIDE_ID]
-        table = table[(ids == slide_id) | (ids.map(slide_id_of) == slide_id)]
+        names = (slide_id, slide_id_of(path))
+        table = table[ids.isin(names) | ids.map(slide_id_of).isin(names)]
     elif len(slides) > 1:
         raise TableError(
             f"tile list {search.tiles} lacks the column slide_id, and there are {len(slides)} "
@@ -267,20 +282,21 @@ def _slide_facts(run: Path) -> dict[str, tuple[str, str]]:
 
 
 def _slide_reader(path: Path, location: tuple[int, int], search: Search) -> Callable[[], Image]:
-    row = search.table.get(slide_id_of(path), SlideRow())
+    slide_id = pseudonym_of(path, search.pseudonyms)
+    mpp = row_of(search.table, path, slide_id).mpp
 
     def read() -> Image:
         spec = search.spec
-        with open_slide(path, mpp=row.mpp, default_mpp=search.default_mpp) as slide:
+        with open_slide(path, mpp=mpp, default_mpp=search.default_mpp, slide_id=slide_id) as slide:
             choice = choose_level(
                 slide.mpp, slide.level_downsamples, spec.mpp, tolerance=spec.mpp_tolerance,
-                name=path.name,
+                name=slide.name,
             )  # fmt: skip
             side = choice.size_level0_px(spec.size_px)
             width, height = slide.dimensions
             if location[0] + side > width or location[1] + side > height:
                 raise SlideError(
-                    f"slide `{path.name}`: a tile of {side} px at x={location[0]} y={location[1]} "
+                    f"slide `{slide.name}`: a tile of {side} px at x={location[0]} y={location[1]} "
                     f"does not lie within {width} x {height} px.",
                     code="TILE_OUTSIDE",
                     hint="x and y are level-0 pixels.",

@@ -13,15 +13,21 @@ from histokeras.analysis.figures import SPECIFICITY
 from histokeras.cohort.categories import category_values
 from histokeras.cohort.join import Joined, join_labels
 from histokeras.cohort.labels import Cohort, read_cohort
+from histokeras.cohort.pseudonyms import (
+    patients_by_slide,
+    read_labels,
+    read_pseudonyms,
+    require_renamed,
+    translated_split,
+)
 from histokeras.cohort.sides import require_learnable
 from histokeras.cohort.split import SHARES, split_patients, split_units
 from histokeras.cohort.split_file import read_split
 from histokeras.cohort.split_table import Split, apply_split
-from histokeras.errors import ConfigError
+from histokeras.errors import ConfigError, TableError
 from histokeras.features.index import FeatureIndex, index_features, own_labels
 from histokeras.files import sha256_text
-from histokeras.runs.record import read_left_out, read_outcomes
-from histokeras.slides.inventory import slide_patients
+from histokeras.runs.record import read_left_out, read_outcomes, read_record
 from histokeras.training.head import HeadConfig
 from histokeras.training.tasks import TASKS
 from histokeras.types import CLASSIFICATION, LABEL, PATIENT_ID, REGRESSION
@@ -51,6 +57,7 @@ class FitJob:
         n_resamples: Resamples behind each interval.
         specificity: At which sensitivity is given.
         task: ``classification``, or ``regression`` where the target is a number.
+        pseudonyms: Table of pseudonyms, by which labels, slide table and split are translated.
     """
 
     features: Path
@@ -69,6 +76,7 @@ class FitJob:
     n_resamples: int = N_RESAMPLES
     specificity: float = SPECIFICITY
     task: str = CLASSIFICATION
+    pseudonyms: Path | None = None
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
@@ -121,7 +129,13 @@ def prepare_study(job: FitJob) -> Study:
     """
     index = index_features(job.features)
     others = _slides_without_features(job.features, index)
-    cohort, joined, split = join_study(job, index.units(), index.tiles, others)
+    try:
+        cohort, joined, split = join_study(job, index.units(), index.tiles, others)
+    except TableError as error:
+        if error.code in ("NO_OVERLAP", "ID_RULE") and _go_by_pseudonyms(job):
+            hint = "The features go by pseudonyms: give their table with `--pseudonyms` too."
+            raise TableError(error.message, code=error.code, hint=hint) from error
+        raise
     placed, outside = apply_split(joined.units, split, 0 if split.folds else None)
     joined.funnel["used"] = placed[PATIENT_ID].nunique()
     inputs = {
@@ -161,14 +175,16 @@ def join_study(
         LeakageError: If a patient lies on two sides of the split.
         ConfigError: If options contradict each other.
     """
-    source: Any = job.labels if job.labels is not None else own_labels(tiles)
+    pseudonyms = read_pseudonyms(job.pseudonyms)
+    require_renamed(units, pseudonyms)
+    source: Any = own_labels(tiles) if job.labels is None else read_labels(job.labels, pseudonyms)
     target = job.target if job.labels is not None else LABEL
     cohort = read_cohort(source, target=target, task=job.task, strict=job.strict)
     TASKS[job.task].positive(cohort, job.positive)
     joined = join_labels(
         units,
         cohort,
-        slide_patients=slide_patients(job.slide_table),
+        slide_patients=patients_by_slide(job.slide_table, pseudonyms, cohort.table),
         slides=others,
         patients_unknown=job.patients_unknown,
     )
@@ -178,6 +194,13 @@ def join_study(
     split = _split(job, cohort, joined)
     require_learnable(joined.units, split, job.task)
     return cohort, joined, split
+
+
+def _go_by_pseudonyms(job: FitJob) -> bool:
+    """Return whether the features go by pseudonyms, and the labels as they are."""
+    if job.pseudonyms is not None or not job.features.is_dir():
+        return False
+    return bool(read_record(job.features).get("config", {}).get("pseudonyms"))
 
 
 def _is_large(index: FeatureIndex, memory_gb: float) -> bool:
@@ -205,7 +228,7 @@ def _split(job: FitJob, cohort: Cohort, joined: Joined) -> Split:
             raise ConfigError(
                 "`--split` and `--cv` exclude each other: a split file has its folds."
             )
-        split = read_split(job.split)
+        split = translated_split(read_split(job.split), read_pseudonyms(job.pseudonyms))
         if split.note and not job.patients_unknown:
             raise ConfigError(
                 f"the split {job.split.name} is {split.note}.",

@@ -10,6 +10,7 @@ import numpy as np
 from histokeras.analysis.collect import Predictions
 from histokeras.analysis.tables import write_tables
 from histokeras.cohort.patients import PatientFinder
+from histokeras.cohort.pseudonyms import require_renamed
 from histokeras.cohort.tcga import Chosen, SlideChoice, choose_slides
 from histokeras.errors import ConfigError, FeatureError
 from histokeras.features.index import FeatureIndex, index_features
@@ -23,6 +24,7 @@ from histokeras.runs.record import (
     require_own_folder,
     write_failures,
 )
+from histokeras.tables.pseudonyms import Pseudonyms
 from histokeras.training.pictures import write_pictures
 from histokeras.training.references import baseline_probabilities
 from histokeras.training.results import Predicted, write_predictions
@@ -73,6 +75,7 @@ def write_predicted(
     command_line: str = "",
     plan: Plan | None = None,
     chosen: Chosen | None = None,
+    pseudonyms: Pseudonyms | None = None,
 ) -> Predictions:
     """Predict a folder of features and write tables and record.
 
@@ -88,11 +91,13 @@ def write_predicted(
         command_line: What was typed, for run.json.
         plan: The extraction, if slides were extracted: only its slides are predicted.
         chosen: Of features, the slides that are not wanted.
+        pseudonyms: By which the features must go; None where nothing is asked for.
 
     Returns:
         Slides and patients.
 
     Raises:
+        TableError: If features go by other names than pseudonyms.
         FeatureError: If the features are of another kind than the run's.
         OutputError: If the output cannot be written.
     """
@@ -100,6 +105,7 @@ def write_predicted(
     index = index_features(features, only=None if plan is None else plan.finished())
     if left_out:
         index = index_features(features, only=set(index.names) - set(left_out))
+    require_renamed(index.units(), pseudonyms)
     predicted, predictions = predict_index(
         run, index, slide_patients=slide_patients, memory_gb=memory_gb
     )
