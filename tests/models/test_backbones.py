@@ -137,8 +137,9 @@ def test_a_weights_path_that_names_nothing_or_a_whole_model_is_refused(tmp_path:
 
     with pytest.raises(MissingError, match="names no file"):
         find_weights(backbone, str(tmp_path / "none.h5"))
-    with pytest.raises(ConfigError, match="weights alone"):
+    with pytest.raises(FeatureError, match="holds a whole model") as caught:
         find_weights(backbone, str(tmp_path / "model.keras"))
+    assert caught.value.code == "MODEL_UNTRUSTED"
 
 
 def test_imagenet_without_a_cache_says_size_place_and_three_remedies(
