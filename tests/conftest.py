@@ -13,6 +13,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+ROOT = Path(__file__).parent.parent
+
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
@@ -39,3 +41,5 @@ def real_workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     """With the mark of this name workers are processes, as in use."""
     if "real_workers" in request.keywords:
         monkeypatch.setattr(supervisor, "launch", launch)
+        # Workers import what does the tasks; a stranger's `tests` may be installed.
+        monkeypatch.syspath_prepend(str(ROOT))

@@ -5,6 +5,7 @@ the line does, so that no worker outlives its command.
 """
 
 import contextlib
+import logging
 import os
 import pickle
 import queue
@@ -17,6 +18,7 @@ from typing import Any, BinaryIO
 
 from histokeras.errors import HistokerasError
 
+_LOG = logging.getLogger(__name__)
 _LAST_S = 20
 """How long a worker whose line has ended may take to leave by itself."""
 
@@ -46,10 +48,14 @@ class Channel:
         try:
             while True:
                 self._answers.put(pickle.load(incoming))  # from the supervisor alone
-        except (EOFError, OSError, ValueError, pickle.UnpicklingError):
-            incoming.close()
-            self.ended.set()
-            self._answers.put(("quit",))
+        except (EOFError, OSError, ValueError):
+            pass
+        except Exception:
+            # A task that cannot be read here: better to leave at once than to seem to hang.
+            _LOG.exception("a task cannot be read")
+        incoming.close()
+        self.ended.set()
+        self._answers.put(("quit",))
 
     def _tell(self, *message: Any) -> None:
         if self.ended.is_set():
