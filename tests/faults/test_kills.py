@@ -133,13 +133,19 @@ def test_an_extraction_killed_while_it_writes_its_record(
 
 
 def random_kills(stage: Stage, whole: tuple[dict[str, str], float], folder: Path, n: int) -> None:
-    moments, killed = random.Random(0), 0
-    for i in range(n):
+    moments, killed, took = random.Random(0), 0, whole[1]
+    for i in range(3 * n):
         output = folder / str(i)
-        [code] = stage.extract(output, after_s=moments.uniform(0, whole[1]))
-        killed += code == _SIGKILL
+        [code] = stage.extract(output, after_s=moments.uniform(0, took))
+        if code == _SIGKILL:
+            killed += 1
+        else:
+            # It was over before: the machine has less to do than when it was timed.
+            took *= 0.9
         require_recovery(stage, output, whole[0])
-    assert killed > n / 2
+        if killed == n:
+            return
+    pytest.fail(f"only {killed} of {3 * n} were killed")
 
 
 def test_an_extraction_killed_at_twenty_random_moments(
