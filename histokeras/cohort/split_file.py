@@ -117,6 +117,7 @@ def _signed(path: Path, table: pd.DataFrame, line: str) -> Split:
             folds=meta.get("folds"),
             target=str(meta["target"]),
             stratify=tuple(meta["stratify"]),
+            sites=meta.get("sites"),
             note=str(meta["note"]),
             signed=True,
         )
