@@ -77,9 +77,7 @@ def say_sites(sites: Mapping[str, Any] | None) -> None:
     if sites is None:
         return
     off, bound = sites["deviation"], sites["bound"]
-    best = "how near that is to the best is not known"
-    if bound is not None:
-        best = "proved the best" if off <= bound else f"no folds can be below {bound:g}"
+    best = "proved the best" if off <= bound else f"no folds can be below {bound:g}"
     click.echo(
         f"{sites['n_sites']} sites (from {sites['from']}), none in two folds; distance from even "
         f"shares, summed over folds, classes and all: {off:g} patients, {best}",

@@ -15,7 +15,7 @@ from histokeras.errors import TableError
 
 Ints = npt.NDArray[np.int64]
 MOST_PLACES = 400
-"""Sites times folds beyond which nothing is proved: the search alone decides."""
+"""Sites times folds beyond which the search alone decides, beside the bound of rounding."""
 _NODES = 1000
 """Nodes, not seconds, limit the proof: the same table gives the same folds on any machine."""
 _MOST_SWAPPED = 150
@@ -30,12 +30,12 @@ class SiteFolds:
         folds: Site -> fold, 0..folds-1.
         deviation: Sum over folds and over the patients of each class and of all, of the distance
             from an even share, in patients.
-        bound: What no folds can be below, in patients; None where nothing could be proved.
+        bound: What no folds can be below, in patients; equal where these are proved the best.
     """
 
     folds: Mapping[str, int]
     deviation: float
-    bound: float | None
+    bound: float
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -81,9 +81,10 @@ def fold_sites(groups: Sequence[Group], sites: Mapping[str, str], folds: int) ->
             names, labels, table,
         )  # fmt: skip
     placed = _search(table, _greedy(table, folds), folds)
-    bound = None
-    if len(names) * folds <= MOST_PLACES:
-        better, bound = _prove(table, folds)
+    bound = _rounding(table, folds)
+    if _cost(table, placed, folds)[:2] != (0, bound) and len(names) * folds <= MOST_PLACES:
+        better, least = _prove(table, folds)
+        bound = max(bound, least)
         if better is not None and _cost(table, better, folds) < _cost(table, placed, folds):
             placed = better
     empty, deviation, _ = _cost(table, placed, folds)
@@ -93,7 +94,7 @@ def fold_sites(groups: Sequence[Group], sites: Mapping[str, str], folds: int) ->
     return SiteFolds(
         folds=dict(zip(names, placed.tolist(), strict=True)),
         deviation=round(deviation / folds, 6),
-        bound=None if bound is None else round(min(bound, deviation) / folds, 6),
+        bound=round(min(bound, deviation) / folds, 6),
     )
 
 
@@ -151,7 +152,17 @@ def _neighbours(placed: Ints, folds: int) -> Any:
                 yield swapped
 
 
-def _prove(table: Ints, folds: int) -> tuple[Ints | None, int | None]:
+def _rounding(table: Ints, folds: int) -> int:
+    """Return the deviation times ``folds`` that is left as patients cannot be divided.
+
+    Of ``n`` patients, ``r = n % folds`` folds hold one more than the others: ``r`` times
+    ``folds - r`` too many, and as much too few.
+    """
+    left = table.sum(axis=1) % folds
+    return int((2 * left * (folds - left)).sum())
+
+
+def _prove(table: Ints, folds: int) -> tuple[Ints | None, int]:
     """Return the best folds that HiGHS finds, and the least deviation times ``folds``.
 
     Variables are ``x[site, fold]`` (0 or 1) and ``d[row, fold]``, at least the distance of
@@ -186,7 +197,7 @@ def _prove(table: Ints, folds: int) -> tuple[Ints | None, int | None]:
         options={"node_limit": _NODES, "mip_rel_gap": 0},
     )
     bound = found.mip_dual_bound
-    least = None if bound is None or not np.isfinite(bound) else int(np.ceil(bound - 1e-5))
+    least = 0 if bound is None or not np.isfinite(bound) else int(np.ceil(bound - 1e-5))
     if found.x is None:
         return None, least
     return found.x[:places].reshape(n_sites, folds).argmax(axis=1).astype(np.int64), least

@@ -76,9 +76,10 @@ def test_the_search_alone_is_near_what_is_proved(monkeypatch: pytest.MonkeyPatch
     proved = fold_sites(*case, 3)
     monkeypatch.setattr("histokeras.cohort.site_folds.MOST_PLACES", 0)
     searched = fold_sites(*case, 3)
-    assert searched.bound is None
-    assert proved.bound is not None
-    assert proved.bound <= proved.deviation <= searched.deviation
+    # 2 * r * (3 - r) / 3 for remainders of each class and of all.
+    left = np.append(counts.sum(axis=0), counts.sum()) % 3
+    assert searched.bound == pytest.approx((2 * left * (3 - left) / 3).sum(), abs=1e-5)
+    assert searched.bound <= proved.bound <= proved.deviation <= searched.deviation
     # 2 % of the patients.
     assert searched.deviation - proved.bound <= 0.02 * len(case[0])
 
