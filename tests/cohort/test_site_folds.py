@@ -111,10 +111,13 @@ def test_the_way_of_splitting_is_signed(tmp_path) -> None:
     write_split(path, made)
     assert read_split(path).sites == made.sites
     assert "Hôpital" not in path.read_text(encoding="utf-8")
-    path.write_text(path.read_text().replace('"n_sites":9', '"n_sites":8'))
-    with pytest.raises(TableError) as caught:
-        read_split(path)
-    assert caught.value.code == "SPLIT_ALTERED"
+    text = path.read_text(encoding="utf-8")
+    for old, new in (('"n_sites":9', '"n_sites":8'), ('"sites":{', '"sites":5,"other":{')):
+        assert old in text
+        path.write_text(text.replace(old, new), encoding="utf-8")
+        with pytest.raises(TableError) as caught:
+            read_split(path)
+        assert caught.value.code == "SPLIT_ALTERED"
 
 
 def test_impossible_folds_list_the_sites() -> None:
