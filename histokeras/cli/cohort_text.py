@@ -1,6 +1,7 @@
 """What commands say about a label table on stderr: level, funnel, and every row left out."""
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any
 
 import click
 import pandas as pd
@@ -69,6 +70,19 @@ def say_strata(strata: Mapping[str, pd.DataFrame]) -> None:
             for side, row in counts.iterrows()
         ]
         click.echo(f"{column}: {'; '.join(sides)}", err=True)
+
+
+def say_sites(sites: Mapping[str, Any] | None) -> None:
+    """Say how even the folds are that keep sites whole, and how near that is to the best."""
+    if sites is None:
+        return
+    off, bound = sites["deviation"], sites["bound"]
+    best = "proved the best" if off <= bound else f"no folds can be below {bound:g}"
+    click.echo(
+        f"{sites['n_sites']} sites (from {sites['from']}), none in two folds; distance from even "
+        f"shares, summed over folds, classes and all: {off:g} patients, {best}",
+        err=True,
+    )
 
 
 def say_hypoxia(labels: HypoxiaLabels) -> None:

@@ -38,6 +38,9 @@ from histokeras.types import REGRESSION
 )
 @options.seed
 @click.option("--stratify", default="", metavar="COLUMNS", help="Columns to balance, with commas.")
+@click.option(
+    "--preserve-site", is_flag=True, help="With --cv: no site in two folds, classes even."
+)
 @options.patients_unknown
 @options.pseudonyms
 @options.strict
@@ -53,6 +56,7 @@ def split(
     folds: int | None,
     seed: int,
     stratify: str,
+    preserve_site: bool,
     patients_unknown: bool,
     pseudonyms: Path | None,
     strict: bool,
@@ -68,6 +72,7 @@ def split(
     Examples:
       histokeras split --labels labels.csv --target label -o split.csv
       histokeras split --labels labels.csv --target label --cv 5 --stratify site -o folds.csv
+      histokeras split --labels labels.csv --target label --cv 5 --preserve-site -o folds.csv
       histokeras split --labels scores.csv --target buffa --task regression -o split.csv
     """
     import json
@@ -104,12 +109,14 @@ def split(
         seed=seed,
         stratify=[name.strip() for name in stratify.split(",") if name.strip()],
         folds=folds,
+        preserve_site=preserve_site,
         patients_unknown=patients_unknown,
     )
     counts = count_patients(made, cohort)
     cohort_text.say_cohort(cohort)
     click.echo(counts.to_string(), err=True)
     cohort_text.say_strata(count_strata(made, cohort))
+    cohort_text.say_sites(made.sites)
     if made.note:
         click.secho(f"Warning: {made.note}", fg="red", err=True)
     prepare_folder(output.parent)

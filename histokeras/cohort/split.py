@@ -12,6 +12,8 @@ from histokeras.cohort.ids import base_patient, patient_from_slide
 from histokeras.cohort.join import Joined
 from histokeras.cohort.labels import Cohort, find_target, read_cohort
 from histokeras.cohort.numbers import by_quantiles
+from histokeras.cohort.site_folds import fold_sites
+from histokeras.cohort.sites import Sites, read_sites
 from histokeras.cohort.split_file import read_split, split_text, write_split
 from histokeras.cohort.split_table import Split, apply_split, build_table, require_no_leak
 from histokeras.errors import ConfigError, TableError
@@ -70,6 +72,7 @@ def split_patients(
     seed: int = 0,
     stratify: Sequence[str] = (),
     folds: int | None = None,
+    preserve_site: bool = False,
     patients_unknown: bool = False,
 ) -> Split:
     """Put each patient on one side.
@@ -88,6 +91,8 @@ def split_patients(
         seed: Any whole number.
         stratify: Further columns to balance.
         folds: Make this many folds (at least 3) instead of ``shares``.
+        preserve_site: Put no site into two folds; needs ``folds``, excludes ``stratify``, and the
+            seed does not matter. Sites are those of the table, else of the TCGA barcode.
         patients_unknown: Accept rows without a patient: each slide, or tile, is then split on its
             own, and ``note`` says so.
 
@@ -95,15 +100,16 @@ def split_patients(
         The signed split.
 
     Raises:
-        ConfigError: If shares or folds are impossible.
+        ConfigError: If shares or folds are impossible, or options exclude each other.
         TableError: If a column is missing, patients are unknown (PATIENT_UNKNOWN), or a class has
             too few patients (SPLIT_IMPOSSIBLE).
     """
     cohort = source if isinstance(source, Cohort) else read_cohort(source, target=target)
     groups, unit, note = _patients(cohort.table, patients_unknown)
     how = _How(shares, seed, tuple(stratify), folds, cohort.label_rows, cohort.task)
+    sites = how.sites(cohort, groups) if preserve_site else None
     table = cohort.table.assign(**{_GROUP: groups})
-    return dataclasses.replace(how.split(table, cohort.target, unit), note=note)
+    return dataclasses.replace(how.split(table, cohort.target, unit, sites), note=note)
 
 
 def split_units(
@@ -263,7 +269,18 @@ class _How:
     label_rows: Mapping[str, int] = field(default_factory=dict)
     task: str = CLASSIFICATION
 
-    def split(self, table: pd.DataFrame, target: str, unit: str) -> Split:
+    def sites(self, cohort: Cohort, groups: list[str]) -> Sites:
+        """Return the site of each group."""
+        if self.folds is None or self.stratify:
+            raise ConfigError(
+                "`--preserve-site` makes folds and balances the target alone: give `--cv K` and no "
+                "`--shares` or `--stratify`."
+            )
+        return read_sites(cohort, groups)
+
+    def split(
+        self, table: pd.DataFrame, target: str, unit: str, sites: Sites | None = None
+    ) -> Split:
         """Split the groups of a table that has the column ``_GROUP``."""
         # A message about a missing column lists the user's columns, not ours.
         shown = table.drop(columns=_GROUP)
@@ -271,18 +288,27 @@ class _How:
         if target and self.task == REGRESSION:
             table = by_quantiles(table, _GROUP, self.folds or len(SPLITS))
         groups = _collect(table, columns, labelled=bool(target))
-        made = self._folds(groups, unit) if self.folds is not None else self._shares(groups, unit)
+        made = (
+            self._folds(groups, unit, sites)
+            if self.folds is not None
+            else self._shares(groups, unit)
+        )
         return dataclasses.replace(
             made, seed=self.seed, target=target, stratify=self.stratify, signed=True
         )
 
-    def _folds(self, groups: list[Group], unit: str) -> Split:
+    def _folds(self, groups: list[Group], unit: str, sites: Sites | None) -> Split:
         folds = self.folds or 0
         if folds < 3:
             raise ConfigError(
                 "cross-validation needs at least 3 folds (test, val, train). "
                 f"Received: folds={folds}"
             )
+        if sites is not None:
+            made = fold_sites(groups, sites.of_group, folds)
+            pairs = [(group.id, made.folds[sites.of_group[group.id]]) for group in groups]
+            facts = {"from": sites.source, **made.facts}
+            return Split(build_table(pairs, unit, FOLD), unit, folds=folds, sites=facts)
         shares = [Fraction(1, folds)] * folds
         sides = allocate(groups, shares, seed=self.seed, label_rows=self.label_rows)
         return Split(build_table(list(sides.items()), unit, FOLD), unit, folds=folds)

@@ -108,7 +108,7 @@ def _signed(path: Path, table: pd.DataFrame, line: str) -> Split:
     try:
         meta: dict[str, Any] = parse_json(line.removeprefix(_MARK))
         version, digest, unit = int(meta["version"]), str(meta["sha256"]), str(meta["unit"])
-        shares = meta.get("shares")
+        shares, sites = meta.get("shares"), meta.get("sites")
         split = Split(
             table=pd.DataFrame(),
             unit=unit,
@@ -117,6 +117,7 @@ def _signed(path: Path, table: pd.DataFrame, line: str) -> Split:
             folds=meta.get("folds"),
             target=str(meta["target"]),
             stratify=tuple(meta["stratify"]),
+            sites=None if sites is None else dict(sites),
             note=str(meta["note"]),
             signed=True,
         )

@@ -31,6 +31,8 @@ class Split:
         folds: Number of folds; None for a plain split.
         target: The label column whose classes were balanced; "" if none.
         stratify: Further columns that were balanced.
+        sites: How sites were kept whole: ``from`` (a column, or "barcode"), ``n_sites``,
+            ``deviation`` and ``bound`` in patients; None where they were not.
         note: "" or e.g. "tile-level, not patient-safe"; every output repeats it.
         signed: Whether histokeras made it and nobody changed it since.
     """
@@ -42,6 +44,7 @@ class Split:
     folds: int | None = None
     target: str = ""
     stratify: tuple[str, ...] = ()
+    sites: Mapping[str, Any] | None = None
     note: str = ""
     signed: bool = False
 
@@ -65,6 +68,8 @@ class Split:
             **({"shares": self.shares} if self.folds is None else {"folds": self.folds}),
             "target": self.target,
             "stratify": self.stratify,
+            # Not written otherwise, so that older files keep their digest.
+            **({} if self.sites is None else {"sites": dict(self.sites)}),
             "note": self.note,
         }
 
