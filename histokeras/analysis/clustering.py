@@ -1,6 +1,7 @@
 """How well clusters agree with known groups: NMI, ARI, and accuracy after the best matching."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -88,6 +89,28 @@ def agreement(clusters: Sequence[object], groups: Sequence[object]) -> dict[str,
         "acc": matched_accuracy(table),
         "largest_group": float(table.sum(axis=0).max() / table.sum()),
     }
+
+
+def format_agreement(metrics: Mapping[str, Any]) -> str:
+    """Return the figures of test (all tiles where there is no test side) as lines of a table.
+
+    Args:
+        metrics: The content of metrics.json of ``histokeras cluster``.
+    """
+    lines = []
+    for method, sides in metrics["agreement"].items():
+        if sides is None:
+            lines.append(f"{method}: {metrics['kmeans_note']}")
+            continue
+        side = "test" if "test" in sides else "all"
+        for level, groups in sides[side].items():
+            for name, found in groups.items():
+                lines.append(
+                    f"{method:7} {side}, {level + 's':8} n {found['n']:<7} against {name:12} NMI "
+                    f"{found['nmi']:.3f}  ARI {found['ari']:.3f}  ACC {found['acc']:.3f} "
+                    f"(largest of {found['n_groups']} groups {found['largest_group']:.3f})"
+                )
+    return "\n".join(lines) or "There is no group to compare with."
 
 
 def _entropy(shares: npt.NDArray[np.float64]) -> float:

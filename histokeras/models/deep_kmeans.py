@@ -60,7 +60,7 @@ def annealed_alphas(n: int) -> list[float]:
     return alphas[:n]
 
 
-class Centres(keras.layers.Layer):  # type: ignore[misc]
+class Centres(keras.layers.Layer):
     """Cluster centres; gives each tile's k-means term, ``(batch, width) -> (batch,)``.
 
     Args:
