@@ -25,3 +25,7 @@ TASKS = (CLASSIFICATION, REGRESSION)
 STAIN_NORMS = ("none", "macenko", "reinhard")
 """Ways to normalise stains. What one does is part of the features: changed, it gets another name.
 Here, so that the command line can list them without NumPy."""
+
+DKM_A, DKM_P, KMEANS = "dkm-a", "dkm-p", "kmeans"
+CLUSTER_METHODS = (DKM_A, DKM_P, KMEANS)
+"""Ways to cluster tiles: deep k-means annealed or pretrained, and k-means."""

@@ -84,7 +84,8 @@ def _ended(
     return inputs, outputs
 
 
-def _standardised(x: keras.KerasTensor, mean: Vector, scale: Vector) -> keras.KerasTensor:
+def standardised(x: keras.KerasTensor, mean: Vector, scale: Vector) -> keras.KerasTensor:
+    """Return ``(x - mean) * scale`` of features ``(batch, n_features)``, by a fixed layer."""
     # Weights that are never trained, so that they travel with the head. The scale stands as gamma:
     # as a variance, those of tiny features would drown in the layer's epsilon.
     layer = keras.layers.BatchNormalization(
@@ -96,18 +97,18 @@ def _standardised(x: keras.KerasTensor, mean: Vector, scale: Vector) -> keras.Ke
 
 
 def _linear(x: keras.KerasTensor, mean: Vector, scale: Vector) -> keras.KerasTensor:
-    return _standardised(x, mean, scale)
+    return standardised(x, mean, scale)
 
 
 def _mlp(x: keras.KerasTensor, mean: Vector, scale: Vector) -> keras.KerasTensor:
-    x = _standardised(x, mean, scale)
+    x = standardised(x, mean, scale)
     x = keras.layers.Dense(256, activation="relu", name="hidden")(x)
     return keras.layers.Dropout(0.5, name="dropout")(x)
 
 
 def _write_up(x: keras.KerasTensor, mean: Vector, scale: Vector) -> keras.KerasTensor:
     # Raw features, as written up, would leave those of tiny scale to BatchNorm's epsilon.
-    x = _standardised(x, mean, scale)
+    x = standardised(x, mean, scale)
     x = keras.layers.Dense(2048, kernel_initializer="random_uniform", name="hidden")(x)
     # Plain BatchNormalization keeps different statistics on each replica of a MirroredStrategy.
     # Momentum 0.9, for 0.99 takes hundreds of steps to know the mean: early stopping then keeps a

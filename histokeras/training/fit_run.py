@@ -176,6 +176,15 @@ def is_done(folder: Path, inputs: Mapping[str, Any]) -> bool:
     Raises:
         FeatureError: If another run stands there (CONFIG_MISMATCH).
     """
+    return require_same_inputs(folder, inputs) and _is_whole(folder)
+
+
+def require_same_inputs(folder: Path, inputs: Mapping[str, Any]) -> bool:
+    """Refuse a folder with a run of other inputs; tell whether this very run ended there.
+
+    Raises:
+        FeatureError: If another run stands there (CONFIG_MISMATCH).
+    """
     known = read_record(folder)
     if "inputs" not in known:
         # None, or one that was interrupted before its inputs were known.
@@ -189,7 +198,7 @@ def is_done(folder: Path, inputs: Mapping[str, Any]) -> bool:
             code="CONFIG_MISMATCH",
             hint="Choose a new output folder, or give --overwrite.",
         )
-    return str(known.get("status")).startswith("done") and _is_whole(folder)
+    return str(known.get("status")).startswith("done")
 
 
 def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

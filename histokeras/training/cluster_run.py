@@ -1,0 +1,309 @@
+"""Cluster a study into a folder: tables, figures, the model and the record."""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import safetensors.numpy
+from sklearn.decomposition import PCA
+
+from histokeras.analysis.clustering import agreement
+from histokeras.cohort.categories import patient_categories
+from histokeras.errors import OutputError
+from histokeras.features.store import read_extras, read_features
+from histokeras.files import (
+    prepare_folder,
+    remove,
+    sha256_bytes,
+    write_bytes,
+    write_csv,
+    write_json,
+)
+from histokeras.runs.record import RunRecord, require_own_folder
+from histokeras.training.cluster import ClusterConfig, FittedClusters, fit_clusters
+from histokeras.training.cluster_job import ClusterJob, ClusterStudy
+from histokeras.training.fit_run import require_same_inputs
+from histokeras.training.vectors import MemoryVectors, Vectors, mean_and_scale, open_vectors
+from histokeras.types import KMEANS, PATIENT_ID, SLIDE_ID, SPLIT, SPLITS, TILE
+
+CLUSTER, DISTANCE = "cluster", "distance"
+MAP, GALLERY = "map.png", "gallery.png"
+OUTPUTS = ("metrics.json", "model", "clusters.csv", "slides.csv", "patients.csv", "history.csv",
+           "dropped.csv", MAP, GALLERY)  # fmt: skip
+"""What the folder holds beside run.json; ``map.png`` and ``gallery.png`` are drawn afterwards."""
+_WHOLE = ("metrics.json", "model/model.json", "clusters.csv", "slides.csv", "patients.csv", MAP)
+_MAP_TILES = 5000
+_SHOWN, _SHOWN_EACH = 10, 3
+"""Tiles of a cluster in the gallery, and at most of one slide."""
+
+
+@dataclass(frozen=True)
+class Clustered:
+    """What was found.
+
+    Attributes:
+        tiles: One row a tile: ``slide_id``, ``x``, ``y`` (or ``tile``), ``patient_id``, ``split``,
+            ``cluster``, ``distance``.
+        metrics: As in metrics.json.
+        points: ``x``, ``y`` (the first two principal components) and ``cluster`` of a sample.
+        explained: Share of the variance that each of both components explains.
+        nearest: For each cluster JPEGs of the tiles nearest its centre, nearest first.
+    """
+
+    tiles: pd.DataFrame
+    metrics: dict[str, Any]
+    points: pd.DataFrame
+    explained: tuple[float, float]
+    nearest: list[list[bytes]]
+
+
+def run_clusters(
+    job: ClusterJob,
+    study: ClusterStudy,
+    folder: Path,
+    *,
+    config: Mapping[str, Any],
+    command_line: str = "",
+    overwrite: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> Clustered | None:
+    """Fit clusters on train, assign every tile, and write what was found.
+
+    Args:
+        job: What to cluster.
+        study: From :func:`prepare_clusters`.
+        folder: The output folder.
+        config: The resolved options, for run.json.
+        command_line: What was typed, for run.json.
+        overwrite: Whether another run may be replaced.
+        say: Called with a line before each fit.
+
+    Returns:
+        What was found; None if this very run stands there already, finished.
+
+    Raises:
+        FeatureError: If another run stands there (CONFIG_MISMATCH).
+        ConfigError: If something else stands there.
+        OutputError: If it cannot be written.
+    """
+    require_own_folder(folder, ("cluster",), OUTPUTS)
+    if not overwrite:
+        finished = require_same_inputs(folder, study.inputs)
+        if finished and all((folder / name).is_file() for name in _WHOLE):
+            return None
+    prepare_folder(folder)
+    remove(folder, OUTPUTS)
+    record = RunRecord("cluster", config, command_line=command_line)
+    record.facts = {
+        "inputs": study.inputs,
+        "note": study.note,
+        "split": {"signed": study.split.signed, "sha256": study.split.digest, **study.split.meta},
+        "n_dropped": len(study.dropped),
+    }
+    record.write(folder, status="running")
+    try:
+        result = _clustered(job, study, folder, say)
+    except BaseException:
+        with suppress(OutputError):
+            record.write(folder, status="interrupted")
+        raise
+    record.write(folder, status="done")
+    return result
+
+
+def _clustered(
+    job: ClusterJob, study: ClusterStudy, folder: Path, say: Callable[[str], None]
+) -> Clustered:
+    def opened(side: str | None) -> Vectors:
+        rows = study.rows if side is None else study.rows.on_side(side)
+        return open_vectors(
+            rows.parts(study.index), study.index.n_features, memory_gb=job.memory_gb
+        )
+
+    train = opened("train")
+    say(f"Fitting {job.clusters.n_clusters} clusters to {len(train)} train tiles.")
+    fitted = fit_clusters(train, job.clusters)
+    every = opened(None)
+    tiles = _tile_table(study)
+    tiles[CLUSTER], tiles[DISTANCE] = fitted.assign(every)
+    metrics: dict[str, Any] = {
+        "method": job.clusters.method,
+        "n_clusters": job.clusters.n_clusters,
+        "note": study.note,
+        "n_tiles": tiles[SPLIT].value_counts().to_dict(),
+        "agreement": {job.clusters.method: _figures(tiles, study)},
+    }
+    if job.clusters.method != KMEANS:
+        metrics["agreement"][KMEANS] = None
+        if isinstance(train, MemoryVectors):
+            plain = fit_clusters(train, replace(job.clusters, method=KMEANS))
+            beside = tiles.assign(**{CLUSTER: plain.assign(every)[0]})
+            metrics["agreement"][KMEANS] = _figures(beside, study)
+            tiles[KMEANS] = beside[CLUSTER]
+        else:
+            metrics["kmeans_note"] = "not fitted: the train features are larger than --memory-gb"
+    points, explained = _points(train, every, tiles, job.clusters.seed)
+    _write(folder, study, tiles, fitted, job.clusters)
+    write_json(folder / "metrics.json", metrics)
+    nearest = _nearest(study, tiles, job.clusters.n_clusters)
+    return Clustered(tiles, metrics, points, explained, nearest)
+
+
+def _tile_table(study: ClusterStudy) -> pd.DataFrame:
+    """Return where each tile lies and whose it is, in the order of the rows."""
+    rows, parts = study.rows, []
+    names = [SLIDE_ID, "x", "y"] if study.index.tiles is None else [TILE]
+    for file, part in rows.of_files():
+        known = read_features(study.index.paths[file], vectors=False).tiles
+        parts.append(known[names].iloc[rows.row[part]])
+    table = pd.concat(parts, ignore_index=True)
+    units = rows.units.iloc[rows.unit].reset_index(drop=True)
+    if study.index.tiles is not None:
+        table[SLIDE_ID] = units[SLIDE_ID]
+    return table.assign(**{name: units[name] for name in (PATIENT_ID, SPLIT)})
+
+
+def _figures(tiles: pd.DataFrame, study: ClusterStudy) -> dict[str, Any]:
+    """Return agreement by side, level (tile, patient) and group; sides without tiles are absent."""
+    units = study.rows.units.iloc[study.rows.unit]
+    groups = {name: units[name].to_numpy(object) for name in study.groups}
+    by_tile = tiles[[SPLIT, PATIENT_ID, CLUSTER]].assign(**groups)
+    patients = _majorities(tiles)
+    settled = patient_categories(
+        by_tile[PATIENT_ID], {name: by_tile[name].tolist() for name in groups}
+    )
+    by_patient = patients.assign(
+        **{name: patients[PATIENT_ID].map(known) for name, known in settled.items()}
+    )
+    by_tile[SLIDE_ID] = tiles[SLIDE_ID]
+    found: dict[str, Any] = {}
+    for side in ("all", *SPLITS):
+        levels = {}
+        for level, table in (("tile", by_tile), ("patient", by_patient)):
+            table = table if side == "all" else table[table[SPLIT] == side]
+            names = [name for name in (*study.groups, SLIDE_ID) if name in table]
+            compared = {name: _compared(table, name) for name in names}
+            levels[level] = {name: value for name, value in compared.items() if value is not None}
+        if side == "all" or (by_tile[SPLIT] == side).any():
+            found[side] = levels
+    return found
+
+
+def _compared(table: pd.DataFrame, name: str) -> dict[str, float | int] | None:
+    """Return the agreement with a group where it is known; None where it has less than 2 values."""
+    known = table[table[name] != ""]
+    if known[name].nunique() < 2:
+        return None
+    return agreement(known[CLUSTER].tolist(), known[name].astype(str).tolist())
+
+
+def _majorities(tiles: pd.DataFrame) -> pd.DataFrame:
+    """Return the cluster of most tiles of each patient; of equal ones the larger cluster's."""
+    counts = pd.crosstab(tiles[PATIENT_ID], tiles[CLUSTER])
+    sides = tiles.drop_duplicates(PATIENT_ID).set_index(PATIENT_ID)[SPLIT]
+    table = pd.DataFrame({CLUSTER: counts.idxmax(axis=1), SPLIT: sides.reindex(counts.index)})
+    return table.rename_axis(PATIENT_ID).reset_index()
+
+
+def cluster_shares(tiles: pd.DataFrame, name: str, n_clusters: int) -> pd.DataFrame:
+    """Return the share of each cluster among the tiles of each slide or patient.
+
+    Args:
+        tiles: With ``cluster``, ``split``, ``patient_id`` and ``name``.
+        name: ``slide_id`` or ``patient_id``.
+        n_clusters: How many clusters there are.
+
+    Returns:
+        ``name``, ``patient_id``, ``split``, ``n_tiles`` and ``share_0`` ..., sorted by ``name``.
+    """
+    counts = pd.crosstab(tiles[name], tiles[CLUSTER]).reindex(
+        columns=range(n_clusters), fill_value=0
+    )
+    first = tiles.drop_duplicates(name).set_index(name).reindex(counts.index)
+    table = first[[column for column in (PATIENT_ID, SPLIT) if column != name]].copy()
+    table["n_tiles"] = counts.sum(axis=1)
+    for cluster in range(n_clusters):
+        table[f"share_{cluster}"] = (counts[cluster] / table["n_tiles"]).round(6)
+    return table.rename_axis(name).reset_index()
+
+
+def _points(
+    train: Vectors, every: Vectors, tiles: pd.DataFrame, seed: int
+) -> tuple[pd.DataFrame, tuple[float, float]]:
+    """Return a sample of tiles on the first two principal components of train's features."""
+    mean, scale = mean_and_scale(train)
+    rng = np.random.default_rng(seed)
+    fitting = (_sampled(train, rng)[1] - mean) * scale
+    pca = PCA(2, random_state=seed).fit(fitting)
+    positions, matrix = _sampled(every, rng)
+    x, y = pca.transform((matrix - mean) * scale).T
+    table = pd.DataFrame({"x": x, "y": y, CLUSTER: tiles[CLUSTER].to_numpy()[positions]})
+    first, second = pca.explained_variance_ratio_
+    return table, (float(first), float(second))
+
+
+def _sampled(vectors: Vectors, rng: np.random.Generator) -> tuple[npt.NDArray[Any], Any]:
+    n = len(vectors)
+    wanted = np.zeros(n, bool)
+    wanted[rng.choice(n, min(n, _MAP_TILES), replace=False)] = True
+    parts = []
+    for positions, matrix in vectors.batches(4096):
+        keep = wanted[positions]
+        parts.append((positions[keep], matrix[keep]))
+    return np.concatenate([p for p, _ in parts]), np.concatenate([m for _, m in parts])
+
+
+def _nearest(study: ClusterStudy, tiles: pd.DataFrame, n_clusters: int) -> list[list[bytes]]:
+    """Return pictures of tiles near each centre, of those that feature files hold pictures of."""
+    found = []
+    for file, part in study.rows.of_files():
+        extras = read_extras(study.index.paths[file])
+        if extras is None:
+            continue
+        rows = study.rows.row[part]
+        for at in np.flatnonzero(np.isin(rows, list(extras.pictures))):
+            found.append((part.start + int(at), extras.pictures[int(rows[at])]))
+    table = tiles.iloc[[at for at, _ in found]].assign(_picture=[data for _, data in found])
+    table = table.sort_values(DISTANCE, kind="stable")
+    shown = []
+    for cluster in range(n_clusters):
+        mine = table[table[CLUSTER] == cluster]
+        if mine[SLIDE_ID].ne("").all():
+            mine = mine.groupby(SLIDE_ID, sort=False).head(_SHOWN_EACH)
+        shown.append(mine["_picture"].head(_SHOWN).tolist())
+    return shown
+
+
+def _write(
+    folder: Path,
+    study: ClusterStudy,
+    tiles: pd.DataFrame,
+    fitted: FittedClusters,
+    config: ClusterConfig,
+) -> None:
+    write_csv(folder / "dropped.csv", study.dropped)
+    write_csv(folder / "clusters.csv", tiles.round({DISTANCE: 5}))
+    for name, file in ((SLIDE_ID, "slides.csv"), (PATIENT_ID, "patients.csv")):
+        known = tiles[tiles[name] != ""]
+        shares = cluster_shares(known, name, config.n_clusters)
+        write_csv(folder / file, shares)
+    if len(fitted.history):
+        write_csv(folder / "history.csv", fitted.history)
+    prepare_folder(folder / "model")
+    arrays = {name: np.ascontiguousarray(array) for name, array in fitted.arrays.items()}
+    data = safetensors.numpy.save(arrays)
+    write_bytes(folder / "model" / "weights.safetensors", data)
+    card = {
+        "format": "histokeras-clusters",
+        "version": 1,
+        "weights_sha256": sha256_bytes(data),
+        "n_features": study.index.n_features,
+        "features": study.index.settings,
+        **config.as_dict(),
+    }
+    write_json(folder / "model" / "model.json", card)
