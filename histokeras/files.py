@@ -14,7 +14,7 @@ import shutil
 import socket
 import threading
 import urllib.parse
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -175,6 +175,51 @@ def write_csv(path: Path, table: pd.DataFrame, *, header: str = "") -> None:
         header: A first line to stand above the column names, without its newline.
     """
     write_text(path, (header + "\n" if header else "") + csv_text(table))
+
+
+@contextmanager
+def growing_file(path: Path, n_bytes: int) -> Iterator[Callable[[bytes], None]]:
+    """Hand out what appends to a file that is not whole yet; what it holds stays if the block ends.
+
+    Args:
+        path: The file; its folder must exist.
+        n_bytes: How many of its first bytes stay, 0 to begin anew.
+
+    Yields:
+        A function that appends bytes.
+
+    Raises:
+        OutputError: If the file cannot be opened or, by that function, written to.
+    """
+
+    def append(data: bytes) -> None:
+        try:
+            file.write(data)
+            file.flush()
+        except OSError as error:
+            raise _output_error(path, error) from error
+
+    try:
+        file = path.open("r+b" if n_bytes else "wb")
+        file.truncate(n_bytes)
+        file.seek(n_bytes)
+    except OSError as error:
+        raise _output_error(path, error) from error
+    try:
+        yield append
+    finally:
+        with suppress(OSError):  # all was flushed; ``publish`` asks the disk once more
+            file.close()
+
+
+def publish(part: Path, path: Path) -> None:
+    """Give a file that has become whole its final name, in the same folder."""
+    try:
+        _sync(part)
+        part.replace(path)
+        _sync(path.parent)
+    except OSError as error:
+        raise _output_error(path, error) from error
 
 
 def create_exclusive(path: Path, data: bytes) -> bool:

@@ -17,7 +17,7 @@ FREE_OF_TENSORFLOW = (
     "histokeras", "histokeras.cli.main", "histokeras.config", "histokeras.files",
     "histokeras.tables", "histokeras.runs.record", "histokeras.slides.reader",
     "histokeras.slides.synthetic", "histokeras.tiles.cut", "histokeras.tiles.run",
-    "histokeras.cohort.split", "histokeras.cohort.hypoxia_file",
+    "histokeras.cohort.split", "histokeras.cohort.hypoxia_file", "histokeras.cohort.gdc_download",
     "histokeras.features.store", "histokeras.features.job",
     "histokeras.features.verify", "histokeras.features.index", "histokeras.analysis.evaluate",
     "histokeras.analysis.saved", "histokeras.analysis.evaluation", "histokeras.report.page",

@@ -19,6 +19,7 @@ from histokeras.foreign.text import printable
 COMMANDS = {
     "slides": "List slides: readable or why not, size, levels, mpp.",
     "tiles": "Look at ready-made tiles: counts, sizes, colours, duplicates, a page.",
+    "gdc": "TCGA slides from the GDC: query, manifest, download with resume.",
     "tile": "Cut slides into tiles: manifest and picture of each slide.",
     "extract-features": "Extract bottleneck features from slides or ready-made tiles.",
     "label-hypoxia": "Label patients by a hypoxia score: above the median, or a cut-off.",

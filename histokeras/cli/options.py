@@ -306,7 +306,10 @@ def command_line() -> str:
     from histokeras.runs.record import without_folders
 
     ctx = click.get_current_context()
-    words = ["histokeras", str(ctx.command.name)]
+    words, group = ["histokeras", str(ctx.command.name)], ctx.parent
+    while group is not None and group.parent is not None:
+        words.insert(1, str(group.command.name))
+        group = group.parent
     for parameter in ctx.command.params:
         name = str(parameter.name)
         if name not in ctx.params or ctx.get_parameter_source(name) is ParameterSource.DEFAULT:

@@ -147,6 +147,20 @@ def normal_tissue(*names: str) -> str:
     return ""
 
 
+def describe(kind: str, sample: str) -> tuple[str, str]:
+    """Return a slide kind and a sample type in words, such as ("DX (diagnostic)", "01 (...)").
+
+    Args:
+        kind: DX, TS, BS or MS; "" if unknown.
+        sample: Two digits; "" if unknown.
+    """
+    kinds = {DIAGNOSTIC: "diagnostic", **_KINDS}
+    return (
+        f"{kind} ({kinds[kind]})" if kind else "no TCGA slide",
+        _sample_text(sample).removeprefix("sample type ") if sample else "-",
+    )
+
+
 def _sample_text(sample: str) -> str:
     known = _SAMPLES.get(sample, "")
     return f"sample type {sample}" + (f" ({known})" if known else "")
