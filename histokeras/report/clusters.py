@@ -85,7 +85,7 @@ def plot_gallery(path: Path, pictures: Sequence[Sequence[bytes]], shares: Sequen
         )  # fmt: skip
     figure.text(
         1.5 / figure.get_figwidth(), 1 - 0.2 / figure.get_figheight(),
-        "tiles nearest the centre, of those with a stored picture; at most 3 of a slide",
+        "tiles nearest the centre, of those with a stored picture; at most 3 of a patient",
         color=FAINT, fontsize=8,
     )  # fmt: skip
     _save(path, figure)

@@ -39,7 +39,7 @@ OUTPUTS = ("metrics.json", "model", "clusters.csv", "slides.csv", "patients.csv"
 _WHOLE = ("metrics.json", "model/model.json", "clusters.csv", "slides.csv", "patients.csv", MAP)
 _MAP_TILES = 5000
 _SHOWN, _SHOWN_EACH = 10, 3
-"""Tiles of a cluster in the gallery, and at most of one slide."""
+"""Tiles of a cluster in the gallery, and at most of one patient."""
 
 
 @dataclass(frozen=True)
@@ -273,8 +273,8 @@ def _nearest(study: ClusterStudy, tiles: pd.DataFrame, n_clusters: int) -> list[
     shown = []
     for cluster in range(n_clusters):
         mine = table[table[CLUSTER] == cluster]
-        if mine[SLIDE_ID].ne("").all():
-            mine = mine.groupby(SLIDE_ID, sort=False).head(_SHOWN_EACH)
+        # One patient's tissue must not stand for the cluster; of tiles slides may be unknown.
+        mine = mine.groupby(PATIENT_ID, sort=False).head(_SHOWN_EACH)
         shown.append(mine["_picture"].head(_SHOWN).tolist())
     return shown
 
