@@ -343,6 +343,10 @@ def _outcome(
 
 
 def _fetch(file: GdcFile, work: Fetching) -> str:
+    path = work.folder / file.filename
+    # Another process may have fetched it since the plan was made.
+    if path.is_file() and path.stat().st_size == file.size:
+        return _check(file, work)
     fetch(file, work)
     return "done"
 
@@ -353,4 +357,5 @@ def _check(file: GdcFile, work: Fetching) -> str:
     if got == file.md5:
         return "skipped"
     work.say(f"{file.filename}: MD5 expected {file.md5}, got {got}; it is fetched anew")
-    return _fetch(file, work)
+    fetch(file, work)
+    return "done"

@@ -167,6 +167,16 @@ def test_files_of_other_origin_are_checked_once(server: GdcServer, tmp_path: Pat
     assert whole(tmp_path, good)
 
 
+def test_what_another_process_fetched_meanwhile_is_kept(server: GdcServer, tmp_path: Path) -> None:
+    file = server.add("a.svs")
+    plan = plan_download([file], tmp_path)
+    get(server, tmp_path, file)
+
+    totals = download(plan, DownloadJob(folder=tmp_path, server=server.url, quiet=True))
+
+    assert [totals.fetched, totals.kept, len(server.requests)] == [0, 1, 1]
+
+
 def test_a_server_that_is_lost_ends_the_work(server: GdcServer, tmp_path: Path) -> None:
     files = [server.add(f"{number}.svs", *[503] * 4) for number in range(8)]
 
