@@ -18,6 +18,8 @@ PROB = "prob_"
 """Prefix of the probability columns: ``prob_<class>``."""
 PRED = "pred_"
 """Prefix of the column of a predicted number: ``pred_<target>``."""
+ATTENTION = "attention"
+"""Column of what a tile weighs in its bag, 0..1; 1 in all over the bag."""
 CLASSIFICATION, REGRESSION = "classification", "regression"
 TASKS = (CLASSIFICATION, REGRESSION)
 """What is learned: classes, or a number."""

@@ -13,9 +13,11 @@ COMPARED = ("auc", "balanced_accuracy", "accuracy", "f1_macro")
 FLOOR = "floor"
 COLOUR = "colour"
 FROZEN = "frozen"
+POOLED = "pooled"
 MEAN = "mean"
 TITLES = {
     FROZEN: "same network, not fine-tuned",
+    POOLED: "linear head, mean over tiles",
     "majority": "majority class",
     MEAN: "mean of the training patients",
     COLOUR: "six colour numbers",

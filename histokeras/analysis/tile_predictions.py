@@ -8,7 +8,7 @@ import pandas as pd
 from histokeras.errors import TableError
 from histokeras.files import safe_name
 from histokeras.tables import read_table, require_columns
-from histokeras.types import PROB
+from histokeras.types import ATTENTION, PROB
 
 BOX = ("minx", "miny", "width", "height")
 """WSInfer's names: level-0 pixels."""
@@ -27,7 +27,8 @@ def read_slide_predictions(slide_id: str, folders: Sequence[Path]) -> pd.DataFra
         folders: Run folders or folders of ``histokeras predict``.
 
     Returns:
-        ``minx, miny, width, height`` int64 in level-0 pixels, ``prob_<class>`` float64.
+        ``minx, miny, width, height`` int64 in level-0 pixels, ``prob_<class>`` float64, and
+        ``attention`` float64 where a head of bags predicted.
 
     Raises:
         TableError: PREDICTIONS_MISSING if there are none, or the table is damaged.
@@ -48,7 +49,7 @@ def read_slide_predictions(slide_id: str, folders: Sequence[Path]) -> pd.DataFra
             hint="A map needs a run on slides.",
         )
     require_columns(table, BOX, name=f"predictions {path}")
-    probs = [name for name in table if str(name).startswith(PROB)]
+    probs = [name for name in table if str(name).startswith(PROB) or name == ATTENTION]
     try:
         boxes = table[list(BOX)].astype("int64")
         return pd.concat([boxes, table[probs].astype("float64")], axis=1)

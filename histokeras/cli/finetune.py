@@ -37,7 +37,7 @@ from histokeras.models.catalog import AUGMENTATION_NAMES, HEAD_RATES, UNFREEZE
 @study_options.stratify
 @options.patients_unknown
 @options.strict
-@study_options.head
+@study_options.tile_head
 @study_options.class_weight
 @click.option(
     "--unfreeze",

@@ -7,7 +7,7 @@ import click
 
 from histokeras.cli import options, run_text, study_options
 from histokeras.models import quiet
-from histokeras.models.catalog import HEAD_RATES
+from histokeras.models.catalog import BAG_BATCH_SIZE, BATCH_SIZE, HEAD_RATES, batch_size_of
 from histokeras.types import REGRESSION
 
 _OF_CLASSES = {
@@ -47,7 +47,9 @@ _OF_CLASSES = {
     "--epochs", type=click.IntRange(min=1), default=100, show_default=True, help="At most."
 )
 @click.option(
-    "--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Tiles a step."
+    "--batch-size",
+    type=click.IntRange(min=1),
+    help=f"Tiles a step; of mil bags.  [default: {BATCH_SIZE}; mil {BAG_BATCH_SIZE}]",
 )
 @click.option(
     "--learning-rate",
@@ -86,6 +88,7 @@ def fit_head(**arguments: Any) -> None:
       histokeras fit-head feats/ --labels labels.csv --target label -o run/
       histokeras fit-head feats/ --labels labels.xlsx --target msi --positive MSI-H --cv 5 -o run/
       histokeras fit-head feats/ --labels scores.csv --target buffa --task regression -o run/
+      histokeras fit-head feats/ --labels labels.csv --target label --head mil -o run/
     """
     quiet.import_tensorflow()
     from histokeras.training.fit_job import prepare_study
@@ -120,7 +123,8 @@ def _job(arguments: dict[str, Any]) -> Any:
     given = [name for name in ("split", "shares", "folds") if arguments[name] is not None]
     if len(given) > 1:
         raise ConfigError("`--split`, `--shares` and `--cv` exclude each other: give one of them.")
-    fit = {key: arguments[key] for key in ("epochs", "batch_size", "patience")}
+    fit = {key: arguments[key] for key in ("epochs", "patience")}
+    fit["batch_size"] = arguments["batch_size"] or batch_size_of(arguments["head"])
     fit["learning_rate"] = arguments["learning_rate"] or HEAD_RATES[arguments["head"]]
     head = HeadConfig(
         head=arguments["head"],

@@ -20,8 +20,10 @@ from histokeras.models import quiet
     help="Class that is drawn.  [default: the positive one; where none is, each]",
 )  # fmt: skip
 @click.option(
-    "--of", type=click.Choice(("prob", "grad-cam")), default="prob", show_default=True,
-    help="Probability of each tile, or where in the tiles the network sees the class.",
+    "--of", type=click.Choice(("prob", "grad-cam", "attention")), default="prob",
+    show_default=True,
+    help="Probability of each tile, where in the tiles the network sees the class, or, of a run "
+    "with --head mil, what each tile weighs.",
 )  # fmt: skip
 @layer
 @click.option(
@@ -89,10 +91,12 @@ def _evidence(arguments: dict[str, Any]) -> dict[str, Any]:
     """Return what computes Grad-CAM; nothing for probabilities, which need no network."""
     from histokeras.errors import ConfigError
 
-    if arguments["of"] == "prob":
+    if arguments["of"] == "attention" and (arguments["class_name"] or arguments["threshold"]):
+        raise ConfigError("`--class`, `--threshold` are of a class: attention has none.")
+    if arguments["of"] != "grad-cam":
         if arguments["layer"] or arguments["weights"] or arguments["trust"]:
             raise ConfigError("`--layer`, `--weights`, `--trust-model` belong to --of grad-cam.")
-        return {}
+        return {"attention": arguments["of"] == "attention"}
     quiet.import_tensorflow()
     from histokeras.training.slide_map import slide_evidence
 

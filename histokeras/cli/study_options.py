@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import click
 
 from histokeras.cli import options
-from histokeras.models.catalog import DEFAULT_HEAD, HEAD_NAMES
+from histokeras.models.catalog import DEFAULT_HEAD, HEAD_NAMES, TILE_HEADS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -21,13 +21,23 @@ shares = click.option(
 stratify = click.option(
     "--stratify", default="", metavar="COLUMNS", help="Columns to balance, with commas."
 )
+_OF_TILES = (
+    "linear: softmax regression; mlp: one hidden layer of 256; write-up: Dense 2048, "
+    "BatchNorm, tanh, as the hypoxia study was written up"
+)
 head = click.option(
     "--head",
     type=click.Choice(HEAD_NAMES),
     default=DEFAULT_HEAD,
     show_default=True,
-    help="linear: softmax regression; mlp: one hidden layer of 256; write-up: Dense 2048, "
-    "BatchNorm, tanh, as the hypoxia study was written up.",
+    help=f"{_OF_TILES}; mil: gated attention over all tiles of a labelled slide or patient.",
+)
+tile_head = click.option(
+    "--head",
+    type=click.Choice(TILE_HEADS),
+    default=DEFAULT_HEAD,
+    show_default=True,
+    help=f"{_OF_TILES}.",
 )
 class_weight = click.option(
     "--class-weight",

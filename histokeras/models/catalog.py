@@ -174,7 +174,7 @@ def require_backbone(name: str) -> Backbone:
     return BACKBONES[name]
 
 
-HEAD_RATES = {"linear": 1e-3, "mlp": 3e-4, "write-up": 1e-3}
+HEAD_RATES = {"linear": 1e-3, "mlp": 3e-4, "write-up": 1e-3, "mil": 3e-4}
 """The heads of :func:`histokeras.models.heads.build_head`, and at which rate Adam fits each.
 
 At 1e-3 the validation loss of ``mlp`` was lowest after one epoch on real tiles, long before its
@@ -185,4 +185,14 @@ UNFREEZE = ("top", "all")
 AUGMENTATION_NAMES = ("none", "flips", "light", "strong")
 """Names of :func:`histokeras.models.augment.build_augmentation`."""
 HEAD_NAMES = tuple(HEAD_RATES)
+BAG_HEADS = ("mil",)
+"""Heads that learn from bags, all tiles of a labelled slide or patient, and not from tiles."""
+TILE_HEADS = tuple(name for name in HEAD_NAMES if name not in BAG_HEADS)
+BATCH_SIZE, BAG_BATCH_SIZE = 64, 8
+"""Tiles a step, and bags a step: a bag is thousands of tiles."""
 DEFAULT_HEAD = "linear"
+
+
+def batch_size_of(head: str) -> int:
+    """Return how many tiles, or bags, a head sees a step unless another number is asked for."""
+    return BAG_BATCH_SIZE if head in BAG_HEADS else BATCH_SIZE

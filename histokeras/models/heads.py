@@ -7,8 +7,13 @@ import numpy as np
 import numpy.typing as npt
 
 from histokeras.errors import ConfigError
+from histokeras.models.catalog import BAG_HEADS, TILE_HEADS
 
 Vector = npt.NDArray[np.float32]
+FEATURES, MASK = "features", "mask"
+"""Inputs of a head of bags; a head of tiles has the first alone."""
+_EMBEDDING, _SCORE, _ATTENTION, _PROBABILITIES = "dropout", "score", "attention", "probabilities"
+_EMBEDDED, _GATED = 256, 128
 
 
 def build_head(
@@ -24,7 +29,8 @@ def build_head(
     Args:
         head: ``linear`` (softmax regression), ``mlp`` (one hidden layer of 256, dropout) or
             ``write-up`` (Dense 2048, BatchNorm, tanh, Dropout 0.5, as the hypoxia study wrote it
-            down, but with a softmax and on standardised features).
+            down, but with a softmax and on standardised features), or of bags ``mil``, see
+            :func:`_bag`.
         n_features: Length of one feature vector (2048 for InceptionV3 and ResNet50).
         n_classes: Number of classes, at least 2. Binary tasks use 2, never 1.
         mean: Mean of each feature over the training tiles, shape ``(n_features,)``; zeros if None.
@@ -32,15 +38,19 @@ def build_head(
 
     Returns:
         An uncompiled model, ``(batch, n_features) float32 -> (batch, n_classes)`` float32
-        probabilities that sum to 1.
+        probabilities that sum to 1. That of ``mil`` takes a dict of bags: ``features`` float32
+        ``(batch, n_tiles, n_features)`` and ``mask`` bool ``(batch, n_tiles)``, true for tiles,
+        false for padding; rows of its output are bags.
 
     Raises:
         ConfigError: If there is no such head or ``n_classes`` is below 2.
     """
     if n_classes < 2:
         raise ConfigError(f"`n_classes` must be at least 2. Received: n_classes={n_classes}")
+    if head in BAG_HEADS:
+        return _bag(n_features, n_classes, mean, scale)
     inputs, logits = _ended(head, n_features, (n_classes, "logits"), mean, scale)
-    outputs = keras.layers.Softmax(dtype="float32", name="probabilities")(logits)
+    outputs = keras.layers.Softmax(dtype="float32", name=_PROBABILITIES)(logits)
     return keras.Model(inputs, outputs, name=f"{head.replace('-', '_')}_head")
 
 
@@ -50,7 +60,7 @@ def build_number_head(
     """Build a top-up head that gives one number.
 
     Args:
-        head: As for :func:`build_head`, without the softmax.
+        head: As for :func:`build_head`, of tiles, without the softmax.
         n_features: Length of one feature vector.
         mean: As for :func:`build_head`.
         scale: As for :func:`build_head`.
@@ -71,17 +81,67 @@ def _ended(
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """Return the input of a head, and its last linear layer of a size and a name."""
     if head not in HEADS:
-        raise ConfigError(f"`head` must be one of {', '.join(HEADS)}. Received: head={head!r}")
-    inputs = keras.Input((n_features,), name="features")
-    mean = np.zeros(n_features, "float32") if mean is None else mean
-    scale = np.ones(n_features, "float32") if scale is None else scale
-    x = HEADS[head](inputs, mean, scale)
+        allowed = ", ".join(TILE_HEADS if last[1] == "number" else (*TILE_HEADS, *BAG_HEADS))
+        raise ConfigError(f"`head` must be one of {allowed}. Received: head={head!r}")
+    inputs = keras.Input((n_features,), name=FEATURES)
+    x = HEADS[head](inputs, *_moments(n_features, mean, scale))
     # float32 keeps the softmax exact when mixed precision is on.
     # A linear head is convex: from zeros it needs no luck, and few steps on few tiles.
     start = "zeros" if head == "linear" else "glorot_uniform"
     size, name = last
     outputs = keras.layers.Dense(size, kernel_initializer=start, dtype="float32", name=name)(x)
     return inputs, outputs
+
+
+def _moments(n: int, mean: Vector | None, scale: Vector | None) -> tuple[Vector, Vector]:
+    mean = np.zeros(n, np.float32) if mean is None else mean
+    return mean, np.ones(n, np.float32) if scale is None else scale
+
+
+def _bag(n_features: int, n_classes: int, mean: Vector | None, scale: Vector | None) -> keras.Model:
+    """Build gated attention over the tiles of a bag (Ilse, Tomczak, Welling 2018, equation 9).
+
+    Of the tiles' embeddings ``h_k = relu(E x_k + e)`` the bag's is their weighted mean
+    ``z = sum_k a_k h_k`` with
+
+    ``a_k = exp(w^T (tanh(V h_k) * sigm(U h_k))) / sum_j exp(w^T (tanh(V h_j) * sigm(U h_j)))``
+
+    over the tiles j of the bag, so that ``a_k >= 0`` and ``sum_k a_k = 1``; the classes are a
+    softmax of a linear function of z. Tiles have no order and a bag no size: neither changes what
+    is learned. E gives 256 numbers (dropout 0.25), V and U give 128.
+    """
+    features = keras.Input((None, n_features), name=FEATURES)
+    mask = keras.Input((None,), dtype="bool", name=MASK)
+    x = standardised(features, *_moments(n_features, mean, scale))
+    x = keras.layers.Dense(_EMBEDDED, activation="relu", name="embedding")(x)
+    h = keras.layers.Dropout(0.25, name=_EMBEDDING)(x)
+    v = keras.layers.Dense(_GATED, activation="tanh", name="attention_v")(h)
+    u = keras.layers.Dense(_GATED, activation="sigmoid", name="attention_u")(h)
+    # A bias would add the same to every score of a bag: the softmax forgets it.
+    w = keras.layers.Dense(1, use_bias=False, dtype="float32", name="attention_w")
+    score = keras.layers.Reshape((-1,), name=_SCORE)(w(keras.layers.Multiply(name="gated")([v, u])))
+    attention = keras.layers.Softmax(dtype="float32", name=_ATTENTION)(score, mask=mask)
+    z = keras.layers.Dot(axes=1, dtype="float32", name="bag")([attention, h])
+    logits = keras.layers.Dense(n_classes, dtype="float32", name="logits")(z)
+    outputs = keras.layers.Softmax(dtype="float32", name=_PROBABILITIES)(logits)
+    return keras.Model({FEATURES: features, MASK: mask}, outputs, name="mil_head")
+
+
+def bag_parts(model: keras.Model) -> tuple[keras.Model, keras.Model]:
+    """Split a head of bags, so that a large one need not stand in memory as features.
+
+    Args:
+        model: ``mil`` of :func:`build_head`.
+
+    Returns:
+        Tiles ``(batch, n_tiles, n_features)`` -> embeddings ``(batch, n_tiles, 256)`` and scores
+        ``(batch, n_tiles)``; these two and the mask -> attention ``(batch, n_tiles)``, which sums
+        to 1 over each bag, and probabilities ``(batch, n_classes)``. They share its weights.
+    """
+    h, score = model.get_layer(_EMBEDDING).output, model.get_layer(_SCORE).output
+    features, mask = (model.get_layer(name).output for name in (FEATURES, MASK))
+    outputs = [model.get_layer(name).output for name in (_ATTENTION, _PROBABILITIES)]
+    return keras.Model(features, [h, score]), keras.Model([h, score, mask], outputs)
 
 
 def standardised(x: keras.KerasTensor, mean: Vector, scale: Vector) -> keras.KerasTensor:

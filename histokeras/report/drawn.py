@@ -70,7 +70,8 @@ def _picture(folder: Path, row: Row, side_px: int) -> Picture | None:
     if row.get("x"):
         where += f", x={row['x']} y={row['y']}"
     what = row.get("of") or row.get("method") or ""
-    lines = [f"{where}: {row.get('class', '')}, {what}"]
+    # Attention is of no class.
+    lines = [f"{where}: {', '.join(part for part in (row.get('class', ''), what) if part)}"]
     if row.get("mean_prob"):
         lines.append(f"{row.get('n_tiles', '')} tiles, mean probability {row['mean_prob'][:4]}")
     label = row.get("label")

@@ -65,6 +65,11 @@ def evidence_scale(values: npt.NDArray[np.float32]) -> Scale:
     return Scale(top=top, ticks=ticks if top else [(0.0, "none")], even=False)
 
 
+def of_tenth(weights: npt.NDArray[np.float64]) -> float:
+    """Return the sum over the tenth of the tiles that weigh most, at least one."""
+    return float(np.sort(weights)[-max(1, len(weights) // 10) :].sum())
+
+
 def draw_heatmap(
     thumbnail: Image,
     values: npt.NDArray[np.float32],

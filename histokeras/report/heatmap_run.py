@@ -13,7 +13,7 @@ from histokeras.analysis.tile_predictions import BOX, read_slide_predictions
 from histokeras.errors import ConfigError, FeatureError, HistokerasError, SlideError, TableError
 from histokeras.files import canonical_json, prepare_folder, safe_name, write_bytes, write_text
 from histokeras.report.colours import class_looks
-from histokeras.report.heatmap import draw_heatmap, evidence_scale, probability_scale
+from histokeras.report.heatmap import draw_heatmap, evidence_scale, of_tenth, probability_scale
 from histokeras.runs.gallery import FILE, head_digests, open_gallery, write_gallery
 from histokeras.runs.progress import Progress
 from histokeras.runs.record import (
@@ -31,7 +31,7 @@ from histokeras.slides.reader import open_slide
 from histokeras.slides.slide import Slide
 from histokeras.tables.pseudonyms import Pseudonyms
 from histokeras.tiles.canvas import Canvas
-from histokeras.types import PROB, SLIDE_ID
+from histokeras.types import ATTENTION, PROB, SLIDE_ID
 
 COMMAND, TABLE = "heatmap", "heatmaps.csv"
 PROBABILITY, GRAD_CAM = "prob", "grad-cam"
@@ -59,6 +59,7 @@ class HeatmapJob:
         table: What the slide table says.
         default_mpp: For slides that do not tell.
         evidence: Computes Grad-CAM; None for probabilities.
+        attention: Draw what each tile weighs in its bag, once a slide, and no class.
         layer: Whose maps these are, for the title.
         pseudonyms: By which outputs and predictions name the slides; None for their own names.
     """
@@ -72,12 +73,15 @@ class HeatmapJob:
     table: Mapping[str, SlideRow] = field(default_factory=dict)
     default_mpp: float | None = None
     evidence: Evidence | None = None
+    attention: bool = False
     layer: str = ""
     pseudonyms: Pseudonyms | None = None
 
     @property
     def of(self) -> str:
         """What is drawn."""
+        if self.attention:
+            return ATTENTION
         return PROBABILITY if self.evidence is None else GRAD_CAM
 
 
@@ -213,6 +217,12 @@ def _draw_slide(
             f"predictions of slide `{slide_id}` hold no {', '.join(missing) or 'tile'}.",
             hint="Give predictions of this run.",
         )
+    if job.attention and ATTENTION not in table:
+        raise TableError(
+            f"predictions of slide `{slide_id}` hold no attention.",
+            code="ATTENTION_MISSING",
+            hint="Only runs of `histokeras fit-head --head mil` have it.",
+        )
     mpp = row_of(job.table, path, slide_id).mpp
     with open_slide(path, mpp=mpp, default_mpp=job.default_mpp, slide_id=slide_id) as slide:
         _require_inside(slide, table)
@@ -221,7 +231,8 @@ def _draw_slide(
         for name in _classes(job, facts):
             canvas = Canvas(size, slide.dimensions)
             figures = _fill(job, slide, table, canvas, name, count)
-            file = f"{safe_name(f'{slide_id}.{job.of}.{name}')}.png"
+            called = f"{slide_id}.{job.of}.{name}".removesuffix(".")
+            file = f"{safe_name(called)}.png"
             picture = _picture(job, slide, table, thumbnail, canvas, figures, name)
             write_bytes(output / file, picture)
             rows.append({FILE: file, SLIDE_ID: slide_id, "of": job.of, "class": name, **figures})
@@ -240,6 +251,8 @@ def _write(path: Path, document: Mapping[str, Any]) -> None:
 
 
 def _classes(job: HeatmapJob, facts: Mapping[str, Any]) -> list[str]:
+    if job.attention:
+        return [""]
     chosen = job.class_name or facts["positive"]
     return [chosen] if chosen else list(facts["classes"])
 
@@ -282,7 +295,7 @@ def _fill(
 ) -> dict[str, Any]:
     """Draw the map of a class; return what heatmaps.csv says of it."""
     boxes = table[list(BOX)].to_numpy()
-    probs = table[f"{PROB}{name}"].to_numpy(np.float32)
+    probs = table[ATTENTION if job.attention else f"{PROB}{name}"].to_numpy(np.float32)
     figures: dict[str, Any] = {
         "n_tiles": len(table),
         "mean_prob": round(float(probs.mean(dtype=np.float64)), 6),
@@ -290,6 +303,8 @@ def _fill(
         "positive_share": "",
         "layer": "",
     }
+    if job.attention:
+        figures |= {"mean_prob": "", "share_of_tiles_above_half": ""}
     if job.evidence is None:
         for box, prob in zip(boxes.tolist(), probs, strict=True):
             canvas.add(tuple(box), np.full((1, 1), prob, np.float32))
@@ -313,18 +328,26 @@ def _picture(
     side = int(table["width"].iloc[0])
     um = "" if mpp is None else f" = {side * mpp:.0f} µm"
     values, frames = canvas.values(), list[tuple[int, int, int, int]]()
-    if job.evidence is None:
+    if job.attention:
+        weights = table[ATTENTION].to_numpy(np.float64)
+        says = (
+            f"attention of each tile in its bag · {weights.sum():.2f} on this slide, the tenth "
+            f"with most of it {of_tenth(weights):.2f}"
+        )
+        scale = evidence_scale(values)
+    elif job.evidence is None:
         above = figures["share_of_tiles_above_half"]
         says = (
             f"probability of {name} · mean {figures['mean_prob']:.2f}, {above:.0%} of tiles ≥ 0.5"
         )
         scale = probability_scale()
-        frames = [canvas.place(tuple(box)) for box in table[list(BOX)].to_numpy().tolist()]
     else:
         share = figures["positive_share"]
         unclear = "" if share >= _CLEAR_SHARE else " · NO CLEAR EVIDENCE"
         says = f"Grad-CAM of {name}, in logits · layer {job.layer} · positive {share:.2f}{unclear}"
         scale = evidence_scale(values)
+    if job.evidence is None:
+        frames = [canvas.place(tuple(box)) for box in table[list(BOX)].to_numpy().tolist()]
     return draw_heatmap(
         thumbnail,
         values,
@@ -352,8 +375,9 @@ def _colours(classes: Sequence[str]) -> dict[str, list[int]]:
 
 def _tiles(slide_id: str, table: pd.DataFrame, facts: Mapping[str, Any]) -> dict[str, Any]:
     classes = facts["classes"]
-    columns = [f"{PROB}{name}" for name in classes]
-    best = table[columns].to_numpy().argmax(axis=1)
+    probs = [f"{PROB}{name}" for name in classes]
+    best = table[probs].to_numpy().argmax(axis=1)
+    columns = [*probs, *([ATTENTION] if ATTENTION in table else [])]
     return feature_collection(
         tile_features(
             slide_id,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from histokeras.models.catalog import BAG_HEADS
 from histokeras.report.finetuning import finetuning
 from histokeras.report.run_files import RunFiles
 from histokeras.report.text import at, is_number, listed, number, value_text
@@ -13,6 +14,7 @@ _HEADS = {
     "linear": "a linear softmax head (multinomial logistic regression)",
     "mlp": "a head with one hidden layer of 256 units (ReLU, dropout 0.5) and a softmax",
     "write-up": "a head of 2,048 units (batch normalisation, tanh, dropout 0.5) and a softmax",
+    "mil": "gated attention over all tiles of a slide or patient at once (Ilse et al. 2018)",
 }
 _NUMBER_HEADS = {
     "linear": "a linear head (linear regression)",
@@ -193,7 +195,9 @@ def _head(run: RunFiles) -> str:
     )
     if is_number(options.get("learning_rate")):
         text += f" with Adam (learning rate {options['learning_rate']:g}"
-        text += f", batches of {options['batch_size']})" if options.get("batch_size") else ")"
+        what = " bags" if head in BAG_HEADS else ""
+        size = options.get("batch_size")
+        text += f", batches of {size}{what})" if size else ")"
     text += _loss(run)
     if options.get("epochs"):
         text += f", for at most {options['epochs']} epochs"
@@ -230,7 +234,9 @@ def _evaluation(run: RunFiles) -> str:
     if not run.main:
         return ""
     text = ""
-    if run.level != "tile" and "mean_probability" in (run.main.get("aggregations") or {}):
+    if run.head.get("head") in BAG_HEADS:
+        text = f"Each {run.metrics.get('label_level')} got one probability as a whole. "
+    elif run.level != "tile" and "mean_probability" in (run.main.get("aggregations") or {}):
         text = f"The probabilities of all tiles of a {run.level} were averaged. "
     if run.task == REGRESSION:
         text = "" if run.level == "tile" else (

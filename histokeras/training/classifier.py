@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from histokeras.errors import ConfigError, FeatureError
 from histokeras.models.backbones import build_backbone, preprocess
-from histokeras.models.catalog import STAIN_TEXTURE, Backbone, require_backbone
+from histokeras.models.catalog import BAG_HEADS, STAIN_TEXTURE, Backbone, require_backbone
 from histokeras.models.model_file import read_head
 from histokeras.models.weights import WeightsSource, find_weights
 from histokeras.tiles.grid import TileSpec
@@ -147,6 +147,12 @@ def open_classifier(
 
 
 def _require_network(run: TrainedRun) -> None:
+    if run.card["head"] in BAG_HEADS:
+        raise ConfigError(
+            f"the head of this run, {run.card['head']}, judges a slide or patient as a whole: no "
+            "single tile is explained.",
+            hint="`histokeras heatmap RUN SLIDES --of attention` shows what each tile weighs.",
+        )
     if run.settings.get("backbone") == STAIN_TEXTURE.name:
         raise ConfigError(
             "this run stands on stain-texture, plain numbers of colour and texture: there is no "

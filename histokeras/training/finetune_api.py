@@ -7,8 +7,10 @@ from pathlib import Path
 import pandas as pd
 
 from histokeras.cohort.split import SHARES, Split, write_split
+from histokeras.errors import ConfigError
 from histokeras.features.job import ExtractJob
 from histokeras.files import write_csv
+from histokeras.models.catalog import BAG_HEADS, TILE_HEADS
 from histokeras.tiles.grid import TileSpec
 from histokeras.training.finetune import FinetuneConfig
 from histokeras.training.finetune_run import FinetuneJob, begin_finetune, run_finetune
@@ -77,6 +79,10 @@ def finetune(
     paths = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
     folder = Path(output)
     head, config = head or HeadConfig(), config or FinetuneConfig()
+    if head.head in BAG_HEADS:
+        raise ConfigError(
+            f"`head` must be one of {', '.join(TILE_HEADS)}. Received: head={head.head!r}"
+        )
     extract = ExtractJob(
         inputs=[Path(path) for path in paths],
         output=folder,

@@ -18,7 +18,7 @@ from histokeras.errors import ConfigError, TableError
 from histokeras.features.settings import require_same_settings
 from histokeras.features.store import FeatureSet, write_features
 from histokeras.files import copy_folder, prepare_folder, safe_name, write_csv
-from histokeras.models.catalog import DEFAULT_HEAD, HEAD_RATES
+from histokeras.models.catalog import DEFAULT_HEAD, HEAD_RATES, batch_size_of
 from histokeras.training.fit_job import FitJob, Study, prepare_study
 from histokeras.training.fit_run import run_fit
 from histokeras.training.fit_study import FitResult
@@ -26,7 +26,7 @@ from histokeras.training.head import HeadConfig
 from histokeras.training.loop import FitConfig
 from histokeras.training.tasks import Fitted
 from histokeras.training.vectors import MemoryVectors
-from histokeras.types import CLASSIFICATION, LABEL, REGRESSION
+from histokeras.types import ATTENTION, CLASSIFICATION, LABEL, REGRESSION
 
 
 @dataclass(frozen=True, repr=False)
@@ -112,7 +112,8 @@ class FittedRun:
             features: Made in the same way as those of the training.
 
         Returns:
-            Its tiles with ``prob_<class>``, or with ``pred_<target>`` in the target's own unit;
+            Its tiles with ``prob_<class>`` (of ``mil`` those of the slide as one bag, and
+            ``attention``), or with ``pred_<target>`` in the target's own unit;
             with folds the mean of the heads.
 
         Raises:
@@ -126,9 +127,12 @@ class FittedRun:
         )
         vectors = MemoryVectors(features.vectors)
         # The head's own word comes first.
-        said = [next(iter(head.scores(vectors).items())) for head in self.heads]
-        mean = np.mean([scores for _, scores in said], axis=0)
-        columns = {f"{said[0][0]}{name}": mean[:, i] for i, name in enumerate(self._outputs)}
+        said = [head.scores(vectors) for head in self.heads]
+        prefix = next(iter(said[0]))
+        mean = np.mean([scores[prefix] for scores in said], axis=0)
+        columns = {f"{prefix}{name}": mean[:, i] for i, name in enumerate(self._outputs)}
+        if ATTENTION in said[0]:
+            columns[ATTENTION] = np.mean([scores[ATTENTION] for scores in said], axis=0)[:, 0]
         return features.tiles.assign(**columns)
 
     @property
@@ -178,7 +182,8 @@ def fit_head(
         split: From :func:`histokeras.split_patients`; made here if None.
         shares: Percent of train, val and test patients, if split here.
         folds: Cross-validate with this many folds instead.
-        head: ``linear``, ``mlp`` or ``write-up``.
+        head: ``linear``, ``mlp`` or ``write-up``; ``mil`` for attention over all tiles of a
+            labelled slide or patient.
         epochs: At most.
         learning_rate: Of Adam; the head's own if None.
         seed: Of split, initial weights, order and dropout.
@@ -197,7 +202,7 @@ def fit_head(
     if head not in HEAD_RATES:
         raise ConfigError(f"`head` must be one of {', '.join(HEAD_RATES)}. Received: {head!r}")
     rate = learning_rate or HEAD_RATES[head]
-    fit = FitConfig(epochs=epochs, learning_rate=rate, seed=seed)
+    fit = FitConfig(epochs=epochs, batch_size=batch_size_of(head), learning_rate=rate, seed=seed)
     config = HeadConfig(head=head, fit=fit)
     with tempfile.TemporaryDirectory() as name:
         # One way from features to figures, for files and for memory.

@@ -27,10 +27,11 @@ from histokeras.cohort.split_table import Split, apply_split
 from histokeras.errors import ConfigError, TableError
 from histokeras.features.index import FeatureIndex, index_features, own_labels
 from histokeras.files import sha256_text
+from histokeras.models.catalog import BAG_HEADS, TILE_HEADS
 from histokeras.runs.record import read_left_out, read_outcomes, read_record
 from histokeras.training.head import HeadConfig
 from histokeras.training.tasks import TASKS
-from histokeras.types import CLASSIFICATION, LABEL, PATIENT_ID, REGRESSION
+from histokeras.types import CLASSIFICATION, LABEL, PATIENT_ID, REGRESSION, TILE
 
 CATEGORY = "category_"
 """Prefix of the columns of units that hold tumour type and site."""
@@ -82,6 +83,11 @@ class FitJob:
         if self.task not in TASKS:
             raise ConfigError(
                 f"`task` must be one of {', '.join(TASKS)}. Received: task={self.task!r}"
+            )
+        if self.task == REGRESSION and self.head.head in BAG_HEADS:
+            raise ConfigError(
+                f"--head {self.head.head} learns classes, and no number.",
+                hint=f"Give --head {', '.join(TILE_HEADS)} with --task regression.",
             )
 
     @property
@@ -181,6 +187,13 @@ def join_study(
     target = job.target if job.labels is not None else LABEL
     cohort = read_cohort(source, target=target, task=job.task, strict=job.strict)
     TASKS[job.task].positive(cohort, job.positive)
+    if job.head.head in BAG_HEADS and cohort.level == TILE:
+        raise TableError(
+            f"labels stand at the tile: --head {job.head.head} learns slides or patients as a "
+            "whole.",
+            code="LEVEL_UNFIT",
+            hint=f"Give labels by slide_id or patient_id, or --head {', '.join(TILE_HEADS)}.",
+        )
     joined = join_labels(
         units,
         cohort,

@@ -12,7 +12,7 @@ import pandas as pd
 
 from histokeras.analysis.baselines import MAJORITY
 from histokeras.analysis.collect import Predictions
-from histokeras.analysis.compare import FROZEN, MEAN
+from histokeras.analysis.compare import FROZEN, MEAN, POOLED
 from histokeras.analysis.evaluate import curves_of_levels
 from histokeras.analysis.saved import figures
 from histokeras.analysis.units import EvaluationConfig
@@ -20,18 +20,19 @@ from histokeras.cohort.categories import patient_categories
 from histokeras.cohort.split_table import apply_split
 from histokeras.features.index import FeatureIndex
 from histokeras.files import canonical_json, prepare_folder, sha256_text, write_csv, write_json
+from histokeras.models.catalog import BAG_HEADS, DEFAULT_HEAD, HEAD_RATES
 from histokeras.models.model_file import write_head
 from histokeras.runs.environment import versions
+from histokeras.training.bags import open_tiles
 from histokeras.training.duplicates import Duplicates, find_duplicates
 from histokeras.training.fit_job import CATEGORY, FitJob, Study
-from histokeras.training.head import Labelled
-from histokeras.training.loop import Resume
+from histokeras.training.head import HeadConfig, Labelled
+from histokeras.training.loop import FitConfig, Resume
 from histokeras.training.references import baseline_probabilities, label_weights
 from histokeras.training.results import Predicted, write_predictions
 from histokeras.training.rows import TileRows, tile_rows
 from histokeras.training.tasks import TASKS, AnyBaselines, Fitted
-from histokeras.training.vectors import open_vectors
-from histokeras.types import FOLD, PATIENT_ID, REGRESSION, SPLIT, SPLITS
+from histokeras.types import ATTENTION, FOLD, PATIENT_ID, REGRESSION, SPLIT, SPLITS
 
 CHECKPOINTS = "checkpoints"
 """Folder of a run that is not finished: what its trainings are resumed from, one file each."""
@@ -49,12 +50,15 @@ class Fold:
         baselines: Fitted to the same tiles.
         frozen: Features of the same tiles before fine-tuning, and the head fitted on them; None
             where nothing was fine-tuned.
+        pooled: Beside a head of bags, a linear head of their tiles, whose probabilities are
+            averaged; None beside others.
     """
 
     number: int | None
     fitted: Fitted
     baselines: AnyBaselines
     frozen: tuple[FeatureIndex, Fitted] | None = None
+    pooled: Fitted | None = None
 
 
 FitFold = Callable[["Study", FitJob, TileRows, int | None], Fold]
@@ -166,7 +170,19 @@ def _fit_fold(
     name = HEAD if number is None else f"fold-{number}"
     resume = None if folder is None else resume_of(folder, name, study.inputs, say)
     fitted = fit_fold_head(study, job, rows, number, resume)
-    return Fold(number, fitted, fit_fold_baselines(study, job, rows, number))
+    pooled = None
+    if job.head.head in BAG_HEADS:
+        linear = HeadConfig(
+            class_weight=job.head.class_weight,
+            fit=FitConfig(learning_rate=HEAD_RATES[DEFAULT_HEAD], seed=job.head.fit.seed),
+        )
+        pooled = fit_fold_head(study, dataclasses.replace(job, head=linear), rows, number)
+    return Fold(number, fitted, fit_fold_baselines(study, job, rows, number), pooled=pooled)
+
+
+def _bag_key(study: Study, head: HeadConfig) -> str | None:
+    """Return the column that tells the bag of a tile; None for a head of tiles."""
+    return study.cohort.key if head.head in BAG_HEADS else None
 
 
 def fit_fold_baselines(
@@ -205,12 +221,10 @@ def fit_fold_head(
     resume: Resume | None = None,
 ) -> Fitted:
     """Fit the head of a split or fold on the features."""
-    sides = {}
+    sides, key = {}, _bag_key(study, job.head)
     for side in ("train", "val"):
         part = rows.on_side(side)
-        vectors = open_vectors(
-            part.parts(study.index), study.index.n_features, memory_gb=job.memory_gb
-        )
+        vectors = open_tiles(study.index, part, memory_gb=job.memory_gb, bag_key=key)
         weights = label_weights(part, study.cohort.key)
         sides[side] = Labelled(vectors, part.target, weights)
     seed = job.head.fit.seed + (number or 0)
@@ -221,19 +235,23 @@ def fit_fold_head(
 def _predict(
     study: Study, job: FitJob, fold: Fold, rows: TileRows, *, patient_safe: bool
 ) -> Predicted:
-    vectors = open_vectors(rows.parts(study.index), study.index.n_features, memory_gb=job.memory_gb)
+    vectors = open_tiles(
+        study.index, rows, memory_gb=job.memory_gb, bag_key=_bag_key(study, job.head)
+    )
     scores = fold.fitted.scores(vectors)
-    own = scores.pop(next(iter(scores)))
+    own, attention = scores.pop(next(iter(scores))), scores.pop(ATTENTION, None)
     others = {
         **scores,
         **baseline_probabilities(fold.baselines, study.index, rows, _categories(rows)),
     }
     if fold.frozen is not None:
         index, head = fold.frozen
-        before = open_vectors(rows.parts(index), index.n_features, memory_gb=job.memory_gb)
+        before = open_tiles(index, rows, memory_gb=job.memory_gb)
         others[FROZEN] = next(iter(head.scores(before).values()))
+    if fold.pooled is not None:
+        others[POOLED] = next(iter(fold.pooled.scores(vectors).values()))
     cohort = study.cohort
-    return Predicted(rows, own, cohort.outputs, others, patient_safe, cohort.task)
+    return Predicted(rows, own, cohort.outputs, others, patient_safe, cohort.task, attention)
 
 
 def _pooled(parts: Sequence[Predicted]) -> Predicted:
@@ -257,6 +275,8 @@ def _pooled(parts: Sequence[Predicted]) -> Predicted:
     # It ranks nobody. Another class (or mean) in each fold would look like a ranking.
     for name in {MAJORITY, MEAN} & set(others):
         others[name] = np.broadcast_to(others[name].mean(0), others[name].shape)
+    found = [part.attention for part in parts if part.attention is not None]
+    attention = found if len(found) == len(parts) else None
     return Predicted(
         pooled,
         np.concatenate([part.probabilities for part in parts])[order],
@@ -264,6 +284,7 @@ def _pooled(parts: Sequence[Predicted]) -> Predicted:
         others,
         parts[0].patient_safe,
         parts[0].task,
+        None if attention is None else np.concatenate(attention)[order],
     )
 
 

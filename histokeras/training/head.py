@@ -35,7 +35,7 @@ class HeadConfig:
     """Which head, and how it is trained.
 
     Attributes:
-        head: ``linear``, ``mlp`` or ``write-up``.
+        head: ``linear``, ``mlp`` or ``write-up``, of tiles; ``mil``, of bags.
         class_weight: ``balanced`` (each class weighs the same in the loss) or ``none``.
         fit: Epochs, rate, seed.
     """
@@ -141,15 +141,7 @@ def fit_classifier(
         TableError: If a class has no training tile, or there is no validation tile.
     """
     config = config or HeadConfig()
-    counts = np.bincount(train.targets, minlength=len(classes))
-    absent = [name for name, count in zip(classes, counts, strict=True) if not count]
-    if absent or not len(val.targets):
-        what = f"class(es) {', '.join(absent)} in train" if absent else "tiles in val"
-        raise TableError(
-            f"there are no {what}.",
-            code="SPLIT_IMPOSSIBLE",
-            hint="Split anew with `histokeras split`, or check which slides have features.",
-        )
+    counts = require_classes(train.targets, val.targets, classes, "tiles")
     keras.utils.set_random_seed(config.fit.seed)
     mean, scale = mean_and_scale(train.vectors)
     model = build_head(config.head, train.vectors.n_features, len(classes), mean=mean, scale=scale)
@@ -174,6 +166,32 @@ def fit_classifier(
     raw = predict_probabilities(model, val.vectors)
     found = fit_temperature(val.targets, raw, weights=val.weights)
     return FittedHead(model, tuple(classes), history, found.value, found.note)
+
+
+def require_classes(
+    train: npt.NDArray[Any], val: npt.NDArray[Any], classes: Sequence[str], what: str
+) -> npt.NDArray[np.int64]:
+    """Return how often each class occurs in train, int64 ``(n_classes,)``.
+
+    Args:
+        train: Class numbers of what is learned.
+        val: Those of what decides when to stop.
+        classes: Their names.
+        what: What is counted, for the error.
+
+    Raises:
+        TableError: If a class does not occur in train, or there is nothing in val.
+    """
+    counts = np.bincount(train, minlength=len(classes))
+    absent = [name for name, count in zip(classes, counts, strict=True) if not count]
+    if absent or not len(val):
+        lacking = f"class(es) {', '.join(absent)} in train" if absent else f"{what} in val"
+        raise TableError(
+            f"there are no {lacking}.",
+            code="SPLIT_IMPOSSIBLE",
+            hint="Split anew with `histokeras split`, or check which slides have features.",
+        )
+    return counts
 
 
 def class_weights(counts: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

@@ -14,9 +14,10 @@ import pandas as pd
 import tensorflow as tf
 
 from histokeras.errors import ConfigError, FeatureError
+from histokeras.models.heads import FEATURES, MASK
 from histokeras.training.checkpoint import State, read_checkpoint, write_checkpoint
 
-Batch = tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.float32]]
+Batch = tuple[Any, npt.NDArray[Any], npt.NDArray[np.float32]]
 EpochData = Callable[[Callable[[], int]], tf.data.Dataset]
 """Given a function that tells the epoch (from 0), returns the data of an epoch: inputs, integer
 targets, sample weights. Order depends on (seed, epoch) and on nothing before."""
@@ -266,11 +267,33 @@ def vector_data(
         n_features: Length of a vector.
         loss: As in :func:`fit`.
     """
-    spec = (
-        tf.TensorSpec((None, n_features), tf.float32),
-        tf.TensorSpec((None,), _TARGETS[loss][0]),
-        tf.TensorSpec((None,), tf.float32),
-    )
+    inputs = tf.TensorSpec((None, n_features), tf.float32)
+    return _generated(batches, steps, inputs, _TARGETS[loss][0])
+
+
+def bag_data(
+    batches: Callable[[int], Iterator[Batch]], *, steps: int, n_features: int
+) -> EpochData:
+    """Return the data of a head of bags.
+
+    Args:
+        batches: Given the epoch, yields bags, padded to one size (a dict: ``features`` float32
+            ``(b, n_tiles, n_features)``, ``mask`` bool ``(b, n_tiles)``), class numbers and
+            sample weights.
+        steps: Number of batches an epoch.
+        n_features: Length of a vector.
+    """
+    inputs = {
+        FEATURES: tf.TensorSpec((None, None, n_features), tf.float32),
+        MASK: tf.TensorSpec((None, None), tf.bool),
+    }
+    return _generated(batches, steps, inputs, tf.int32)
+
+
+def _generated(
+    batches: Callable[[int], Iterator[Batch]], steps: int, inputs: Any, targets: tf.DType
+) -> EpochData:
+    spec = (inputs, tf.TensorSpec((None,), targets), tf.TensorSpec((None,), tf.float32))
 
     def data(epoch: Callable[[], int]) -> tf.data.Dataset:
         return (

@@ -25,14 +25,16 @@ from histokeras.runs.record import (
     write_failures,
 )
 from histokeras.tables.pseudonyms import Pseudonyms
+from histokeras.training.bags import bag_key_of, open_tiles
 from histokeras.training.pictures import write_pictures
 from histokeras.training.references import baseline_probabilities
 from histokeras.training.results import Predicted, write_predictions
 from histokeras.training.rows import TileRows, tile_rows
 from histokeras.training.tasks import TASKS
 from histokeras.training.trained_run import TrainedRun, require_fitting
-from histokeras.training.vectors import Vectors, open_vectors
+from histokeras.training.vectors import Vectors
 from histokeras.types import (
+    ATTENTION,
     CLASSIFICATION,
     LABEL,
     PATIENT_ID,
@@ -174,13 +176,15 @@ def predict_index(
     ]
     units = units.assign(**{LABEL: "", SPLIT: ""})
     rows = tile_rows(index, units, {})
-    vectors = open_vectors(rows.parts(index), index.n_features, memory_gb=memory_gb)
+    key = bag_key_of(run.card)
+    vectors = open_tiles(index, rows, memory_gb=memory_gb, bag_key=key)
     parts = [_of_head(folder, vectors, index, rows) for folder in run.folders]
     keras.backend.clear_session()
     names = [name for name in parts[0] if all(name in part for part in parts)]
     means = {name: _mean([part[name] for part in parts]) for name in names}
     own = means.pop(names[0])
-    predicted = Predicted(rows, own, run.outputs, means, task=run.task)
+    attention = means.pop(ATTENTION, None)
+    predicted = Predicted(rows, own, run.outputs, means, task=run.task, attention=attention)
     return predicted, predicted.collect(keep_tiles=False)
 
 

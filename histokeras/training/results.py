@@ -15,6 +15,7 @@ from histokeras.features.store import read_features
 from histokeras.files import prepare_folder, safe_name, write_csv
 from histokeras.training.rows import TileRows
 from histokeras.types import (
+    ATTENTION,
     CLASSIFICATION,
     FOLD,
     LABEL,
@@ -41,6 +42,7 @@ class Predicted:
         others: Name -> what else the tiles got, float32 ``(n, n_classes)``: ``raw``, baselines.
         patient_safe: Whether patients are known; if not, ``patient_id`` stays empty in tables.
         task: What was learned.
+        attention: What each tile weighs in its bag, float32 ``(n, 1)``; None of a head of tiles.
     """
 
     rows: TileRows
@@ -49,6 +51,7 @@ class Predicted:
     others: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
     patient_safe: bool = True
     task: str = CLASSIFICATION
+    attention: npt.NDArray[np.float32] | None = None
 
     @property
     def columns(self) -> list[str]:
@@ -69,6 +72,8 @@ class Predicted:
         columns = {
             name: self.probabilities[part, number] for number, name in enumerate(self.columns)
         }
+        if self.attention is not None:
+            columns[ATTENTION] = self.attention[part, 0]
         for other, values in self.others.items():
             columns |= {f"{other}_{c}": values[part, k] for k, c in enumerate(self.classes)}
         return columns
@@ -86,7 +91,8 @@ def write_predictions(folder: Path, index: FeatureIndex, predicted: Predicted) -
 
     ``reference/<slide_id>.csv`` holds for the same tiles what the predictions are compared with:
     ``raw_<class>``, the probabilities before temperature scaling, and ``<baseline>_<class>``. A
-    predicted number stands in ``pred_<target>``, its baselines in ``<baseline>_<target>``.
+    predicted number stands in ``pred_<target>``, its baselines in ``<baseline>_<target>``. A head
+    of bags gives each tile the probabilities of its bag, and ``attention``.
 
     Args:
         folder: The run folder.
@@ -98,6 +104,7 @@ def write_predictions(folder: Path, index: FeatureIndex, predicted: Predicted) -
     """
     prepare_folder(folder / "predictions")
     prepare_folder(folder / "reference")
+    own = [*predicted.columns, *([ATTENTION] if predicted.attention is not None else [])]
     others = [f"{name}_{label}" for name in predicted.others for label in predicted.classes]
     for file, table in predicted.tables():
         name = f"{safe_name(index.names[file])}.csv"
@@ -108,7 +115,7 @@ def write_predictions(folder: Path, index: FeatureIndex, predicted: Predicted) -
         else:
             ids = _geometry(index.paths[file], predicted.rows.row[predicted.rows.file == file])
             key = ids[list(TILE_COLUMNS[:2])]
-        write_csv(folder / "predictions" / name, pd.concat([ids, table[predicted.columns]], axis=1))
+        write_csv(folder / "predictions" / name, pd.concat([ids, table[own]], axis=1))
         if others:
             write_csv(folder / "reference" / name, pd.concat([key, table[others]], axis=1))
 

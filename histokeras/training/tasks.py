@@ -14,8 +14,10 @@ from histokeras.analysis.evaluate import refuse_positive, require_positive
 from histokeras.analysis.number_baselines import NumberBaselines, number_baselines_from_json
 from histokeras.cohort.labels import Cohort
 from histokeras.features.index import FeatureIndex
+from histokeras.models.catalog import BAG_HEADS
 from histokeras.training.head import FittedHead, HeadConfig, Labelled, fit_classifier
 from histokeras.training.loop import Resume
+from histokeras.training.mil import FittedMil, fit_mil
 from histokeras.training.number_head import FittedNumberHead, fit_number
 from histokeras.training.number_references import fit_number_baselines
 from histokeras.training.references import fit_baselines
@@ -42,7 +44,10 @@ class Fitted(Protocol):
         """Return what its card says of it beside what it names."""
 
     def scores(self, vectors: Vectors) -> dict[str, npt.NDArray[np.float32]]:
-        """Return what it says of vectors, float32 ``(n, K)``, by prefix; its own word first."""
+        """Return what it says of vectors, float32 ``(n, K)``, by prefix; its own word first.
+
+        A head of bags says of each tile what it says of its bag, and ``attention``, ``(n, 1)``.
+        """
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,15 @@ def _no_positive(cohort: Cohort, positive: str | None) -> None:
 def _fit_classes(
     train: Labelled, val: Labelled, cohort: Cohort, config: HeadConfig, resume: Resume | None
 ) -> Fitted:
+    if config.head in BAG_HEADS:
+        return fit_mil(train, val, cohort.classes, config, resume=resume)
     return fit_classifier(train, val, cohort.classes, config, resume=resume)
+
+
+def _read_classes(model: keras.Model, card: Mapping[str, Any]) -> Fitted:
+    if card["head"] in BAG_HEADS:
+        return FittedMil.of_card(model, card)
+    return FittedHead.of_card(model, card)
 
 
 def _fit_number(
@@ -115,7 +128,7 @@ TASKS = {
         names=_class_names,
         fit=_fit_classes,
         fit_baselines=_class_baselines,
-        read=FittedHead.of_card,
+        read=_read_classes,
         read_baselines=baselines_from_json,
     ),
     REGRESSION: Task(

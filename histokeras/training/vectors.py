@@ -18,7 +18,9 @@ _RUN = 256
 class Vectors(Protocol):
     """Vectors numbered ``0..n-1``, in an order that never changes."""
 
-    n_features: int
+    @property
+    def n_features(self) -> int:
+        """Length of a vector."""
 
     def __len__(self) -> int:
         """Number of vectors."""
@@ -27,6 +29,9 @@ class Vectors(Protocol):
         self, size: int, rng: np.random.Generator | None = None
     ) -> Iterator[tuple[Positions, Matrix]]:
         """Yield numbers and float32 vectors, each once; shuffled if ``rng`` is given."""
+
+    def take(self, positions: Positions) -> Matrix:
+        """Return the float32 vectors of ascending numbers."""
 
 
 class MemoryVectors:
@@ -50,7 +55,11 @@ class MemoryVectors:
         order = np.arange(len(self)) if rng is None else rng.permutation(len(self))
         for start in range(0, len(order), size):
             positions = order[start : start + size]
-            yield positions, self._matrix[positions].astype(np.float32, copy=False)
+            yield positions, self.take(positions)
+
+    def take(self, positions: Positions) -> Matrix:
+        """Return the float32 vectors of some numbers."""
+        return self._matrix[positions].astype(np.float32, copy=False)
 
 
 @dataclass(frozen=True)
@@ -112,6 +121,19 @@ class StoredVectors:
             left = positions[whole:], matrix[whole:].copy()
         if len(left[0]):
             yield left
+
+    def take(self, positions: Positions) -> Matrix:
+        """Return the float32 vectors of ascending numbers."""
+        matrix = np.empty((len(positions), self.n_features), np.float32)
+        firsts = np.array([first for _, _, first in self._runs])
+        runs = np.searchsorted(firsts, positions, side="right") - 1
+        for run in np.unique(runs).tolist():
+            path, rows, first = self._runs[run]
+            mine = runs == run
+            wanted = rows[positions[mine] - first]
+            stored = read_rows(path, int(wanted[0]), int(wanted[-1]) + 1)
+            matrix[mine] = stored[wanted - wanted[0]]
+        return matrix
 
     def _groups(self, order: Positions, size: int) -> Iterator[list[int]]:
         group: list[int] = []

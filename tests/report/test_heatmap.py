@@ -165,3 +165,23 @@ def test_a_small_slide_is_enlarged_and_a_wide_one_is_stacked(lab: Path) -> None:
         # Three times 200 x 60, one below the other; without mpp there is no scale bar.
         assert page.height > 2 * 180
         assert page.width < 2 * 600
+
+
+def test_attention_is_drawn_once_a_slide(lab: Path) -> None:
+    path = lab / "run" / "predictions" / "S1.csv"
+    table = pd.read_csv(path)
+    with_attention = table.assign(attention=[0.1, 0.7, 0.2])
+
+    refused = write_heatmaps(job(lab, attention=True), lab / "maps")
+    with_attention.to_csv(path, index=False)
+    drawn = write_heatmaps(job(lab, attention=True), lab / "maps")
+
+    assert "ATTENTION_MISSING" in refused.failures[0].values()
+    assert [row["file"] for row in drawn.rows] == ["S1.attention.png"]
+    values = panel(lab / "maps" / "S1.attention.png", (600, 500)).astype(int)
+    bare = np.array([220, 150, 200])
+    tints = [np.abs(values[50, x] - bare).sum() for x in (50, 150)]
+    assert tints[1] > tints[0]
+    document = json.loads((lab / "maps" / "S1.geojson").read_text())
+    measured = document["features"][1]["properties"]["measurements"]
+    assert measured["attention"] == pytest.approx(0.7)

@@ -5,7 +5,7 @@ import pytest
 
 from histokeras.analysis.calibration import temperature_scaled
 from histokeras.errors import ConfigError, TableError
-from histokeras.models.catalog import HEAD_NAMES, HEAD_RATES
+from histokeras.models.catalog import HEAD_RATES, TILE_HEADS
 from histokeras.training.head import HeadConfig, Labelled, fit_classifier
 from histokeras.training.loop import FitConfig
 from histokeras.training.vectors import MemoryVectors, mean_and_scale
@@ -39,7 +39,7 @@ def test_heads_learn_separable_classes(head: str) -> None:
     assert best == pytest.approx(history["val_loss"].min())
 
 
-@pytest.mark.parametrize("head", HEAD_NAMES)
+@pytest.mark.parametrize("head", TILE_HEADS)
 def test_defaults_learn_a_toy(head: str) -> None:
     # The write-up's BatchNorm must know its mean before early stopping gives up.
     train, val, test = blobs(600, 0, shift=3), blobs(200, 1, shift=3), blobs(400, 2, shift=3)
