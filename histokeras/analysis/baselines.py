@@ -14,7 +14,7 @@ import numpy.typing as npt
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from histokeras.analysis.compare import COLOUR, FLOOR, FROZEN, POOLED
+from histokeras.analysis.compare import COLOUR, FLOOR, FROZEN, POOLED, POOLED_SHARE
 from histokeras.analysis.metrics import AnyFloats, AnyInts, Bools, Floats, log_loss
 
 RAW = "raw"
@@ -22,7 +22,7 @@ RAW = "raw"
 MAJORITY = "majority"
 CATEGORIES = ("tumour_type", "site")
 """Columns of the label table whose values alone may tell the label."""
-BASELINES = (FROZEN, POOLED, MAJORITY, COLOUR, FLOOR, *CATEGORIES)
+BASELINES = (FROZEN, POOLED, POOLED_SHARE, MAJORITY, COLOUR, FLOOR, *CATEGORIES)
 _STRENGTHS = (0.01, 0.1, 1.0, 10.0)
 _MOST_ROWS = 20_000
 _PSEUDO_COUNT = 2.0

@@ -27,6 +27,7 @@ from histokeras.cohort.numbers import label_numbers
 from histokeras.errors import TableError
 from histokeras.tables import require_columns
 from histokeras.types import (
+    ATTENTION,
     CLASSIFICATION,
     FOLD,
     LABEL,
@@ -77,6 +78,8 @@ class Predictions:
         task: Whether ``classes`` have probabilities, or the target a predicted number.
         categories: ``tumour_type`` and ``site``, as far as they are known -> patient_id -> value,
             "" where unknown.
+        of_bags: Whether every tile bears what the bag that it is in got as a whole. Shares of
+            tiles then mean nothing: they are left out.
     """
 
     classes: tuple[str, ...]
@@ -86,6 +89,7 @@ class Predictions:
     others: Mapping[str, "Predictions"] = field(default_factory=dict)
     task: str = CLASSIFICATION
     categories: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    of_bags: bool = False
 
 
 @dataclass
@@ -248,7 +252,7 @@ def collect_predictions(
     Args:
         tables: Tile predictions, for example one table a slide: columns ``prob_<class>``, and any
             of ``slide_id patient_id label split fold``, and of ``raw_<class>`` and
-            ``<baseline>_<class>``. Only one of them is held at a time.
+            ``<baseline>_<class>``; ``attention`` tells of bags. Only one is held at a time.
         classes: The classes; those of the first table if None.
         keep_tiles: Also keep the tiles as arrays: needed where labels stand at the tile level.
         task: ``regression``: columns ``pred_<target>``, and ``classes`` holds the target alone.
@@ -277,7 +281,14 @@ def collect_predictions(
             "there are no predictions.", code="TABLE_EMPTY", hint="Run `histokeras predict` first."
         )
     found = {name: collector.finish() for name, collector in collectors.items()}
-    return dataclasses.replace(found.pop(""), others=found)
+    own = dataclasses.replace(found.pop(""), others=found)
+    return _of_bags(own) if ATTENTION in table else own
+
+
+def _of_bags(own: Predictions) -> Predictions:
+    shares = [f"{SHARE}{name}" for name in own.classes]
+    slides, patients = own.slides.drop(columns=shares), own.patients.drop(columns=shares)
+    return dataclasses.replace(own, slides=slides, patients=patients, of_bags=True)
 
 
 def _as_own(table: pd.DataFrame, name: str, classes: Sequence[str], prefix: str) -> pd.DataFrame:

@@ -13,11 +13,12 @@ COMPARED = ("auc", "balanced_accuracy", "accuracy", "f1_macro")
 FLOOR = "floor"
 COLOUR = "colour"
 FROZEN = "frozen"
-POOLED = "pooled"
+POOLED, POOLED_SHARE = "pooled", "pooled-share"
 MEAN = "mean"
 TITLES = {
     FROZEN: "same network, not fine-tuned",
     POOLED: "linear head, mean over tiles",
+    POOLED_SHARE: "linear head, share of tiles",
     "majority": "majority class",
     MEAN: "mean of the training patients",
     COLOUR: "six colour numbers",

@@ -35,7 +35,7 @@ _MAIN = {
     CLASSIFICATION: (PROBABILITY, MEAN_PROBABILITY),
     REGRESSION: (PREDICTION, MEAN_PREDICTION),
 }
-"""The main aggregation of tiles, and of slides and patients."""
+"""The main aggregation of tiles or of bags, and of the tiles of slides and patients."""
 _OF_A_FOLD = ("auc", "balanced_accuracy", "accuracy", "f1_macro")
 ALL = "all"
 """Key of the only part of predictions that bear no split."""
@@ -303,8 +303,9 @@ def _units_of_table(
     # The empty name sorts first: it stands for "unknown" and becomes -1.
     codes = codes - int(names[0] == "")
     kind, classes, name = KINDS[predictions.task], predictions.classes, f"{level} table"
-    scores = {_MAIN[predictions.task][1]: kind.matrix(table, classes, name=name)}
-    if SHARE in kind.pooled:
+    main = _MAIN[predictions.task][0 if predictions.of_bags else 1]
+    scores = {main: kind.matrix(table, classes, name=name)}
+    if SHARE in kind.pooled and not predictions.of_bags:
         scores[SHARE_OF_TILES] = score_matrix(table, classes, prefix=SHARE, name=name)
     return Units(
         level=level,
@@ -312,7 +313,7 @@ def _units_of_table(
         scores=scores,
         patients=codes if (codes >= 0).any() else None,
         n_mixed=int(table[MIXED_LABELS].to_numpy(np.bool_).sum()),
-        raw=_raw(others, MEAN_PROBABILITY),
+        raw=_raw(others, main),
         baselines=_baselines(others),
         categories=_of_patients(predictions, text_column(table, PATIENT_ID)),
     )

@@ -12,8 +12,9 @@ import pandas as pd
 
 from histokeras.analysis.baselines import MAJORITY
 from histokeras.analysis.collect import Predictions
-from histokeras.analysis.compare import FROZEN, MEAN, POOLED
+from histokeras.analysis.compare import FROZEN, MEAN, POOLED, POOLED_SHARE
 from histokeras.analysis.evaluate import curves_of_levels
+from histokeras.analysis.metrics import predicted_classes
 from histokeras.analysis.saved import figures
 from histokeras.analysis.units import EvaluationConfig
 from histokeras.cohort.categories import patient_categories
@@ -249,7 +250,10 @@ def _predict(
         before = open_tiles(index, rows, memory_gb=job.memory_gb)
         others[FROZEN] = next(iter(head.scores(before).values()))
     if fold.pooled is not None:
-        others[POOLED] = next(iter(fold.pooled.scores(vectors).values()))
+        of_tiles = next(iter(fold.pooled.scores(vectors).values()))
+        # A tile counts for its first class: the mean over tiles is the share of tiles.
+        first = np.eye(of_tiles.shape[1], dtype=np.float32)[predicted_classes(of_tiles)]
+        others |= {POOLED: of_tiles, POOLED_SHARE: first}
     cohort = study.cohort
     return Predicted(rows, own, cohort.outputs, others, patient_safe, cohort.task, attention)
 

@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
 import histokeras as hk
 from histokeras.analysis.saved import open_saved
@@ -42,6 +43,16 @@ def predictions(run: Path) -> pd.DataFrame:
     return pd.concat(tables)
 
 
+def pooled_shares(run: Path) -> pd.Series:
+    """By hand: how many of the tiles of a patient the linear head calls pos."""
+    tables = [
+        pd.read_csv(path).assign(patient_id=path.stem[:3])
+        for path in sorted((run / "reference").iterdir())
+    ]
+    table = pd.concat(tables)
+    return (table["pooled_pos"] > table["pooled_neg"]).groupby(table["patient_id"]).mean()
+
+
 def test_the_bag_is_the_patient_and_its_tiles_share_its_probability(finished: Path) -> None:
     tiles = predictions(finished)
     patients = pd.read_csv(finished / "patients.csv").set_index("patient_id")
@@ -59,8 +70,17 @@ def test_figures_stand_beside_mean_pooling_and_are_evaluated_again(finished: Pat
     run = hk.open_run(finished)
     level = run.metrics["splits"]["test"]["patient"]
 
-    assert level["aggregations"]["mean_probability"]["auc"]["value"] > 0.9
+    # One probability a patient: neither a mean nor a share of tiles.
+    assert list(level["aggregations"]) == ["probability"]
+    assert level["aggregations"]["probability"]["auc"]["value"] > 0.9
+    assert level["calibration"]["before"]["brier"]["value"] > 0
     assert level["baselines"]["pooled"]["title"] == "linear head, mean over tiles"
+    shares = pooled_shares(finished)
+    patients = run.patients[run.patients["split"] == "test"]
+    auc = level["baselines"]["pooled-share"]["auc"]["value"]
+    truth = patients["label"] == "pos"
+    assert auc == pytest.approx(roc_auc_score(truth, shares.reindex(patients["patient_id"])))
+    assert not [name for name in run.patients if name.startswith("share_")]
     saved = open_saved(finished).collect().patients
     assert saved["prob_pos"].tolist() == pytest.approx(run.patients["prob_pos"].tolist(), abs=1e-6)
     text = write_report(finished).read_text(encoding="utf-8")
