@@ -97,3 +97,14 @@ def test_painting_tells_what_a_slide_cost(tmp_path: Path) -> None:
     assert 50 < row["memory_mib"] < 20_000
     assert row["file_mib"] == (tmp_path / "slide.tiff").stat().st_size / 2**20
     assert (tmp_path / "truth.json").is_file()
+
+
+def test_memory_of_a_bag_is_told(tmp_path: Path) -> None:
+    bags = next(loaded("bags"))
+    bags.write_vectors(tmp_path / "bag.h5", 40, seed=0)
+
+    row = bags.judge(tmp_path / "bag.h5", 40)
+
+    assert row["sum"] == pytest.approx(1, abs=1e-5)
+    assert 0 <= row["memory_mib"] < 5000
+    assert bags.learn(tmp_path / "bag.h5", 20)["wall_s"] > 0

@@ -104,6 +104,7 @@ def _galleries(pictures: Pictures) -> dict[str, Any]:
     return {
         "galleries": {kind: pictures.of(kind) for kind in kinds},
         "tile_labels": pictures.tile_labels,
+        "of_bags": pictures.of_bags,
         "left_out": left_out_text(pictures),
     }
 

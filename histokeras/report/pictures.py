@@ -15,6 +15,7 @@ from PIL import Image
 from histokeras.report.run_files import RunFiles
 from histokeras.report.text import number
 from histokeras.slides.plain import PICTURE_FORMATS
+from histokeras.types import ATTENTION
 
 _MOST = {"overview": 12, "sample": 24, "wrong": 24, "right": 24, "low": 12, "high": 12}
 _SIDE_PX = {"overview": 720, "sample": 176, "wrong": 192, "right": 192, "low": 192, "high": 192}
@@ -72,11 +73,13 @@ class Pictures:
         galleries: Those that hold at least one picture.
         left_out: Pictures of the run folder that are not on the page.
         tile_labels: Whether labels stand at the tile, so that a tile can be wrong.
+        of_bags: Whether tiles were judged together, and only weigh more or less.
     """
 
     galleries: tuple[Gallery, ...] = ()
     left_out: int = 0
     tile_labels: bool = True
+    of_bags: bool = False
 
     def of(self, kind: str) -> list[Gallery]:
         """Return the galleries of one kind."""
@@ -112,7 +115,7 @@ def read_pictures(run: RunFiles, most_bytes: int) -> Pictures:
         if pictures
     ]
     shown = sum(len(gallery.pictures) for gallery in galleries)
-    return Pictures(tuple(galleries), len(table) - shown, own)
+    return Pictures(tuple(galleries), len(table) - shown, own, ATTENTION in table)
 
 
 def _wanted(table: pd.DataFrame) -> dict[tuple[str, str], list[Row]]:
@@ -121,8 +124,9 @@ def _wanted(table: pd.DataFrame) -> dict[tuple[str, str], list[Row]]:
         if name not in table:
             table = table.assign(**{name: ""})
     prob = pd.to_numeric(table["prob"], errors="coerce").fillna(0.0)
-    rank = table.assign(_prob=prob).sort_values(
-        ["_prob", "file"], ascending=[False, True], kind="stable"
+    weight = pd.to_numeric(table.get(ATTENTION, prob), errors="coerce").fillna(0.0)
+    rank = table.assign(_prob=prob, _weight=weight).sort_values(
+        ["_prob", "_weight", "file"], ascending=[False, False, True], kind="stable"
     )
     wanted: dict[tuple[str, str], list[Row]] = {}
     wanted["overview", ""] = _rows(table[table["why"] == "overview"], "overview")
@@ -150,7 +154,7 @@ def _picture(folder: Path, row: Row, tile_labels: bool) -> Picture | None:
         return None
     data, (width, height) = encoded
     source = f"data:image/jpeg;base64,{base64.b64encode(data).decode('ascii')}"
-    alt, lines = _described(row, "true" if tile_labels else "slide's label")
+    alt, lines = _described(row, _whose(row, tile_labels))
     return Picture(source, alt, lines, width, height)
 
 
@@ -173,6 +177,12 @@ def shrunk_jpeg(path: Path, side_px: int) -> tuple[bytes, tuple[int, int]] | Non
     return buffer.getvalue(), small.size
 
 
+def _whose(row: Row, tile_labels: bool) -> str:
+    if ATTENTION in row:
+        return "label"
+    return "true" if tile_labels else "slide's label"
+
+
 def _described(row: Row, whose: str) -> tuple[str, tuple[str, ...]]:
     slide = row["slide_id"] or row["tile"]
     where = f"slide {row['slide_id']}" if row["slide_id"] else row["tile"]
@@ -186,7 +196,10 @@ def _described(row: Row, whose: str) -> tuple[str, tuple[str, ...]]:
         return alt, (f"says: {row['predicted']}", f"{whose}: {row['label']}", slide)
     prob = number(float(row["prob"])) if _is_float(row["prob"]) else ""
     alt = f"Tile of {where}: {whose} {row['label']}, predicted {row['predicted']} {prob}"
-    return alt.strip(), (f"{whose}: {row['label']}", f"says: {row['predicted']} {prob}", slide)
+    lines = [f"{whose}: {row['label']}", f"says: {row['predicted']} {prob}"]
+    if _is_float(row.get(ATTENTION, "")):
+        lines.append(f"weighs {float(row[ATTENTION]):.1%}")
+    return alt.strip(), (*lines, slide)
 
 
 def _is_float(text: str) -> bool:

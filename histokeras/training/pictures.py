@@ -11,7 +11,7 @@ from histokeras.features.index import FeatureIndex
 from histokeras.features.store import read_extras, read_features
 from histokeras.files import prepare_folder, safe_name, write_bytes, write_csv
 from histokeras.training.results import Predicted
-from histokeras.types import LABEL, PATIENT_ID, REGRESSION, SLIDE_ID, SPLIT, TILE
+from histokeras.types import ATTENTION, LABEL, PATIENT_ID, REGRESSION, SLIDE_ID, SPLIT, TILE
 
 COLUMNS = ("file", SLIDE_ID, TILE, "x", "y", PATIENT_ID, SPLIT, LABEL, "predicted", "prob", "why")
 _RIGHT, _WRONG, _SAMPLE, _OVERVIEW = "right", "wrong", "sample", "overview"
@@ -29,7 +29,8 @@ def write_pictures(
     Of the tiles that feature files hold pictures of (at most 64 a slide), those of the test side:
     a random sample of each class, and of each class the most confident right and wrong ones. Where
     there are no labels, a sample and the most confident ones of each predicted class. Of predicted
-    numbers the tiles with the lowest and the highest ones. And a few slides with their tiles.
+    numbers the tiles with the lowest and the highest ones. Of bags, whose tiles all bear the same
+    probability, those with most attention. And a few slides with their tiles.
 
     Args:
         folder: The run folder.
@@ -59,7 +60,8 @@ def write_pictures(
             files[image] = f"pictures/{len(files):04d}_{name}.jpg"
             write_bytes(folder / files[image], images[image])
     chosen["file"] = chosen[_IMAGE].map(files)
-    write_csv(folder / "pictures.csv", chosen[list(COLUMNS)])
+    columns = [*COLUMNS, *([] if predicted.attention is None else [ATTENTION])]
+    write_csv(folder / "pictures.csv", chosen.reindex(columns=columns))
     return len(files)
 
 
@@ -100,6 +102,8 @@ def _described(table: pd.DataFrame, predicted: Predicted) -> pd.DataFrame:
         return described
     described["predicted"] = names[scores.argmax(axis=1)]
     described["prob"] = scores.max(axis=1).astype(np.float64).round(4)
+    if predicted.attention is not None:
+        described[ATTENTION] = table[ATTENTION].astype(np.float64).round(6)
     return described
 
 
@@ -110,12 +114,14 @@ def _overview(
         return pd.DataFrame(columns=[*COLUMNS, _IMAGE])
     row = _described(table.iloc[[0]].reset_index(drop=True), predicted)
     images.append(extras.overview)
-    return row.assign(why=_OVERVIEW, predicted="", prob="", **{_IMAGE: len(images) - 1})
+    blank = [name for name in ("predicted", "prob", ATTENTION) if name in row]
+    return row.assign(why=_OVERVIEW, **dict.fromkeys(blank, ""), **{_IMAGE: len(images) - 1})
 
 
 def _chosen(tiles: pd.DataFrame, seed: int) -> list[pd.DataFrame]:
     """Return the tiles to show, each group with the reason in ``why``."""
-    ordered = tiles.sort_values("prob", ascending=False, kind="stable")
+    ranks = [name for name in ("prob", ATTENTION) if name in tiles]
+    ordered = tiles.sort_values(ranks, ascending=False, kind="stable")
     shuffled = tiles.sample(frac=1, random_state=seed)
     labelled = (tiles[LABEL] != "").any()
     key, n_samples = (LABEL, _SAMPLES) if labelled else ("predicted", _UNLABELLED)

@@ -1,8 +1,10 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 import histokeras as hk
@@ -10,6 +12,7 @@ from histokeras.analysis.saved import open_saved
 from histokeras.errors import ConfigError, TableError
 from histokeras.features.index import index_features
 from histokeras.report.page import write_report
+from histokeras.training import pictures
 from histokeras.training.classifier import open_classifier
 from histokeras.training.fit_job import FitJob, prepare_study
 from histokeras.training.fit_run import run_fit
@@ -86,6 +89,37 @@ def test_figures_stand_beside_mean_pooling_and_are_evaluated_again(finished: Pat
     text = write_report(finished).read_text(encoding="utf-8")
     assert "gated attention over all tiles" in text
     assert "Each patient got one probability as a whole." in text
+
+
+def test_the_page_shows_what_weighs_most(finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    (run / "pictures").mkdir(exist_ok=True)
+    rows = []
+    for number, weight in enumerate((0.2, 0.7)):
+        Image.new("RGB", (8, 8)).save(run / "pictures" / f"{number}.jpg")
+        rows.append({"file": f"pictures/{number}.jpg", "slide_id": "P01_0", "label": "pos",
+                     "predicted": "pos", "prob": 0.9, "attention": weight,
+                     "why": "right"})  # fmt: skip
+    pd.DataFrame(rows).to_csv(run / "pictures.csv", index=False)
+
+    text = write_report(run).read_text(encoding="utf-8")
+
+    assert "What weighs most where the run is right and wrong" in text
+    assert text.index("weighs 70.0%") < text.index("weighs 20.0%")
+    assert "slide&#39;s label" not in text
+
+
+def test_tiles_of_a_bag_are_shown_by_their_weight() -> None:
+    names = [f"t{number}" for number in range(30)]
+    weights = np.random.default_rng(0).permutation(30) / 30
+    tiles = pd.DataFrame({"tile": names, "slide_id": "s", "patient_id": "p", "label": "pos",
+                          "predicted": "pos", "prob": 0.9, "attention": weights})  # fmt: skip
+
+    shown = pictures._chosen(tiles, 0)[1]
+
+    assert shown["why"].unique() == ["right"]
+    assert shown["attention"].tolist() == sorted(weights, reverse=True)[:8]
 
 
 def test_predict_says_the_same_of_the_same_tiles(
