@@ -1,5 +1,6 @@
 """``histokeras gdc``: query, manifest, download."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,15 @@ def _say(text: str) -> None:
 )  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace a manifest that says something else.")
 @_server
-def query(projects: tuple[str, ...], kind: str, output: Path, overwrite: bool, server: str) -> None:
+@options.as_json
+def query(
+    projects: tuple[str, ...],
+    kind: str,
+    output: Path,
+    overwrite: bool,
+    server: str,
+    as_json: bool,
+) -> None:
     """Ask the GDC for the slides of projects; write their manifest.
 
     The words it is asked by (data_type "Slide Image", experimental_strategy "Diagnostic Slide" and
@@ -63,9 +72,11 @@ def query(projects: tuple[str, ...], kind: str, output: Path, overwrite: bool, s
     from histokeras.cohort.gdc_query import query_files
 
     files = query_files(projects, kind, server=server, say=_say)
-    _say(format_counts(count_files(files)))
+    counts = count_files(files)
+    _say(format_counts(counts))
     save_manifest(output, files, overwrite=overwrite)
-    click.echo(output)
+    found = {"manifest": str(output), "counts": counts.to_dict(orient="records")}
+    click.echo(json.dumps(found, indent=2) if as_json else output)
 
 
 @gdc.command()
@@ -139,8 +150,6 @@ def download(**arguments: Any) -> None:
       histokeras gdc download manifest.tsv -o slides/ --dry-run
       histokeras gdc download manifest.tsv -o slides/ --diagnostic-only --workers 8
     """
-    import json
-
     from histokeras.cohort.gdc import read_manifest
     from histokeras.cohort.gdc_download import DownloadJob, download, plan_download, require_space
 

@@ -3,6 +3,7 @@
 import datetime as dt
 import email.utils
 import random
+import socket
 import threading
 import urllib.error
 import urllib.request
@@ -88,6 +89,7 @@ def open_url(request: urllib.request.Request, timeout_s: float) -> HTTPResponse:
 
     Raises:
         PassingError: If the server cannot be reached, or answers 408, 416, 425, 429 or 5xx.
+        MissingError: GDC_UNREACHABLE if there is no server of that name.
         SlideError: GDC_REFUSED for any other answer that is none of success.
     """
     try:
@@ -105,6 +107,14 @@ def open_url(request: urllib.request.Request, timeout_s: float) -> HTTPResponse:
                 hint="It may be gone or under controlled access: look it up in the GDC portal.",
             ) from error
     except NETWORK_ERRORS as error:
+        cause = getattr(error, "reason", None)
+        # A name server that is out of reach says EAI_AGAIN: that may pass, a wrong name does not.
+        if isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_NONAME:
+            raise MissingError(
+                f"there is no server {urlsplit(request.full_url).hostname!r}.",
+                code=LOST,
+                hint="Check --server, and whether this machine is online.",
+            ) from error
         raise PassingError(reason_of(error)) from error
     return response
 

@@ -1,4 +1,5 @@
 import dataclasses
+import socket
 from pathlib import Path
 
 import pytest
@@ -187,3 +188,22 @@ def test_a_query_that_fails_says_why() -> None:
             query_files(["a b"], "all", server=server.url, say=lambda _: None)
         with pytest.raises(ConfigError, match="`--server` is an address"):
             query_files(["TCGA-X"], "all", server="file:///etc", say=lambda _: None)
+
+
+def test_a_server_of_no_name_is_told_at_once_but_a_lost_name_server_may_come_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    codes = [socket.EAI_AGAIN, socket.EAI_NONAME]
+    said: list[str] = []
+
+    def lookup(*_: object, **__: object) -> None:
+        raise socket.gaierror(codes.pop(0), "no address")
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+
+    with pytest.raises(MissingError, match=r"there is no server 'gdc\.invalid'"):
+        query_files(["TCGA-X"], "all", server="http://gdc.invalid", say=said.append, manner=QUICK)
+
+    assert not codes
+    assert len(said) == 1
+    assert "tried again" in said[0]

@@ -247,6 +247,8 @@ def test_the_commands_from_query_to_slides(server: GdcServer, tmp_path: Path) ->
 
     asked = call("query", "--project", "TCGA-LUAD", "--kind", "all", "-o", path,
                  "--server", server.url)  # fmt: skip
+    again = call("query", "--project", "TCGA-LUAD", "--kind", "all", "-o", path,
+                 "--server", server.url, "--json")  # fmt: skip
     counted = call("manifest", path, "--json")
     none = call("manifest", path, "--diagnostic-only", "--sample-types", "11")
     rest = (path, "-o", slides, "--diagnostic-only", "--server", server.url)
@@ -257,7 +259,9 @@ def test_the_commands_from_query_to_slides(server: GdcServer, tmp_path: Path) ->
     failed = call("download", path, "-o", slides, "--server", server.url)
 
     assert (asked.exit_code, asked.stdout) == (0, f"{path}\n"), asked.output
-    assert [row["kind"] for row in json.loads(counted.stdout)] == ["DX", "TS"]
+    told = json.loads(again.stdout)
+    assert told == {"manifest": str(path), "counts": json.loads(counted.stdout)}
+    assert [row["kind"] for row in told["counts"]] == ["DX", "TS"]
     assert none.exit_code == 3
     assert "leaves none of the 2 slide(s)" in none.stderr
     assert dry.exit_code == 0, dry.output
