@@ -289,6 +289,42 @@ def refuse_given(names: Mapping[str, str], why: str) -> None:
             raise click.UsageError(f"`{option}` is for classification: {why}. Leave it out.")
 
 
+_RANKS = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP)
+"""What was given where, the strongest first; the last is a config file."""
+
+
+def only_one(arguments: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Keep one of several options that exclude each other: what is typed wins over a config file.
+
+    Args:
+        arguments: Name to value of every option.
+        names: Name of a parameter -> what it is called on the command line.
+
+    Returns:
+        ``arguments``, None for those of ``names`` that a stronger one sets aside.
+
+    Raises:
+        click.UsageError: If several were given in the same place.
+    """
+    context = click.get_current_context()
+    for source in _RANKS:
+        given = [
+            name
+            for name in names
+            if arguments[name] is not None and context.get_parameter_source(name) is source
+        ]
+        if len(given) > 1:
+            listed = ", ".join(f"`{option}`" for option in names.values())
+            raise click.UsageError(f"{listed} exclude each other: give one of them.")
+        if given:
+            for name in set(names) - set(given):
+                # Nor is it in the command that the record tells.
+                context.params[name] = None
+                context.set_parameter_source(name, ParameterSource.DEFAULT)
+            return {**arguments, **dict.fromkeys(set(names) - set(given))}
+    return dict(arguments)
+
+
 def together(*decorators: Callable[[F], F]) -> Callable[[F], F]:
     """Return one decorator that applies several, shown in ``--help`` in the order given."""
 

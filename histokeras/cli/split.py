@@ -90,8 +90,10 @@ def split(
     from histokeras.errors import ConfigError
     from histokeras.files import prepare_folder
 
-    if shares is not None and folds is not None:
-        raise click.UsageError("`--shares` and `--cv` exclude each other: give one of them.")
+    given = options.only_one(
+        {"shares": shares, "folds": folds}, {"shares": "--shares", "folds": "--cv"}
+    )
+    shares, folds = given["shares"], given["folds"]
     if output.resolve() == labels.resolve() or (output.exists() and output.samefile(labels)):
         raise ConfigError(
             f"`--output` {output} is the label table itself.",

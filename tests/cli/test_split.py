@@ -121,6 +121,24 @@ def test_wrong_wishes_are_one_clean_line(
     assert not (tmp_path / "split.csv").exists()
 
 
+def test_what_is_typed_wins_over_what_excludes_it_in_a_config_file(
+    labels: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text('[split]\nshares = "40/20/40"\n')
+    rest = ("--labels", labels, "--target", "label", "--config", config, "-o")
+
+    folds = run(*rest, tmp_path / "folds.csv", "--cv", "4")
+    shares = run(*rest, tmp_path / "split.csv")
+    config.write_text('[split]\nshares = "40/20/40"\ncv = 4\n')
+    both = run(*rest, tmp_path / "both.csv")
+
+    assert folds.exit_code == shares.exit_code == 0, folds.output
+    assert read_split(tmp_path / "folds.csv").meta["folds"] == 4
+    assert set(read_split(tmp_path / "split.csv").table["split"]) == {"train", "val", "test"}
+    assert (both.exit_code, "exclude each other" in both.stderr) == (2, True)
+
+
 def test_other_tools_names_and_underscores_work(labels: Path, tmp_path: Path) -> None:
     result = run("--clini_table", labels, "--out", tmp_path / "s.csv", "--patients_unknown")
 
