@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from histokeras.analysis.number_format import number_block
+from histokeras.analysis.site_text import site_lines
 from histokeras.analysis.strata_format import strata_lines
 from histokeras.analysis.text import OPTIMISTIC, aligned, cell, plural, short, value, wrapped
 from histokeras.analysis.verdict import signed
@@ -22,6 +23,8 @@ _ONE_SLIDE = "{split}, slide level: as at patient level, each patient has one sl
 def format_metrics(metrics: Mapping[str, Any]) -> str:
     """Return the figures as plain text: patients first, one block a level, one line a figure.
 
+    Below them how well the features tell the site, where that was measured.
+
     Args:
         metrics: What :func:`histokeras.analysis.evaluate.evaluate_levels` returns.
 
@@ -35,6 +38,7 @@ def format_metrics(metrics: Mapping[str, Any]) -> str:
         for split, levels in metrics["splits"].items()
         for level, figures in levels.items()
     ]
+    blocks.append(site_lines(metrics))
     return "\n\n".join("\n".join(block) for block in blocks if block)
 
 

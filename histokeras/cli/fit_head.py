@@ -34,6 +34,9 @@ _OF_CLASSES = {
 )
 @study_options.stratify
 @click.option(
+    "--preserve-site", is_flag=True, help="With --cv: no site in two folds, classes even."
+)
+@click.option(
     "--slide-table",
     type=options.existing_file,
     help="Table with slide_id and patient_id, where the labels stand at the patient.",
@@ -87,6 +90,7 @@ def fit_head(**arguments: Any) -> None:
     Examples:
       histokeras fit-head feats/ --labels labels.csv --target label -o run/
       histokeras fit-head feats/ --labels labels.xlsx --target msi --positive MSI-H --cv 5 -o run/
+      histokeras fit-head feats/ --labels labels.csv --target label --cv 5 --preserve-site -o run/
       histokeras fit-head feats/ --labels scores.csv --target buffa --task regression -o run/
       histokeras fit-head feats/ --labels labels.csv --target label --head mil -o run/
     """
@@ -133,7 +137,7 @@ def _job(arguments: dict[str, Any]) -> Any:
     )
     same = ["features", "labels", "target", "positive", "slide_table", "split", "folds"]
     same += ["patients_unknown", "strict", "memory_gb", "n_resamples", "specificity", "task"]
-    same += ["pseudonyms"]
+    same += ["pseudonyms", "preserve_site"]
     return FitJob(
         **{name: arguments[name] for name in same},
         shares=parse_shares(arguments["shares"]) if arguments["shares"] else SHARES,

@@ -17,6 +17,7 @@ def say_study(study: Any) -> None:
     """
     cohort_text.say_cohort(study.cohort)
     cohort_text.say_joined(study.joined.funnel, study.dropped)
+    cohort_text.say_sites(study.split.sites)
     for note in {study.joined.note, study.split.note} - {""}:
         click.secho(f"Warning: {note}", fg="red", err=True)
     if not study.split.signed:

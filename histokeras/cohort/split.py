@@ -120,6 +120,7 @@ def split_units(
     seed: int = 0,
     stratify: Sequence[str] = (),
     folds: int | None = None,
+    sites: Sites | None = None,
 ) -> Split:
     """Split the patients of slides or tiles that have been joined to their labels.
 
@@ -130,6 +131,7 @@ def split_units(
         seed: As for ``split_patients``.
         stratify: As for ``split_patients``; columns of ``joined.units``.
         folds: As for ``split_patients``.
+        sites: Put none of them into two folds; needs ``folds``, excludes ``stratify``.
 
     Returns:
         The signed split; its ``note`` is that of ``joined``.
@@ -139,8 +141,10 @@ def split_units(
         TableError: As for ``split_patients``.
     """
     how = _How(shares, seed, tuple(stratify), folds, joined.label_rows, joined.task)
+    if sites is not None:
+        how.require_site_folds()
     table = joined.units.assign(**{_GROUP: joined.units[PATIENT_ID]})
-    return dataclasses.replace(how.split(table, target, joined.unit), note=joined.note)
+    return dataclasses.replace(how.split(table, target, joined.unit, sites), note=joined.note)
 
 
 def count_patients(split: Split, cohort: Cohort) -> pd.DataFrame:
@@ -271,12 +275,16 @@ class _How:
 
     def sites(self, cohort: Cohort, groups: list[str]) -> Sites:
         """Return the site of each group."""
+        self.require_site_folds()
+        return read_sites(cohort, groups)
+
+    def require_site_folds(self) -> None:
+        """Refuse options that do not go with sites that are kept whole."""
         if self.folds is None or self.stratify:
             raise ConfigError(
                 "`--preserve-site` makes folds and balances the target alone: give `--cv K` and no "
                 "`--shares` or `--stratify`."
             )
-        return read_sites(cohort, groups)
 
     def split(
         self, table: pd.DataFrame, target: str, unit: str, sites: Sites | None = None

@@ -160,6 +160,9 @@ def _split(run: RunFiles) -> str:
     so = (f", stratified by {balanced}" if balanced else "") + (
         f" (seed {split['seed']})" if split.get("seed") is not None else ""
     )
+    if sites := split.get("sites"):
+        whole = f", none of the {sites['n_sites']} sites in two of them"
+        so = f"{whole}, balanced by {balanced}" if balanced else whole
     if split.get("folds"):
         return (
             f"{unit.capitalize()} were divided into {split['folds']} folds{so}; each fold was the "

@@ -25,6 +25,7 @@ from histokeras.report.number_page import NUMBER_FILES, number_content
 from histokeras.report.pictures import Pictures, left_out_text, read_pictures
 from histokeras.report.plots import Plot, calibration_plot, curve_plot
 from histokeras.report.run_files import RunFiles, read_run
+from histokeras.report.sites import site_section
 from histokeras.report.strata import strata_left_out, strata_tables
 from histokeras.report.text import at
 from histokeras.report.words import verdict
@@ -127,6 +128,7 @@ def _content(run: RunFiles) -> tuple[dict[str, Any], list[Plot]]:
         "not_evaluated": tables.not_evaluated(run),
         "strata": strata_tables(run),
         "strata_left_out": strata_left_out(run),
+        "sites": site_section(run),
         "methods": methods(run),
         "command": _commands(record),
         "settings": [

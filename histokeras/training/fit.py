@@ -164,6 +164,7 @@ def fit_head(
     split: Split | None = None,
     shares: tuple[float, float, float] = SHARES,
     folds: int | None = None,
+    preserve_site: bool = False,
     head: str = DEFAULT_HEAD,
     epochs: int = 100,
     learning_rate: float | None = None,
@@ -182,6 +183,7 @@ def fit_head(
         split: From :func:`histokeras.split_patients`; made here if None.
         shares: Percent of train, val and test patients, if split here.
         folds: Cross-validate with this many folds instead.
+        preserve_site: With ``folds``: put no site into two of them; the seed does not matter then.
         head: ``linear``, ``mlp`` or ``write-up``; ``mil`` for attention over all tiles of a
             labelled slide or patient.
         epochs: At most.
@@ -216,6 +218,7 @@ def fit_head(
             split=_split(split, work),
             shares=shares,
             folds=folds,
+            preserve_site=preserve_site,
             head=config,
             patients_unknown=patients_unknown,
             task=task,

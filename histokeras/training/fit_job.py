@@ -21,6 +21,7 @@ from histokeras.cohort.pseudonyms import (
     translated_split,
 )
 from histokeras.cohort.sides import require_learnable
+from histokeras.cohort.sites import read_unit_sites
 from histokeras.cohort.split import SHARES, split_patients, split_units
 from histokeras.cohort.split_file import read_split
 from histokeras.cohort.split_table import Split, apply_split
@@ -51,6 +52,7 @@ class FitJob:
         shares: Percent of train, val and test, if split here.
         folds: Number of folds for cross-validation, if split here.
         stratify: Further columns to balance, if split here.
+        preserve_site: Put no site into two folds; needs ``folds``, excludes ``stratify``.
         patients_unknown: Accept slides or tiles without patients.
         strict: Refuse rows without a label.
         head: Which head, how trained.
@@ -70,6 +72,7 @@ class FitJob:
     shares: tuple[float, float, float] = SHARES
     folds: int | None = None
     stratify: Sequence[str] = ()
+    preserve_site: bool = False
     patients_unknown: bool = False
     strict: bool = False
     head: HeadConfig = field(default_factory=HeadConfig)
@@ -88,6 +91,12 @@ class FitJob:
             raise ConfigError(
                 f"--head {self.head.head} learns classes, and no number.",
                 hint=f"Give --head {', '.join(TILE_HEADS)} with --task regression.",
+            )
+        if self.preserve_site and (self.folds is None or self.stratify):
+            raise ConfigError(
+                "`--preserve-site` makes folds and balances the target alone: give `--cv K` and no "
+                "`--split`, `--shares` or `--stratify`.",
+                hint="A file of `histokeras split --cv K --preserve-site` needs `--split` alone.",
             )
 
     @property
@@ -255,4 +264,5 @@ def _split(job: FitJob, cohort: Cohort, joined: Joined) -> Split:
         return split_patients(
             cohort, stratify=tuple(job.stratify), patients_unknown=job.patients_unknown, **how
         )
-    return split_units(joined, target=job.target, **how)
+    sites = read_unit_sites(cohort, joined) if job.preserve_site else None
+    return split_units(joined, target=job.target, sites=sites, **how)

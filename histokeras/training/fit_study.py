@@ -32,6 +32,7 @@ from histokeras.training.loop import FitConfig, Resume
 from histokeras.training.references import baseline_probabilities, label_weights
 from histokeras.training.results import Predicted, write_predictions
 from histokeras.training.rows import TileRows, tile_rows
+from histokeras.training.site_probe import probe_study
 from histokeras.training.tasks import TASKS, AnyBaselines, Fitted
 from histokeras.types import ATTENTION, FOLD, PATIENT_ID, REGRESSION, SPLIT, SPLITS
 
@@ -134,6 +135,9 @@ def fit_study(
         is_floor=study.index.is_floor,
     )
     metrics = figures(predictions, study.cohort.level, positive=positive, note=note, config=config)
+    probe = probe_study(study, predicted.rows, n_resamples=job.n_resamples, seed=job.head.fit.seed)
+    if probe is not None:
+        metrics["site_probe"] = probe
     curves = curves_of_levels(predictions, metrics, config=config)
     duplicates = find_duplicates(
         study.index, predicted.rows, patient_safe=not note, seed=job.head.fit.seed
