@@ -52,6 +52,8 @@ def _read_config(ctx: click.Context, parameter: click.Parameter, value: Path | N
         tables = tables.get(str(group.name), {})
         require_known_keys(tables, group.commands, path=value, section=str(group.name))
         table, name = tables.get(name, {}), f"{group.name}.{name}"
+        if not isinstance(table, dict):
+            raise ConfigError(f"{value}: `{ctx.command.name}` must be a table, written [{name}].")
     else:
         table = tables.get(name, {})
     known = {

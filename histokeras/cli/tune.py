@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from histokeras.cli import options, study_options
+from histokeras.cli import options, slide_options, study_options
 from histokeras.models import quiet
 from histokeras.models.catalog import HEAD_NAMES, TILE_HEADS
 
@@ -117,8 +118,9 @@ def head(**arguments: Any) -> None:
     A trial is judged by val at the labels' own level (patient, slide or tile): by the AUC, of
     several classes the mean one-vs-rest AUC, of --task regression by R2. Test patients take no part
     until the best is fitted by the way of fit-head, once, into OUTPUT/best/. Trial 0 takes the
-    defaults, so that the best is never worse on val. On the way trials are given up whose tile AUC
-    (regression: loss) of val lies below the median of the others (with --cv: whose mean figure).
+    defaults, so that the best is never worse on val. After --patience epochs trials are given up
+    whose best tile AUC (regression: loss) of val so far lies below the median of the others at that
+    epoch; with --cv, after two folds, by the mean figure.
 
     \b
     Searched, with the names for --set and --fix:
@@ -163,7 +165,8 @@ def head(**arguments: Any) -> None:
         command_line=options.command_line(),
         say=_say,
     )
-    _run(what, arguments)
+    with _folder("tune head", arguments):
+        _run(what, arguments)
 
 
 def _say(line: str) -> None:
@@ -184,6 +187,12 @@ def _run_config(arguments: dict[str, Any]) -> dict[str, Any]:
     return options.recorded(arguments, *left_out)
 
 
+def _folder(command: str, arguments: dict[str, Any]) -> AbstractContextManager[Path]:
+    from histokeras.training.tune_run import search_folder
+
+    return search_folder(arguments["output"], command, overwrite=arguments["overwrite"])
+
+
 def _run(what: Any, arguments: dict[str, Any]) -> None:
     """Search, and say what came of it; stdout is the best run's folder, or the search's."""
     from histokeras.cli import run_text
@@ -199,7 +208,6 @@ def _run(what: Any, arguments: dict[str, Any]) -> None:
         n_trials=arguments["n_trials"],
         config=options.recorded(arguments, "overwrite"),
         command_line=options.command_line(),
-        overwrite=arguments["overwrite"],
         fit_best=not arguments["search_only"],
         say=_say,
     )
@@ -217,3 +225,102 @@ def _run(what: Any, arguments: dict[str, Any]) -> None:
         run_text.show_run(best, found.run, as_json=False)
     else:
         click.echo(str(output))
+
+
+@tune.command()
+@slide_options.slide_input_options
+@slide_options.ready_made
+@slide_options.tile_table
+@options.labels
+@options.target
+@options.positive
+@options.output
+@_search_options
+@options.backbone
+@options.weights
+@options.trust_model
+@slide_options.tile_options
+@slide_options.max_bad_tiles
+@options.stain_norm
+@study_options.split
+@study_options.shares
+@study_options.stratify
+@options.patients_unknown
+@options.strict
+@study_options.class_weight
+@study_options.train_batch_norm
+@study_options.tiles_per_patient
+@click.option(
+    "--epochs", type=click.IntRange(min=1), default=20, show_default=True, help="At most, a trial."
+)
+@click.option(
+    "--patience",
+    "--early-stopping",
+    "patience",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="Stop a trial after this many epochs without a lower validation loss.",
+)
+@options.mixed_precision
+@options.compute_batch
+@options.workers
+@options.gpus
+@options.bootstrap
+@options.specificity
+@options.memory_gb
+@options.seed
+@options.overwrite
+@options.allow_empty
+@options.as_json
+@options.config
+def finetune(**arguments: Any) -> None:
+    """Search for the options of finetune on SLIDES.
+
+    A trial is judged by the AUC of val at the labels' own level (patient, slide or tile), of
+    several classes the mean one-vs-rest AUC. Labels of test patients take no part until the best is
+    fitted by the way of finetune, once, into OUTPUT/best/. Trial 0 takes the defaults, so that the
+    best is never worse on val. After --patience epochs trials are given up whose best tile AUC of
+    val so far lies below the median of the others at that epoch. Frozen features are extracted
+    once, for all trials.
+
+    \b
+    Searched, with the names for --set and --fix:
+      head           linear, mlp, write-up
+      learning-rate  of Adam, 1e-6..0.01, by its logarithm
+      unfreeze       top, all
+      augment        none, flips, light, strong
+      batch-size     tiles a step: 8,16,32,64
+
+    Writes what tune head writes; best.toml is for finetune --config.
+
+    \b
+    Examples:
+      histokeras tune finetune slides/ --labels labels.csv -o tuned/ --backbone resnet50 --trials 10
+      histokeras tune finetune --tiles tiles/ -o tuned/ --fix unfreeze=top --set augment=flips,light
+    """
+    _require_extra()
+    quiet.import_tensorflow()
+    from histokeras.cli import extract_text, run_text
+    from histokeras.cli.finetune import job_from
+    from histokeras.training.search_space import narrowed
+    from histokeras.training.tune_finetune import begin_search, finetune_search, finetune_space
+
+    space = narrowed(finetune_space(), arguments["settings"], arguments["fixed"])
+    # What the space holds is replaced in each trial.
+    own = {"head": TILE_HEADS[0], "unfreeze": "top", "augmentation": "light"}
+    job = job_from({**arguments, **own, "batch_size": 32, "learning_rate": 1e-4})
+    config = _run_config(arguments)
+    with _folder("tune finetune", arguments) as folder:
+        job, begun = begin_search(job, folder, config=config, on_prepared=extract_text.say_prepared)
+        run_text.say_study(begun.study)
+        what = finetune_search(
+            job,
+            begun,
+            space,
+            prune=not arguments["no_pruning"],
+            config=config,
+            command_line=options.command_line(),
+        )
+        _run(what, arguments)
+    extract_text.end(begun.plan, allow_empty=arguments["allow_empty"])

@@ -25,6 +25,8 @@ _DPI = 130
 _DONE, _PRUNED = "done", "pruned"
 _POINT, _BEST, _CUT = OKABE_ITO[0], OKABE_ITO[1], OKABE_ITO[3]
 _MOST_ROWS = 200
+_ROOM = 1.4
+"""Of the range on a logarithmic axis, to both sides."""
 _BASE = 0.05
 """Where trials without a figure are marked: this share of the axis from its foot."""
 
@@ -76,7 +78,7 @@ def write_tuning_page(folder: Path) -> Path:
         "tuning.html.j2",
         title=clean(folder.resolve().name),
         subtitle=f"Search · histokeras {summary['command']} · {plural(len(trials), 'trial')}",
-        verdict=clean(what),
+        verdict=clean(what[:1].upper() + what[1:]),
         notes=[clean(note.removeprefix("Note: ")) for note in notes],
         pictures=pictures,
         tables=[_best_table(summary), _trial_table(trials, summary)],
@@ -104,6 +106,7 @@ def history_figure(trials: pd.DataFrame, summary: Mapping[str, Any]) -> Figure:
     if default is not None:
         axes.axhline(default, color=FAINT, linestyle=(0, (4, 3)), label="default (trial 0)")
     _mark_cut(axes, trials, trials["number"])
+    axes.set_xlim(-0.5, len(trials) - 0.5)
     axes.set_xlabel("trial", color=INK)
     axes.set_ylabel(f"{summary['figure']}", color=INK)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -143,6 +146,7 @@ def dimension_figure(trials: pd.DataFrame, summary: Mapping[str, Any]) -> Figure
             axes.set_xlim(-0.5, len(_values(item)) - 0.5)
         else:
             axes.set_xscale("log")
+            axes.set_xlim(item["low"] / _ROOM, item["high"] * _ROOM)
         _plain(axes)
     for axes in grid[:, 0]:
         axes.set_ylabel(summary["figure"], color=INK, fontsize=9)

@@ -37,6 +37,7 @@ HEAD, RATE, BATCH, BAGS, WEIGHT = (
 _RATES = 1e-5, 1e-1
 _TILES = 16, 32, 64, 128, 256, 512
 _BAGS = 4, 8, 16
+_SPARED_FOLDS = 2
 
 
 def head_space(heads: Sequence[str], task: str) -> Space:
@@ -191,7 +192,7 @@ def head_search(
     def options_of(params: Params) -> dict[str, Any]:
         return {**head_options(params), **same}
 
-    def fit_best(params: Params, folder: Path, facts: Mapping[str, Any]) -> Any:
+    def fit_best(params: Params, folder: Path, facts: Mapping[str, Any], anew: bool) -> Any:
         best = chosen_job(job, params)
         chosen = {name.replace("-", "_"): value for name, value in options_of(params).items()}
         return run_fit(
@@ -200,6 +201,7 @@ def head_search(
             folder,
             config={**config, **chosen},
             command_line=command_line,
+            overwrite=anew,
             way=Way("fit-head", functools.partial(fit_study, say=say), facts={"tuning": facts}),
             say=say,
         )
@@ -216,5 +218,5 @@ def head_search(
         fitter="fit-head",
         fit_best=fit_best,
         seed=seed,
-        prune=prune,
+        spared=(fit.patience if folds is None else _SPARED_FOLDS) if prune else None,
     )

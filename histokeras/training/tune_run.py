@@ -44,10 +44,12 @@ class Search:
         inputs: What decides the trials beside space and seed.
         options_of: From what was chosen to the options of ``fitter``, as best.toml has them.
         fitter: The command that fits one of them.
-        fit_best: From what was chosen, the folder of the run and what its record keeps of the
-            search to the run; None if that very run stood there.
+        fit_best: From what was chosen, the folder of the run, what its record keeps of the
+            search, and whether what stands there is replaced, to the run; None if that very run
+            stood there.
         seed: Of the draws.
-        prune: Whether bad trials are given up.
+        spared: Steps after which a bad trial may be given up; None for never. Who learns slowly is
+            not bad: so many that one would stop by itself is a good number.
     """
 
     command: str
@@ -57,14 +59,14 @@ class Search:
     inputs: Mapping[str, Any]
     options_of: Callable[[Params], Mapping[str, Any]]
     fitter: str
-    fit_best: Callable[[Params, Path, Mapping[str, Any]], Any]
+    fit_best: Callable[[Params, Path, Mapping[str, Any], bool], Any]
     seed: int = 0
-    prune: bool = True
+    spared: int | None = None
 
     def all_inputs(self) -> dict[str, Any]:
         """Return what decides the trials."""
         space = {item.name: item.as_dict() for item in self.space}
-        return {**self.inputs, "space": space, "prune": self.prune, "seed": self.seed}
+        return {**self.inputs, "space": space, "spared": self.spared, "seed": self.seed}
 
 
 @dataclass(frozen=True)
@@ -85,63 +87,21 @@ class Searched:
     run: Any = None
 
 
-def run_search(
-    what: Search,
-    folder: Path,
-    *,
-    n_trials: int,
-    config: Mapping[str, Any],
-    command_line: str = "",
-    overwrite: bool = False,
-    fit_best: bool = True,
-    say: Callable[[str], None] = lambda line: None,
-) -> Searched:
-    """Search until ``n_trials`` have ended, then fit the best once, with its test figures.
+@contextmanager
+def search_folder(folder: Path, command: str, *, overwrite: bool) -> Iterator[Path]:
+    """Hold the folder of a search: two in one would count each other's trials as their own.
 
     Args:
-        what: What is searched.
-        folder: The output folder.
-        n_trials: In all, those of earlier calls among them.
-        config: The resolved options, for run.json.
-        command_line: What was typed, for run.json.
-        overwrite: Whether to begin anew.
-        fit_best: Whether the best is fitted; without, more trials may follow.
-        say: Called with a line for the user after each trial.
+        folder: The output folder; made if need be.
+        command: Whose folder it is.
+        overwrite: Whether what a search left there goes.
 
     Raises:
-        FeatureError: If another search stands there (CONFIG_MISMATCH), or its file is damaged.
-        ConfigError: If something else stands there, another process is at work there, more trials
-            are asked for after the test figures came out, or no trial came to its end.
+        ConfigError: If something else stands there, or another process is at work there.
         OutputError: If it cannot be written.
     """
-    require_own_folder(folder, (what.command,), OUTPUTS)
+    require_own_folder(folder, (command,), OUTPUTS)
     prepare_folder(folder)
-    with _alone(folder):
-        if overwrite:
-            remove(folder, (*OUTPUTS, "run.json"))
-        # As JSON has them: tuples are lists there.
-        inputs = json.loads(json.dumps(what.all_inputs()))
-        ended = require_same_inputs(folder, inputs)
-        idle = ended and not _is_more(folder, n_trials, fit_best)
-        record = RunRecord(what.command, config, command_line=command_line)
-        record.facts = {"inputs": inputs, "figure": what.figure}
-        if not idle:
-            record.write(folder, status="running")
-        try:
-            result = _searched(what, folder, n_trials, fit_best, say)
-        except BaseException:
-            with suppress(OutputError):
-                record.write(folder, status="interrupted")
-            raise
-        if not idle:
-            record.facts["test_seen"] = _is_tested(folder)
-            record.write(folder, status="done")
-        return result
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder: two searches in one would count each other's trials as their own."""
     with Leases(folder) as leases:
         if not leases.claim("tune"):
             raise ConfigError(
@@ -149,7 +109,56 @@ def _alone(folder: Path) -> Iterator[None]:
                 code="FOLDER_BUSY",
                 hint="Wait for it to end, or choose another output folder.",
             )
-        yield
+        if overwrite:
+            remove(folder, (*OUTPUTS, "run.json"))
+        yield folder
+
+
+def run_search(
+    what: Search,
+    folder: Path,
+    *,
+    n_trials: int,
+    config: Mapping[str, Any],
+    command_line: str = "",
+    fit_best: bool = True,
+    say: Callable[[str], None] = lambda line: None,
+) -> Searched:
+    """Search until ``n_trials`` have ended, then fit the best once, with its test figures.
+
+    Args:
+        what: What is searched.
+        folder: The output folder, held by :func:`search_folder`.
+        n_trials: In all, those of earlier calls among them.
+        config: The resolved options, for run.json.
+        command_line: What was typed, for run.json.
+        fit_best: Whether the best is fitted; without, more trials may follow.
+        say: Called with a line for the user after each trial.
+
+    Raises:
+        FeatureError: If another search stands there (CONFIG_MISMATCH), or its file is damaged.
+        ConfigError: If more trials are asked for after the test figures came out, or no trial came
+            to its end.
+        OutputError: If it cannot be written.
+    """
+    # As JSON has them: tuples are lists there.
+    inputs = json.loads(json.dumps(what.all_inputs()))
+    ended = require_same_inputs(folder, inputs)
+    idle = ended and not _is_more(folder, n_trials, fit_best)
+    record = RunRecord(what.command, config, command_line=command_line)
+    record.facts = {"inputs": inputs, "figure": what.figure}
+    if not idle:
+        record.write(folder, status="running")
+    try:
+        result = _searched(what, folder, n_trials, fit_best, say)
+    except BaseException:
+        with suppress(OutputError):
+            record.write(folder, status="interrupted")
+        raise
+    if not idle:
+        record.facts["test_seen"] = _is_tested(folder)
+        record.write(folder, status="done")
+    return result
 
 
 def _is_tested(folder: Path) -> bool:
@@ -186,7 +195,7 @@ def _searched(
         what.objective,
         n_trials=n_trials,
         seed=what.seed,
-        prune=what.prune,
+        spared=what.spared,
         on_trial=on_trial,
     )
     best = best_of(trials)
@@ -199,18 +208,17 @@ def _searched(
     _write(what, folder, trials)
     run = None
     if fit_best:
-        _forget_other(folder, best)
         if not _is_tested(folder):
             say(f"The best, trial {best.number}, is fitted once more, and tested once.")
-        run = what.fit_best(best.params, folder / BEST_RUN, best_facts(what, trials, best))
+        anew = _is_other(folder, best)
+        run = what.fit_best(best.params, folder / BEST_RUN, best_facts(what, trials, best), anew)
     return Searched(trials, trials[0], best, run)
 
 
-def _forget_other(folder: Path, best: Trial) -> None:
-    """Remove the run of another trial whose fit was cut off, before more trials were asked for."""
+def _is_other(folder: Path, best: Trial) -> bool:
+    """Tell whether the fit of another trial was cut off there, before more were asked for."""
     known = read_record(folder / BEST_RUN).get("tuning", {}).get("trial", best.number)
-    if known != best.number and not _is_tested(folder):
-        remove(folder, [BEST_RUN])
+    return bool(known != best.number)
 
 
 def best_facts(what: Search, trials: list[Trial], best: Trial) -> dict[str, Any]:

@@ -32,8 +32,8 @@ DONE, PRUNED, DIVERGED = "done", "pruned", "came apart"
 """States of a trial that has ended: came to its end; given up early; its loss was no number."""
 RANDOM_TRIALS = 10
 """Trials that are drawn at random before TPE begins to learn from them."""
-UNPRUNED_TRIALS, UNPRUNED_STEPS = 5, 3
-"""Trials, and steps of each trial, before any is given up."""
+UNPRUNED_TRIALS = 5
+"""Trials that are done before any is given up."""
 _NAME = "tuning"
 _PLACE, _SECONDS, _EPOCHS, _NOTE, _LOST = "place", "seconds", "epochs", "note", "lost"
 _ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -85,7 +85,7 @@ def search(
     *,
     n_trials: int,
     seed: int,
-    prune: bool = True,
+    spared: int | None = None,
     on_trial: Callable[[list[Trial]], None] = lambda trials: None,
 ) -> list[Trial]:
     """Try parameters until ``n_trials`` have ended, those of earlier calls among them.
@@ -100,8 +100,9 @@ def search(
         objective: What is maximised.
         n_trials: In all.
         seed: Of the draws.
-        prune: Whether a trial is given up whose best step so far lies below the median, over the
-            trials that are done, at the same step.
+        spared: After so many steps, at least 1, a trial may be given up: if its best step so far
+            lies below the median, over the trials that are done, at the same step. None to train
+            each to its end.
         on_trial: Called with all trials when one has ended.
 
     Returns:
@@ -114,7 +115,7 @@ def search(
     with _said(path), contextlib.closing(_opened(path)) as storage:
         study = optuna.create_study(
             storage=storage, study_name=_NAME, direction="maximize", load_if_exists=True,
-            pruner=_pruner(prune),
+            pruner=_pruner(spared),
         )  # fmt: skip
         _give_up_lost(study, space)
         trials = _ended(study)
@@ -135,10 +136,10 @@ def _seed(seed: int, place: int) -> int:
     return int(np.random.SeedSequence((seed, place)).generate_state(1)[0])
 
 
-def _pruner(prune: bool) -> Any:
-    if not prune:
+def _pruner(spared: int | None) -> Any:
+    if spared is None:
         return optuna.pruners.NopPruner()
-    return optuna.pruners.MedianPruner(UNPRUNED_TRIALS, n_warmup_steps=UNPRUNED_STEPS - 1)
+    return optuna.pruners.MedianPruner(UNPRUNED_TRIALS, n_warmup_steps=spared - 1)
 
 
 class _Storage(optuna.storages.RDBStorage):

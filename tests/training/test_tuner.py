@@ -36,7 +36,7 @@ def what(trials: list[Trial]) -> list[object]:
 def test_a_search_that_is_killed_and_taken_up_tries_the_same_as_one_that_is_not(
     tmp_path: Path,
 ) -> None:
-    whole = search(tmp_path / "whole.db", SPACE, hill, n_trials=14, seed=3)
+    whole = search(tmp_path / "whole.db", SPACE, hill, n_trials=14, seed=3, spared=2)
     code = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
@@ -48,7 +48,7 @@ def test_a_search_that_is_killed_and_taken_up_tries_the_same_as_one_that_is_not(
         "        report(0.5, 1)\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return hill(params, report)\n"
-        "search(Path(sys.argv[1]), SPACE, killed, n_trials=14, seed=3)\n"
+        "search(Path(sys.argv[1]), SPACE, killed, n_trials=14, seed=3, spared=2)\n"
     )
     root = Path(__file__).parents[2]
     done = subprocess.run(
@@ -62,9 +62,10 @@ def test_a_search_that_is_killed_and_taken_up_tries_the_same_as_one_that_is_not(
         seen.append(params)
         return hill(params, report)
 
-    resumed = search(tmp_path / "killed.db", SPACE, counted, n_trials=14, seed=3)
+    resumed = search(tmp_path / "killed.db", SPACE, counted, n_trials=14, seed=3, spared=2)
 
     assert what(resumed) == what(whole)
+    assert {trial.state for trial in whole} == {DONE, PRUNED}
     # The 12th and the two after it; not one of those that had ended.
     assert seen == [trial.params for trial in whole[11:]]
     assert [t.number for t in whole] == list(range(14))
@@ -108,7 +109,7 @@ def test_bad_trials_are_given_up_and_those_that_come_apart_are_said(tmp_path: Pa
             report(0.1 if n == 8 else 0.8, epoch + 1)
         return 0.1 if n == 8 else 0.8, 9
 
-    trials = search(tmp_path / "a.db", SPACE, objective, n_trials=8, seed=0)
+    trials = search(tmp_path / "a.db", SPACE, objective, n_trials=8, seed=0, spared=3)
     states = [trial.state for trial in trials]
 
     assert states == [DONE, DIVERGED, DONE, DONE, DONE, DONE, DONE, PRUNED]
@@ -116,7 +117,7 @@ def test_bad_trials_are_given_up_and_those_that_come_apart_are_said(tmp_path: Pa
     assert (trials[7].epochs, trials[7].value) == (3, None)
     assert trials[1].note == "`loss` is nan."
     calls.clear()
-    kept = search(tmp_path / "b.db", SPACE, objective, n_trials=8, seed=0, prune=False)
+    kept = search(tmp_path / "b.db", SPACE, objective, n_trials=8, seed=0)
     assert kept[7].state == DONE
 
 
