@@ -46,12 +46,7 @@ from histokeras.models.catalog import AUGMENTATION_NAMES, HEAD_RATES, UNFREEZE
     show_default=True,
     help="What learns beside the head: the backbone's last block, or all of it.",
 )
-@click.option(
-    "--train-batch-norm",
-    "batch_norm",
-    is_flag=True,
-    help="BatchNormalization learns too, with statistics over all devices; needs large batches.",
-)
+@study_options.train_batch_norm
 @click.option(
     "--augment",
     "augmentation",
@@ -60,12 +55,7 @@ from histokeras.models.catalog import AUGMENTATION_NAMES, HEAD_RATES, UNFREEZE
     show_default=True,
     help="How tiles are varied in training: see README.",
 )
-@click.option(
-    "--tiles-per-patient",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Tiles drawn of each patient an epoch, so that all count the same.  [default: all tiles]",
-)
+@study_options.tiles_per_patient
 @click.option(
     "--epochs", type=click.IntRange(min=1), default=20, show_default=True, help="At most."
 )
@@ -126,7 +116,7 @@ def finetune(**arguments: Any) -> None:
     quiet.import_tensorflow()
     from histokeras.training.finetune_run import begin_finetune, run_finetune
 
-    job, output = _job(arguments), Path(arguments["output"])
+    job, output = job_from(arguments), Path(arguments["output"])
     config = options.recorded(arguments, "overwrite")
     begun = begin_finetune(job, config=config, on_prepared=extract_text.say_prepared)
     run_text.say_study(begun.study)
@@ -141,7 +131,8 @@ def finetune(**arguments: Any) -> None:
     extract_text.end(begun.plan, allow_empty=arguments["allow_empty"])
 
 
-def _job(arguments: dict[str, Any]) -> Any:
+def job_from(arguments: dict[str, Any]) -> Any:
+    """Return the job that the options ask for."""
     from histokeras.cohort.split import SHARES, parse_shares
     from histokeras.errors import ConfigError
     from histokeras.training.finetune import FinetuneConfig

@@ -98,7 +98,9 @@ def fit_head(**arguments: Any) -> None:
     from histokeras.training.fit_job import prepare_study
     from histokeras.training.fit_run import run_fit
 
-    job, output = _job(arguments), Path(arguments["output"])
+    if arguments["task"] == REGRESSION:
+        options.refuse_given(_OF_CLASSES, "a number has no classes")
+    job, output = job_from(arguments), Path(arguments["output"])
     study = prepare_study(job)
     run_text.say_study(study)
     left_out = ("overwrite", *(_OF_CLASSES if arguments["task"] == REGRESSION else ("task",)))
@@ -115,15 +117,14 @@ def fit_head(**arguments: Any) -> None:
     run_text.show_run(output, result, as_json=arguments["as_json"])
 
 
-def _job(arguments: dict[str, Any]) -> Any:
+def job_from(arguments: dict[str, Any]) -> Any:
+    """Return the job that the options ask for."""
     from histokeras.cohort.split import SHARES, parse_shares
     from histokeras.errors import ConfigError
     from histokeras.training.fit_job import FitJob
     from histokeras.training.head import HeadConfig
     from histokeras.training.loop import FitConfig
 
-    if arguments["task"] == REGRESSION:
-        options.refuse_given(_OF_CLASSES, "a number has no classes")
     given = [name for name in ("split", "shares", "folds") if arguments[name] is not None]
     if len(given) > 1:
         raise ConfigError("`--split`, `--shares` and `--cv` exclude each other: give one of them.")

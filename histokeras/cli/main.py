@@ -26,6 +26,7 @@ COMMANDS = {
     "split": "Split patients into train, val and test, or into folds.",
     "fit-head": "Train a top-up head on features; evaluate it on its test patients.",
     "finetune": "Fine-tune a backbone on tiles; evaluate it beside its frozen self.",
+    "tune": "Search for the best options of fit-head or finetune, by val patients.",
     "predict": "Predict slides or features with a trained run.",
     "evaluate": "Figures with intervals, of a run or of predictions.",
     "explain": "Where in tiles the network of a run sees a class (Grad-CAM and others).",
@@ -62,11 +63,12 @@ class _Commands(click.Group):
             return None
         name = cmd_name.replace("-", "_")
         command: click.Command = getattr(importlib.import_module(f"histokeras.cli.{name}"), name)
-        for parameter in command.params:
-            # Every name that users see, not only click's own for the parameter.
-            names = [str(parameter.name), *(option.lstrip("-") for option in parameter.opts)]
-            words = dict.fromkeys(word.replace("-", "_").upper() for word in names)
-            parameter.envvar = [f"{_ENVIRONMENT}{name.upper()}_{word}" for word in words]
+        for path, part in _parts(name, command):
+            for parameter in part.params:
+                # Every name that users see, not only click's own for the parameter.
+                names = [str(parameter.name), *(option.lstrip("-") for option in parameter.opts)]
+                words = dict.fromkeys(word.replace("-", "_").upper() for word in names)
+                parameter.envvar = [f"{_ENVIRONMENT}{path.upper()}_{word}" for word in words]
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -107,6 +109,13 @@ class _Commands(click.Group):
             raise click.exceptions.Exit(1) from error
 
 
+def _parts(name: str, command: click.Command) -> list[tuple[str, click.Command]]:
+    """Return a command, or those of a group, by name: ``tune_head``."""
+    if not isinstance(command, click.Group):
+        return [(name, command)]
+    return [(f"{name}_{key.replace('-', '_')}", part) for key, part in command.commands.items()]
+
+
 def _explain(error: BaseException) -> int:
     if isinstance(error, HistokerasError):
         click.echo(f"Error: {printable(str(error), one_line=True)}", err=True)
@@ -135,7 +144,8 @@ def _require_known_environment() -> None:
         command = main.get_command(click.Context(main), name)
         prefix = f"{_ENVIRONMENT}{name.replace('-', '_').upper()}_"
         if command is not None and any(item.startswith(prefix) for item in given):
-            known |= {name for item in command.params for name in item.envvar or ()}
+            for _, part in _parts(name, command):
+                known |= {name for item in part.params for name in item.envvar or ()}
     for name in given:
         if name not in known:
             raise ConfigError(

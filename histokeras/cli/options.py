@@ -45,7 +45,17 @@ def _read_config(ctx: click.Context, parameter: click.Parameter, value: Path | N
     from histokeras.errors import ConfigError
 
     name = str(ctx.command.name)
-    table = read_config(value, COMMANDS).get(name, {})
+    tables = read_config(value, COMMANDS)
+    group = ctx.parent.command if ctx.parent is not None else None
+    if isinstance(group, click.Group) and group.name in COMMANDS:
+        # A command of a group stands in the group's table: [tune.head].
+        tables = tables.get(str(group.name), {})
+        require_known_keys(tables, group.commands, path=value, section=str(group.name))
+        table, name = tables.get(name, {}), f"{group.name}.{name}"
+        if not isinstance(table, dict):
+            raise ConfigError(f"{value}: `{ctx.command.name}` must be a table, written [{name}].")
+    else:
+        table = tables.get(name, {})
     known = {
         word: item
         for item in ctx.command.params
@@ -57,7 +67,7 @@ def _read_config(ctx: click.Context, parameter: click.Parameter, value: Path | N
     }
     require_known_keys(table, known, path=value, section=name)
     given: dict[str, Any] = {}
-    for key, content in table.items():
+    for key, content in ((key.replace("-", "_"), item) for key, item in table.items()):
         where = f"{value}{at_line(value, name, key)}: `{key}` in [{name}]"
         option = str(known[key].name)
         if option in given:

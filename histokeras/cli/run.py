@@ -44,13 +44,12 @@ def run(
     """
     import json
 
-    from histokeras.cli.main import COMMANDS
     from histokeras.runs.record import read_object
     from histokeras.study.config import given_inputs, read_study
     from histokeras.study.page import write_study_page
     from histokeras.study.run import RECORD, SOME_FAILED, StudyRun, run_study
 
-    config = read_study(study, [name for name in COMMANDS if name != "run"])
+    config = read_study(study, [name for name in _commands() if name != "run"])
     _require_known_options(config)
     inputs = given_inputs(config, settings)
     plan = StudyRun(config, output, inputs, _call, _say, redo)
@@ -97,13 +96,29 @@ def _require_known_options(config: "StudyConfig") -> None:
         known = _option_names(stage.command)
         require_known_keys(stage.options, known, path=config.path, section=section)
     for command, table in config.defaults.items():
-        require_known_keys(table, _option_names(command), path=config.path, section=command)
+        section = command.replace(" ", ".")
+        require_known_keys(table, _option_names(command), path=config.path, section=section)
+
+
+def _commands() -> list[str]:
+    """Return the commands a stage may name; those of a group as ``tune head``."""
+    from histokeras.cli.main import COMMANDS, main
+
+    found = {name: main.get_command(click.Context(main), name) for name in COMMANDS}
+    return [
+        f"{name} {part}" if part else name
+        for name, command in found.items()
+        for part in (command.commands if isinstance(command, click.Group) else [""])
+    ]
 
 
 def _option_names(command: str) -> list[str]:
     from histokeras.cli.main import main
 
-    found = main.get_command(click.Context(main), command)
+    name, _, part = command.partition(" ")
+    found = main.get_command(click.Context(main), name)
+    if part and isinstance(found, click.Group):
+        found = found.commands.get(part)
     assert found is not None
     names = [option.lstrip("-") for item in found.params for option in item.opts]
     return [name.replace("-", "_") for name in [*names, *(str(p.name) for p in found.params)]]

@@ -46,6 +46,18 @@ class_weight = click.option(
     show_default=True,
     help="balanced: each class weighs the same in the loss.",
 )
+train_batch_norm = click.option(
+    "--train-batch-norm",
+    "batch_norm",
+    is_flag=True,
+    help="BatchNormalization learns too, with statistics over all devices; needs large batches.",
+)
+tiles_per_patient = click.option(
+    "--tiles-per-patient",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Tiles drawn of each patient an epoch, so that all count the same.  [default: all tiles]",
+)
 
 
 def stratified(text: str) -> tuple[str, ...]:

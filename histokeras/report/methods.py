@@ -209,7 +209,19 @@ def _head(run: RunFiles) -> str:
             "; training stopped when the validation loss had not fallen for "
             f"{options['patience']} epochs, and the weights of the best epoch were kept"
         )
-    return text + "."
+    return f"{text}. {_chosen(run)}".strip()
+
+
+def _chosen(run: RunFiles) -> str:
+    """Return how the options were found, where a search found them."""
+    facts = run.record.get("tuning") or {}
+    if not facts:
+        return ""
+    return (
+        f"Head and options were the best of {facts['n_trials']} trials (TPE of Optuna, seed "
+        f"{facts['seed']}) by {facts['figure']}; test patients took no part in the search and were "
+        "looked at once, after it."
+    )
 
 
 def _loss(run: RunFiles) -> str:

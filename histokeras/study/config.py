@@ -61,12 +61,12 @@ def read_study(path: Path, commands: Collection[str]) -> StudyConfig:
 
     Args:
         path: A TOML file with ``[study]``, ``[study.inputs]`` and ``[[study.stages]]``.
-        commands: The commands that exist.
+        commands: The commands that exist; those of a group as ``tune head``.
 
     Raises:
         ConfigError: If it is no study, or names what does not exist; nothing has been done then.
     """
-    defaults = read_config(path, commands)
+    defaults = _defaults(path, commands)
     table = _study_table(path)
     inputs = {str(name): str(value) for name, value in table.get("inputs", {}).items()}
     stages = tuple(_stage(item, path, commands) for item in table["stages"])
@@ -86,6 +86,25 @@ def read_study(path: Path, commands: Collection[str]) -> StudyConfig:
                     hint=nearest(name, [*inputs, OUT]),
                 )
     return StudyConfig(path, str(table.get("title", path.stem)), inputs, stages, runs, defaults)
+
+
+def _defaults(path: Path, commands: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Return the tables of options, that of a group's command under both its words."""
+    groups = {name.partition(" ")[0] for name in commands if " " in name}
+    found: dict[str, dict[str, Any]] = {}
+    for name, table in read_config(path, {*commands, *groups}).items():
+        if name not in groups:
+            found[name] = table
+            continue
+        parts = [
+            command.partition(" ")[2] for command in commands if command.startswith(f"{name} ")
+        ]
+        require_known_keys(table, parts, path=path, section=name)
+        for part, content in table.items():
+            if not isinstance(content, dict):
+                raise ConfigError(f"{path}: `{part}` must be a table, written [{name}.{part}].")
+            found[f"{name} {part}"] = content
+    return found
 
 
 def _study_table(path: Path) -> dict[str, Any]:

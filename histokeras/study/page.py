@@ -10,7 +10,7 @@ from histokeras.report.run_files import RunFiles, read_run
 from histokeras.report.strata import strata_tables
 from histokeras.report.tables import Table, baseline_table
 from histokeras.report.text import at
-from histokeras.study.run import StudyRun, read_record_of
+from histokeras.study.run import Step, StudyRun, read_record_of
 
 PAGE = "study.html"
 
@@ -33,7 +33,7 @@ def write_study_page(study: StudyRun) -> Path:
     require_own_page(page)
     steps = {step.stage.name: step for step in study.steps()}
     names = list(study.config.runs)
-    folders = [steps[name].output for name in names]
+    folders = [_run_folder(steps[name]) for name in names]
     runs = [read_run(folder) for folder in folders if folder is not None]
     content: dict[str, Any] = compared(names, runs) if runs else {"forest": None}
     html = render(
@@ -46,6 +46,12 @@ def write_study_page(study: StudyRun) -> Path:
     )
     write_page(page, html, [content["forest"]] if content["forest"] else [])
     return page
+
+
+def _run_folder(step: Step) -> Path | None:
+    """Return where the run of a stage lies: of a search, that of its best."""
+    searches = step.stage.command.startswith("tune ")
+    return step.output / "best" if searches and step.output is not None else step.output
 
 
 def _told(name: str, run: RunFiles, out: Path) -> dict[str, Any]:

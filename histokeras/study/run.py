@@ -20,7 +20,7 @@ _STOPPED = (130, 143)
 SOME_FAILED = 4
 """Exit code of a command that finished, but without some slides."""
 _OUTPUT = "output"
-_KEEPS = ("extract-features", "demo")
+_KEEPS = ("extract-features", "demo", "gdc download")
 """Commands that never do again what is done: they look at each slide themselves."""
 
 
@@ -107,7 +107,7 @@ def run_study(study: StudyRun) -> int:
         if _holds(study, step, before, mark):
             study.say(f"{place}: done, nothing changed")
             continue
-        words = [step.stage.command, *step.words()]
+        words = [*step.stage.command.split(), *step.words()]
         if _anew(study, step, before, mark):
             words.append("--overwrite")
         study.say(f"{place}: $ histokeras {shlex.join(words)}")
@@ -205,7 +205,7 @@ def _holds(study: StudyRun, step: Step, before: Mapping[str, Any], mark: str) ->
 def _anew(study: StudyRun, step: Step, before: Mapping[str, Any], mark: str) -> bool:
     """Tell whether the output of an earlier state is to be replaced."""
     if step.stage.name in study.redo:
-        return step.stage.command != "demo"
+        return step.stage.command not in ("demo", "gdc download")
     changed = bool(before) and before.get("fingerprint") != mark
     return changed and step.stage.command not in _KEEPS
 

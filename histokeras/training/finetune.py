@@ -193,6 +193,37 @@ def finetune(
     return Tuned(network, top, history, n_trainable)
 
 
+def predict_tiles(
+    backbone: Backbone,
+    tuned: Tuned,
+    rows: TileRows,
+    pixels: TilePixels,
+    size_px: int,
+    *,
+    batch_size: int,
+    workers: int,
+) -> npt.NDArray[np.float32]:
+    """Return what a fine-tuned network says of tiles, without augmentation.
+
+    Args:
+        backbone: Which backbone.
+        tuned: From :func:`finetune`.
+        rows: The tiles, at least one.
+        pixels: Reads them.
+        size_px: Side of a tile in pixels.
+        batch_size: Tiles at once.
+        workers: Reading threads.
+
+    Returns:
+        Probabilities, float32 ``(n, n_classes)``, in the order of the tiles.
+    """
+    reading = Reading(lambda at: pixels.read(int(rows.file[at]), int(rows.row[at])), size_px)
+    plain = build_augmentation("none", size_px=size_px)
+    model = build_trainable(backbone, tuned.network, tuned.head, size_px, plain)
+    images = ordered_tiles(reading, np.arange(len(rows)), batch_size=batch_size, workers=workers)
+    return np.asarray(model.predict(images, verbose=0), np.float32)
+
+
 @contextlib.contextmanager
 def precision_of(name: str) -> Iterator[None]:
     """Build networks in a precision, ``float32`` or ``mixed_float16``."""

@@ -46,6 +46,7 @@ from histokeras.training.fit_study import (
     rows_of,
 )
 from histokeras.training.head import FittedHead, predict_probabilities
+from histokeras.training.loop import OnEpoch, Resume
 from histokeras.training.references import label_weights
 from histokeras.training.rows import TileRows
 from histokeras.training.vectors import open_vectors
@@ -185,6 +186,7 @@ def run_finetune(
     config: dict[str, Any],
     command_line: str = "",
     overwrite: bool = False,
+    facts: Mapping[str, Any] | None = None,
 ) -> FitResult | None:
     """Fit the head, fine-tune, extract with the tuned backbone, and evaluate that.
 
@@ -194,6 +196,7 @@ def run_finetune(
         config: The resolved options, for run.json.
         command_line: What was typed, for run.json.
         overwrite: Whether another run may be replaced.
+        facts: What else run.json keeps.
 
     Returns:
         What was fitted; None if this very run stands there already, finished.
@@ -204,7 +207,7 @@ def run_finetune(
     """
     inputs = {"finetune": job.config.as_dict()}
     every = {**begun.study.inputs, **inputs}
-    facts: dict[str, Any] = {"finetune": dict(job.config.as_dict()), "devices": {}}
+    kept = {"finetune": dict(job.config.as_dict()), "devices": {}, **(facts or {})}
     fit_job = dataclasses.replace(job.fit, features=job.folder / FROZEN)
     if not overwrite and is_done(job.folder, every) and _has_backbone(job.folder):
         remove(job.folder, [CHECKPOINTS])
@@ -213,9 +216,9 @@ def run_finetune(
         remove(job.folder, [TUNED, _BACKBONE])
 
     def fit(study: Study, fitted: FitJob, folder: Path) -> FitResult:
-        return _fit(job, begun, study, fitted, facts, every, config)
+        return _fit(job, begun, study, fitted, kept, every, config)
 
-    way = Way("finetune", fit, _has_backbone, inputs, facts, begun.plan.failures)
+    way = Way("finetune", fit, _has_backbone, inputs, kept, begun.plan.failures)
     return run_fit(
         fit_job,
         begun.study,
@@ -278,10 +281,22 @@ def _tune(
     facts: dict[str, Any],
     inputs: Mapping[str, Any],
 ) -> Tuned:
-    strategy = choose_strategy(job.gpus)
-    facts["devices"].update(describe_devices(strategy))
+    facts["devices"].update(describe_devices(choose_strategy(job.gpus)))
     n = len(rows.on_side("train"))
     job.say(f"2 of 3: {job.config.unfreeze} of {job.extract.backbone} on {n} training tiles")
+    resume = resume_of(job.folder, "finetune", inputs, job.say)
+    return tune_backbone(job, begun, rows, frozen_head, resume, lambda row: job.say(told(row)))
+
+
+def tune_backbone(
+    job: FinetuneJob,
+    begun: Begun,
+    rows: TileRows,
+    frozen_head: FittedHead,
+    resume: Resume | None,
+    on_epoch: OnEpoch,
+) -> Tuned:
+    """Train backbone and head together on the tiles; see :func:`finetune`."""
     pixels = TilePixels(begun.study.index, begun.prepared.sources)
     try:
         return finetune(
@@ -293,16 +308,17 @@ def _tune(
             int(begun.plan.settings["tile_size_px"]),
             job.fit.head,
             job.config,
-            strategy=strategy,
+            strategy=choose_strategy(job.gpus),
             workers=job.workers or min(8, usable_cores()),
-            resume=resume_of(job.folder, "finetune", inputs, job.say),
-            on_epoch=lambda row: job.say(_told(row)),
+            resume=resume,
+            on_epoch=on_epoch,
         )
     finally:
         pixels.close()
 
 
-def _told(row: Mapping[str, float]) -> str:
+def told(row: Mapping[str, float]) -> str:
+    """Return the line of an epoch."""
     figures = "  ".join(f"{name} {value:.4f}" for name, value in row.items() if name != "epoch")
     return f"  epoch {row['epoch']:.0f}  {figures}"
 

@@ -28,12 +28,13 @@ from histokeras.training.bags import open_tiles
 from histokeras.training.duplicates import Duplicates, find_duplicates
 from histokeras.training.fit_job import CATEGORY, FitJob, Study
 from histokeras.training.head import HeadConfig, Labelled
-from histokeras.training.loop import FitConfig, Resume
+from histokeras.training.loop import FitConfig, OnEpoch, Resume
 from histokeras.training.references import baseline_probabilities, label_weights
 from histokeras.training.results import Predicted, write_predictions
 from histokeras.training.rows import TileRows, tile_rows
 from histokeras.training.site_probe import probe_study
 from histokeras.training.tasks import TASKS, AnyBaselines, Fitted
+from histokeras.training.vectors import Vectors
 from histokeras.types import ATTENTION, FOLD, PATIENT_ID, REGRESSION, SPLIT, SPLITS
 
 CHECKPOINTS = "checkpoints"
@@ -185,9 +186,10 @@ def _fit_fold(
     return Fold(number, fitted, fit_fold_baselines(study, job, rows, number), pooled=pooled)
 
 
-def _bag_key(study: Study, head: HeadConfig) -> str | None:
-    """Return the column that tells the bag of a tile; None for a head of tiles."""
-    return study.cohort.key if head.head in BAG_HEADS else None
+def open_rows(study: Study, job: FitJob, rows: TileRows) -> Vectors:
+    """Return the vectors of tiles, in bags where the job's head is one of bags."""
+    key = study.cohort.key if job.head.head in BAG_HEADS else None
+    return open_tiles(study.index, rows, memory_gb=job.memory_gb, bag_key=key)
 
 
 def fit_fold_baselines(
@@ -224,25 +226,25 @@ def fit_fold_head(
     rows: TileRows,
     number: int | None = None,
     resume: Resume | None = None,
+    on_epoch: OnEpoch = lambda row: None,
 ) -> Fitted:
     """Fit the head of a split or fold on the features."""
-    sides, key = {}, _bag_key(study, job.head)
+    sides = {}
     for side in ("train", "val"):
         part = rows.on_side(side)
-        vectors = open_tiles(study.index, part, memory_gb=job.memory_gb, bag_key=key)
+        vectors = open_rows(study, job, part)
         weights = label_weights(part, study.cohort.key)
         sides[side] = Labelled(vectors, part.target, weights)
     seed = job.head.fit.seed + (number or 0)
     config = dataclasses.replace(job.head, fit=dataclasses.replace(job.head.fit, seed=seed))
-    return TASKS[study.cohort.task].fit(sides["train"], sides["val"], study.cohort, config, resume)
+    fit = TASKS[study.cohort.task].fit
+    return fit(sides["train"], sides["val"], study.cohort, config, resume, on_epoch)
 
 
 def _predict(
     study: Study, job: FitJob, fold: Fold, rows: TileRows, *, patient_safe: bool
 ) -> Predicted:
-    vectors = open_tiles(
-        study.index, rows, memory_gb=job.memory_gb, bag_key=_bag_key(study, job.head)
-    )
+    vectors = open_rows(study, job, rows)
     scores = fold.fitted.scores(vectors)
     own, attention = scores.pop(next(iter(scores))), scores.pop(ATTENTION, None)
     others = {

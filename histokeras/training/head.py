@@ -22,7 +22,7 @@ from histokeras.analysis.metrics import (
 from histokeras.errors import ConfigError, TableError
 from histokeras.models.catalog import DEFAULT_HEAD, HEAD_NAMES
 from histokeras.models.heads import build_head
-from histokeras.training.loop import Batch, FitConfig, Resume, fit, vector_data
+from histokeras.training.loop import Batch, FitConfig, OnEpoch, Resume, fit, vector_data
 from histokeras.training.vectors import Vectors, mean_and_scale
 from histokeras.types import PROB
 
@@ -124,6 +124,7 @@ def fit_classifier(
     config: HeadConfig | None = None,
     *,
     resume: Resume | None = None,
+    on_epoch: OnEpoch = lambda row: None,
 ) -> FittedHead:
     """Train a head on ``train``, stopping early on ``val``.
 
@@ -133,6 +134,7 @@ def fit_classifier(
         classes: Names of the classes, in the order of their numbers.
         config: The defaults if None.
         resume: Where to go on after an interruption; None to keep no checkpoint.
+        on_epoch: Called with the row of each epoch.
 
     Returns:
         The head with the weights of its best epoch, its temperature fitted on ``val``.
@@ -162,7 +164,7 @@ def fit_classifier(
 
     steps = math.ceil(len(train.targets) / config.fit.batch_size)
     data = vector_data(batches, steps=steps, n_features=train.vectors.n_features)
-    history = fit(model, data, validate, config.fit, resume=resume)
+    history = fit(model, data, validate, config.fit, resume=resume, on_epoch=on_epoch)
     raw = predict_probabilities(model, val.vectors)
     found = fit_temperature(val.targets, raw, weights=val.weights)
     return FittedHead(model, tuple(classes), history, found.value, found.note)

@@ -22,6 +22,8 @@ EpochData = Callable[[Callable[[], int]], tf.data.Dataset]
 """Given a function that tells the epoch (from 0), returns the data of an epoch: inputs, integer
 targets, sample weights. Order depends on (seed, epoch) and on nothing before."""
 Validate = Callable[[keras.Model], dict[str, float]]
+OnEpoch = Callable[[dict[str, float]], None]
+"""Called with the row of each epoch; what it raises ends the training."""
 CROSS_ENTROPY, SQUARED_ERROR = "sparse_categorical_crossentropy", "mean_squared_error"
 _TARGETS = {CROSS_ENTROPY: (tf.int32, ["accuracy"]), SQUARED_ERROR: (tf.float32, [])}
 """Loss -> type of its targets, and what else is logged of the training data."""
@@ -85,7 +87,7 @@ class _Keeper(keras.callbacks.Callback):
         state: State,
         config: FitConfig,
         resume: Resume | None,
-        on_epoch: Callable[[dict[str, float]], None],
+        on_epoch: OnEpoch,
     ) -> None:
         super().__init__()
         self.state = state
@@ -132,7 +134,7 @@ def fit(
     resume: Resume | None = None,
     from_start: bool = False,
     warmup_steps: int = 0,
-    on_epoch: Callable[[dict[str, float]], None] = lambda row: None,
+    on_epoch: OnEpoch = lambda row: None,
 ) -> pd.DataFrame:
     """Train a network in place and leave it with the weights of its best epoch.
 
@@ -247,6 +249,7 @@ def _require_number(row: dict[str, float]) -> None:
     if odd:
         raise ConfigError(
             f"`{odd[0]}` is {row[odd[0]]} after epoch {row['epoch']:.0f}: training has come apart.",
+            code="DIVERGED",
             hint="Lower --learning-rate.",
         )
 

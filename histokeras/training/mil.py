@@ -21,7 +21,7 @@ from histokeras.training.head import (
     require_classes,
     validation_figures,
 )
-from histokeras.training.loop import Batch, Resume, bag_data, fit
+from histokeras.training.loop import Batch, OnEpoch, Resume, bag_data, fit
 from histokeras.training.vectors import Matrix, Vectors, mean_and_scale
 from histokeras.types import ATTENTION, PROB
 
@@ -86,6 +86,7 @@ def fit_mil(
     config: HeadConfig,
     *,
     resume: Resume | None = None,
+    on_epoch: OnEpoch = lambda row: None,
 ) -> FittedMil:
     """Train a head of bags on ``train``, stopping early on the loss of the bags of ``val``.
 
@@ -95,6 +96,7 @@ def fit_mil(
         classes: Names of the classes, in the order of their numbers.
         config: Class weights are of bags, and ``batch_size`` is a number of bags.
         resume: Where to go on after an interruption; None to keep no checkpoint.
+        on_epoch: Called with the row of each epoch.
 
     Returns:
         The head with the weights of its best epoch, its temperature fitted on the bags of ``val``.
@@ -127,7 +129,7 @@ def fit_mil(
 
     steps = math.ceil(len(targets) / size)
     data = bag_data(batches, steps=steps, n_features=bags.n_features)
-    history = fit(model, data, validate, config.fit, resume=resume)
+    history = fit(model, data, validate, config.fit, resume=resume, on_epoch=on_epoch)
     raw, _ = predict_bags(model, val_bags)
     found = fit_temperature(val_targets, raw)
     return FittedMil(model, tuple(classes), history, found.value, found.note)

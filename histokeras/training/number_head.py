@@ -14,7 +14,7 @@ from histokeras.analysis.regression import figures_of
 from histokeras.errors import TableError
 from histokeras.models.heads import build_number_head
 from histokeras.training.head import HeadConfig, Labelled, predict_probabilities
-from histokeras.training.loop import SQUARED_ERROR, Batch, Resume, fit, vector_data
+from histokeras.training.loop import SQUARED_ERROR, Batch, OnEpoch, Resume, fit, vector_data
 from histokeras.training.vectors import Vectors, mean_and_scale
 from histokeras.types import PRED
 
@@ -64,6 +64,7 @@ def fit_number(
     config: HeadConfig | None = None,
     *,
     resume: Resume | None = None,
+    on_epoch: OnEpoch = lambda row: None,
 ) -> FittedNumberHead:
     """Train a head on the squared error of ``train``, stopping early on that of ``val``.
 
@@ -75,6 +76,7 @@ def fit_number(
         target: Name of the target.
         config: The defaults if None; ``class_weight`` does not apply.
         resume: Where to go on after an interruption; None to keep no checkpoint.
+        on_epoch: Called with the row of each epoch.
 
     Returns:
         The head with the weights of its best epoch.
@@ -110,7 +112,9 @@ def fit_number(
     steps = math.ceil(len(train.targets) / config.fit.batch_size)
     n_features = train.vectors.n_features
     data = vector_data(batches, steps=steps, n_features=n_features, loss=SQUARED_ERROR)
-    history = fit(model, data, validate, config.fit, loss=SQUARED_ERROR, resume=resume)
+    history = fit(
+        model, data, validate, config.fit, loss=SQUARED_ERROR, resume=resume, on_epoch=on_epoch
+    )
     return FittedNumberHead(model, target, history, mean, scale)
 
 

@@ -16,7 +16,7 @@ from histokeras.cohort.labels import Cohort
 from histokeras.features.index import FeatureIndex
 from histokeras.models.catalog import BAG_HEADS
 from histokeras.training.head import FittedHead, HeadConfig, Labelled, fit_classifier
-from histokeras.training.loop import Resume
+from histokeras.training.loop import OnEpoch, Resume
 from histokeras.training.mil import FittedMil, fit_mil
 from histokeras.training.number_head import FittedNumberHead, fit_number
 from histokeras.training.number_references import fit_number_baselines
@@ -58,7 +58,8 @@ class Task:
         classes: From a cohort to the number of each class; None where labels are numbers.
         positive: From a cohort and what was asked for to the positive class, if any.
         names: From a cohort and the positive class to what the card names.
-        fit: From training and validation tiles, and where to resume, to a head.
+        fit: From training and validation tiles, where to resume and whom to tell of epochs, to a
+            head.
         fit_baselines: From features and tiles on all sides to the baselines.
         read: From a network and its card to a head.
         read_baselines: From what was written of them to baselines.
@@ -67,7 +68,7 @@ class Task:
     classes: Callable[[Cohort], Mapping[str, int] | None]
     positive: Callable[[Cohort, str | None], str | None]
     names: Callable[[Cohort, str | None], dict[str, Any]]
-    fit: Callable[[Labelled, Labelled, Cohort, HeadConfig, Resume | None], Fitted]
+    fit: Callable[[Labelled, Labelled, Cohort, HeadConfig, Resume | None, OnEpoch], Fitted]
     fit_baselines: Callable[[FeatureIndex, TileRows, Cohort, Categories, int], AnyBaselines]
     read: Callable[[keras.Model, Mapping[str, Any]], Fitted]
     read_baselines: Callable[[Mapping[str, Any]], AnyBaselines]
@@ -90,11 +91,16 @@ def _no_positive(cohort: Cohort, positive: str | None) -> None:
 
 
 def _fit_classes(
-    train: Labelled, val: Labelled, cohort: Cohort, config: HeadConfig, resume: Resume | None
+    train: Labelled,
+    val: Labelled,
+    cohort: Cohort,
+    config: HeadConfig,
+    resume: Resume | None,
+    on_epoch: OnEpoch,
 ) -> Fitted:
     if config.head in BAG_HEADS:
-        return fit_mil(train, val, cohort.classes, config, resume=resume)
-    return fit_classifier(train, val, cohort.classes, config, resume=resume)
+        return fit_mil(train, val, cohort.classes, config, resume=resume, on_epoch=on_epoch)
+    return fit_classifier(train, val, cohort.classes, config, resume=resume, on_epoch=on_epoch)
 
 
 def _read_classes(model: keras.Model, card: Mapping[str, Any]) -> Fitted:
@@ -104,9 +110,14 @@ def _read_classes(model: keras.Model, card: Mapping[str, Any]) -> Fitted:
 
 
 def _fit_number(
-    train: Labelled, val: Labelled, cohort: Cohort, config: HeadConfig, resume: Resume | None
+    train: Labelled,
+    val: Labelled,
+    cohort: Cohort,
+    config: HeadConfig,
+    resume: Resume | None,
+    on_epoch: OnEpoch,
 ) -> Fitted:
-    return fit_number(train, val, cohort.target, config, resume=resume)
+    return fit_number(train, val, cohort.target, config, resume=resume, on_epoch=on_epoch)
 
 
 def _class_baselines(

@@ -1,0 +1,326 @@
+"""``histokeras tune``: search for options by Optuna, then fit the best once."""
+
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from histokeras.cli import options, slide_options, study_options
+from histokeras.models import quiet
+from histokeras.models.catalog import HEAD_NAMES, TILE_HEADS
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_search_options = options.together(
+    click.option(
+        "--trials",
+        "n_trials",
+        type=click.IntRange(min=1),
+        default=20,
+        show_default=True,
+        help="Trials in all; the first takes the defaults.",
+    ),
+    click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="NAME=VALUES",
+        help="Narrow what is searched: NAME=LOW..HIGH or NAME=A,B. May be given several times.",
+    ),
+    click.option(
+        "--fix",
+        "fixed",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Leave NAME out of the search: it has this value.",
+    ),
+    click.option("--no-pruning", is_flag=True, help="Train each trial to its end."),
+    click.option(
+        "--search-only",
+        is_flag=True,
+        help="Stop before the best is fitted and tested: more trials may follow.",
+    ),
+)
+
+
+@click.group()
+def tune() -> None:
+    """Search for the best options on train and val patients; test the best once.
+
+    The search (TPE of Optuna) is seeded and goes on where it was stopped. Needs
+    pip install "histokeras[tune]".
+
+    \b
+    Example:
+      histokeras tune head feats/ --labels labels.csv --split split.csv -o tuned/ --trials 30
+    """
+
+
+@tune.command()
+@click.argument("features", type=options.existing_path)
+@options.labels
+@options.target
+@options.task
+@options.positive
+@options.output
+@_search_options
+@click.option(
+    "--heads",
+    default=",".join(TILE_HEADS),
+    show_default=True,
+    metavar="NAMES",
+    help=f"Heads to try, with commas, of {','.join(HEAD_NAMES)}.",
+)
+@click.option(
+    "--cv",
+    "folds",
+    type=click.IntRange(min=3),
+    metavar="K",
+    help="Judge a trial by the mean over K folds of the train and val patients.  "
+    "[default: by the val patients]",
+)
+@study_options.split
+@study_options.shares
+@study_options.stratify
+@click.option(
+    "--slide-table",
+    type=options.existing_file,
+    help="Table with slide_id and patient_id, where the labels stand at the patient.",
+)
+@options.patients_unknown
+@options.pseudonyms
+@options.strict
+@click.option(
+    "--epochs", type=click.IntRange(min=1), default=100, show_default=True, help="At most, a trial."
+)
+@click.option(
+    "--patience",
+    "--early-stopping",
+    "patience",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="Stop a trial after this many epochs without a lower validation loss.",
+)
+@options.bootstrap
+@options.specificity
+@options.memory_gb
+@options.seed
+@options.overwrite
+@options.as_json
+@options.config
+def head(**arguments: Any) -> None:
+    """Search for the options of fit-head on FEATURES.
+
+    A trial is judged by val at the labels' own level (patient, slide or tile): by the AUC, of
+    several classes the mean one-vs-rest AUC, of --task regression by R2. Test patients take no part
+    until the best is fitted by the way of fit-head, once, into OUTPUT/best/. Trial 0 takes the
+    defaults, so that the best is never worse on val. After --patience epochs trials are given up
+    whose best tile AUC (regression: loss) of val so far lies below the median of the others at that
+    epoch; with --cv, after two folds, by the mean figure.
+
+    \b
+    Searched, with the names for --set and --fix:
+      head            linear, mlp, write-up (see --heads)
+      learning-rate   of Adam, 1e-5..0.1, by its logarithm
+      batch-size      tiles a step: 16,32,64,128,256,512
+      bag-batch-size  bags a step, of mil: 4,8,16
+      class-weight    balanced, none; not of --task regression
+
+    Writes trials.csv, best.toml (for fit-head --config), tuning.html to look at, tuning.json,
+    tuning.db, best/ (an ordinary run) and run.json. The same command again goes on.
+
+    \b
+    Examples:
+      histokeras tune head feats/ --labels labels.csv --split split.csv -o tuned/ --trials 30
+      histokeras tune head feats/ --labels labels.csv -o tuned/ --set learning-rate=1e-4..1e-2
+      histokeras tune head feats/ --labels labels.csv -o tuned/ --fix head=linear --cv 5
+    """
+    _require_extra()
+    quiet.import_tensorflow()
+    from histokeras.cli import run_text
+    from histokeras.cli.fit_head import job_from
+    from histokeras.training.fit_job import prepare_study
+    from histokeras.training.search_space import narrowed
+    from histokeras.training.tune_head import head_search, head_space
+
+    names = [name.strip() for name in arguments["heads"].split(",") if name.strip()]
+    space = narrowed(
+        head_space(names, arguments["task"]), arguments["settings"], arguments["fixed"]
+    )
+    own = {"head": space[0].default, "batch_size": None, "learning_rate": None, "folds": None}
+    job = job_from({**arguments, **own, "class_weight": "balanced"})
+    study = prepare_study(job)
+    run_text.say_study(study)
+    what = head_search(
+        job,
+        study,
+        space,
+        folds=arguments["folds"],
+        prune=not arguments["no_pruning"],
+        config=_run_config(arguments),
+        command_line=options.command_line(),
+        say=_say,
+    )
+    with _folder("tune head", arguments):
+        _run(what, arguments)
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _require_extra() -> None:
+    """Say that Optuna is missing before TensorFlow takes its seconds."""
+    import histokeras.training.tuner  # noqa: F401
+
+
+_OF_SEARCH = ("n_trials", "settings", "fixed", "no_pruning", "search_only", "heads", "folds")
+
+
+def _run_config(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of the best run beside what was chosen."""
+    left_out = ("overwrite", "output", *_OF_SEARCH)
+    return options.recorded(arguments, *left_out)
+
+
+def _folder(command: str, arguments: dict[str, Any]) -> AbstractContextManager[Path]:
+    from histokeras.training.tune_run import search_folder
+
+    return search_folder(arguments["output"], command, overwrite=arguments["overwrite"])
+
+
+def _run(what: Any, arguments: dict[str, Any]) -> None:
+    """Search, and say what came of it; stdout is the best run's folder, or the search's."""
+    from histokeras.cli import run_text
+    from histokeras.report.page import write_report
+    from histokeras.report.tuning import PAGE, format_search, write_tuning_page
+    from histokeras.runs.record import read_object
+    from histokeras.training.tune_run import BEST_RUN, SUMMARY, run_search
+
+    output, as_json = Path(arguments["output"]), arguments["as_json"]
+    found = run_search(
+        what,
+        output,
+        n_trials=arguments["n_trials"],
+        config=options.recorded(arguments, "overwrite"),
+        command_line=options.command_line(),
+        fit_best=not arguments["search_only"],
+        say=_say,
+    )
+    summary, best = read_object(output / SUMMARY), output / BEST_RUN
+    write_tuning_page(output)
+    _say(format_search(summary))
+    _say(f"Look at {output / PAGE}")
+    metrics = read_object(best / "metrics.json")
+    if as_json:
+        if metrics:
+            write_report(best)
+        run = str(best) if metrics else None
+        click.echo(json.dumps({**summary, "run": run, "metrics": metrics or None}, indent=2))
+    elif metrics:
+        run_text.show_run(best, found.run, as_json=False)
+    else:
+        click.echo(str(output))
+
+
+@tune.command()
+@slide_options.slide_input_options
+@slide_options.ready_made
+@slide_options.tile_table
+@options.labels
+@options.target
+@options.positive
+@options.output
+@_search_options
+@options.backbone
+@options.weights
+@options.trust_model
+@slide_options.tile_options
+@slide_options.max_bad_tiles
+@options.stain_norm
+@study_options.split
+@study_options.shares
+@study_options.stratify
+@options.patients_unknown
+@options.strict
+@study_options.class_weight
+@study_options.train_batch_norm
+@study_options.tiles_per_patient
+@click.option(
+    "--epochs", type=click.IntRange(min=1), default=20, show_default=True, help="At most, a trial."
+)
+@click.option(
+    "--patience",
+    "--early-stopping",
+    "patience",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="Stop a trial after this many epochs without a lower validation loss.",
+)
+@options.mixed_precision
+@options.compute_batch
+@options.workers
+@options.gpus
+@options.bootstrap
+@options.specificity
+@options.memory_gb
+@options.seed
+@options.overwrite
+@options.allow_empty
+@options.as_json
+@options.config
+def finetune(**arguments: Any) -> None:
+    """Search for the options of finetune on SLIDES.
+
+    A trial is judged by the AUC of val at the labels' own level (patient, slide or tile), of
+    several classes the mean one-vs-rest AUC. Labels of test patients take no part until the best is
+    fitted by the way of finetune, once, into OUTPUT/best/. Trial 0 takes the defaults, so that the
+    best is never worse on val. After --patience epochs trials are given up whose best tile AUC of
+    val so far lies below the median of the others at that epoch. Frozen features are extracted
+    once, for all trials.
+
+    \b
+    Searched, with the names for --set and --fix:
+      head           linear, mlp, write-up
+      learning-rate  of Adam, 1e-6..0.01, by its logarithm
+      unfreeze       top, all
+      augment        none, flips, light, strong
+      batch-size     tiles a step: 8,16,32,64
+
+    Writes what tune head writes; best.toml is for finetune --config.
+
+    \b
+    Examples:
+      histokeras tune finetune slides/ --labels labels.csv -o tuned/ --backbone resnet50 --trials 10
+      histokeras tune finetune --tiles tiles/ -o tuned/ --fix unfreeze=top --set augment=flips,light
+    """
+    _require_extra()
+    quiet.import_tensorflow()
+    from histokeras.cli import extract_text, run_text
+    from histokeras.cli.finetune import job_from
+    from histokeras.training.search_space import narrowed
+    from histokeras.training.tune_finetune import begin_search, finetune_search, finetune_space
+
+    space = narrowed(finetune_space(), arguments["settings"], arguments["fixed"])
+    # What the space holds is replaced in each trial.
+    own = {"head": TILE_HEADS[0], "unfreeze": "top", "augmentation": "light"}
+    job = job_from({**arguments, **own, "batch_size": 32, "learning_rate": 1e-4})
+    config = _run_config(arguments)
+    with _folder("tune finetune", arguments) as folder:
+        job, begun = begin_search(job, folder, config=config, on_prepared=extract_text.say_prepared)
+        run_text.say_study(begun.study)
+        what = finetune_search(
+            job,
+            begun,
+            space,
+            prune=not arguments["no_pruning"],
+            config=config,
+            command_line=options.command_line(),
+        )
+        _run(what, arguments)
+    extract_text.end(begun.plan, allow_empty=arguments["allow_empty"])
