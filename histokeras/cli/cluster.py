@@ -63,11 +63,11 @@ from histokeras.types import CLUSTER_METHODS, LABEL
 def cluster(**arguments: Any) -> None:
     """Cluster the tiles of FEATURES, and compare the clusters with label, site and tumour type.
 
-    Labels are compared with, never learned from. Writes clusters.csv (a row a tile), slides.csv and
-    patients.csv (share of each cluster), metrics.json (NMI, ARI and accuracy after the best
-    matching, plain k-means beside deep k-means), map.png, gallery.png (tiles nearest each centre),
-    history.csv, model/, dropped.csv and run.json. Clusters that agree with the site more than with
-    the label show where the slides were made.
+    Labels are compared with, never learned from. Writes report.html to look at, clusters.csv (a row
+    a tile), slides.csv and patients.csv (share of each cluster), metrics.json (NMI, ARI and
+    accuracy after the best matching, plain k-means beside deep k-means), map.png, gallery.png
+    (tiles nearest each centre), history.csv, model/, dropped.csv and run.json. Clusters that agree
+    with the site more than with the label may show where the slides were made.
 
     \b
     Examples:
@@ -77,6 +77,7 @@ def cluster(**arguments: Any) -> None:
     quiet.import_tensorflow()
     from histokeras.analysis.clustering import format_agreement
     from histokeras.report.clusters import plot_gallery, plot_map
+    from histokeras.report.page import write_report
     from histokeras.runs.record import read_object
     from histokeras.training.cluster import ClusterConfig
     from histokeras.training.cluster_job import ClusterJob, prepare_clusters
@@ -113,11 +114,14 @@ def cluster(**arguments: Any) -> None:
         if not plot_gallery(output / GALLERY, result.nearest, known):
             click.echo("No gallery: the feature files hold no pictures of tiles.", err=True)
         plot_map(output / MAP, result.points, result.explained, title)
+    if result is not None or not (output / "report.html").is_file():
+        write_report(output)
     metrics = read_object(output / "metrics.json")
     if arguments["as_json"]:
         click.echo(json.dumps(metrics, indent=2))
         return
     click.echo(format_agreement(metrics), err=True)
+    click.echo(f"Look at {output / 'report.html'}", err=True)
     click.echo(str(output))
 
 

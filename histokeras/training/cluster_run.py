@@ -12,8 +12,8 @@ import pandas as pd
 import safetensors.numpy
 from sklearn.decomposition import PCA
 
-from histokeras.analysis.clustering import agreement
-from histokeras.cohort.categories import patient_categories
+from histokeras.analysis.clustering import agreement, compare_agreement
+from histokeras.cohort.categories import SITE, patient_categories
 from histokeras.errors import OutputError
 from histokeras.features.store import read_extras, read_features
 from histokeras.files import (
@@ -29,13 +29,13 @@ from histokeras.training.cluster import ClusterConfig, FittedClusters, fit_clust
 from histokeras.training.cluster_job import ClusterJob, ClusterStudy
 from histokeras.training.fit_run import require_same_inputs
 from histokeras.training.vectors import MemoryVectors, Vectors, mean_and_scale, open_vectors
-from histokeras.types import KMEANS, PATIENT_ID, SLIDE_ID, SPLIT, SPLITS, TILE
+from histokeras.types import KMEANS, LABEL, PATIENT_ID, SLIDE_ID, SPLIT, SPLITS, TILE
 
 CLUSTER, DISTANCE = "cluster", "distance"
 MAP, GALLERY = "map.png", "gallery.png"
 OUTPUTS = ("metrics.json", "model", "clusters.csv", "slides.csv", "patients.csv", "history.csv",
-           "dropped.csv", MAP, GALLERY)  # fmt: skip
-"""What the folder holds beside run.json; ``map.png`` and ``gallery.png`` are drawn afterwards."""
+           "dropped.csv", MAP, GALLERY, "report.html")  # fmt: skip
+"""What the folder holds beside run.json; pictures and the page are drawn afterwards."""
 _WHOLE = ("metrics.json", "model/model.json", "clusters.csv", "slides.csv", "patients.csv", MAP)
 _MAP_TILES = 5000
 _SHOWN, _SHOWN_EACH = 10, 3
@@ -136,6 +136,7 @@ def _clustered(
         "n_clusters": job.clusters.n_clusters,
         "note": study.note,
         "n_tiles": tiles[SPLIT].value_counts().to_dict(),
+        "cluster_tiles": np.bincount(tiles[CLUSTER], minlength=job.clusters.n_clusters).tolist(),
         "agreement": {job.clusters.method: _figures(tiles, study)},
     }
     if job.clusters.method != KMEANS:
@@ -147,6 +148,7 @@ def _clustered(
             tiles[KMEANS] = beside[CLUSTER]
         else:
             metrics["kmeans_note"] = "not fitted: the train features are larger than --memory-gb"
+    metrics["site_or_label"] = _site_or_label(_by_patient(tiles, study), job.clusters.seed)
     points, explained = _points(train, every, tiles, job.clusters.seed)
     _write(folder, study, tiles, fitted, job.clusters)
     write_json(folder / "metrics.json", metrics)
@@ -172,14 +174,8 @@ def _figures(tiles: pd.DataFrame, study: ClusterStudy) -> dict[str, Any]:
     """Return agreement by side, level (tile, patient) and group; sides without tiles are absent."""
     units = study.rows.units.iloc[study.rows.unit]
     groups = {name: units[name].to_numpy(object) for name in study.groups}
-    by_tile = tiles[[SPLIT, PATIENT_ID, CLUSTER]].assign(**groups)
-    patients = _majorities(tiles)
-    settled = patient_categories(
-        by_tile[PATIENT_ID], {name: by_tile[name].tolist() for name in groups}
-    )
-    by_patient = patients.assign(
-        **{name: patients[PATIENT_ID].map(known) for name, known in settled.items()}
-    )
+    by_tile = tiles[[SPLIT, CLUSTER]].assign(**groups)
+    by_patient = _by_patient(tiles, study)
     by_tile[SLIDE_ID] = tiles[SLIDE_ID]
     found: dict[str, Any] = {}
     for side in ("all", *SPLITS):
@@ -194,6 +190,37 @@ def _figures(tiles: pd.DataFrame, study: ClusterStudy) -> dict[str, Any]:
     return found
 
 
+def _by_patient(tiles: pd.DataFrame, study: ClusterStudy) -> pd.DataFrame:
+    """Return each patient's cluster, side and groups, "" where its tiles differ in a group."""
+    patients = _majorities(tiles)
+    settled = _settled(tiles, study, PATIENT_ID)
+    return patients.assign(
+        **{name: patients[PATIENT_ID].map(known) for name, known in settled.items()}
+    )
+
+
+def _settled(tiles: pd.DataFrame, study: ClusterStudy, name: str) -> dict[str, dict[str, str]]:
+    """Return group -> slide or patient -> its value, "" where its tiles differ."""
+    units = study.rows.units.iloc[study.rows.unit]
+    # A pair of unit and value once, not once a tile.
+    pairs = pd.DataFrame({group: units[group].to_numpy(object) for group in study.groups})
+    pairs = pairs.assign(_of=tiles[name].to_numpy(object)).drop_duplicates()
+    return patient_categories(
+        pairs["_of"], {group: pairs[group].astype(str).tolist() for group in study.groups}
+    )
+
+
+def _site_or_label(patients: pd.DataFrame, seed: int) -> dict[str, Any] | None:
+    """Return how much more patients' clusters agree with the site than with the label, if known."""
+    if not {LABEL, SITE} <= set(patients):
+        return None
+    known = patients[(patients[LABEL] != "") & (patients[SITE] != "")]
+    if known[LABEL].nunique() < 2 or known[SITE].nunique() < 2:
+        return None
+    columns = (known[name].tolist() for name in (CLUSTER, SITE, LABEL))
+    return compare_agreement(*columns, seed=seed)
+
+
 def _compared(table: pd.DataFrame, name: str) -> dict[str, float | int] | None:
     """Return the agreement with a group where it is known; None where it has less than 2 values."""
     known = table[table[name] != ""]
@@ -204,6 +231,7 @@ def _compared(table: pd.DataFrame, name: str) -> dict[str, float | int] | None:
 
 def _majorities(tiles: pd.DataFrame) -> pd.DataFrame:
     """Return the cluster of most tiles of each patient; of equal ones the larger cluster's."""
+    tiles = tiles[tiles[PATIENT_ID] != ""]
     counts = pd.crosstab(tiles[PATIENT_ID], tiles[CLUSTER])
     sides = tiles.drop_duplicates(PATIENT_ID).set_index(PATIENT_ID)[SPLIT]
     table = pd.DataFrame({CLUSTER: counts.idxmax(axis=1), SPLIT: sides.reindex(counts.index)})
@@ -291,7 +319,9 @@ def _write(
     for name, file in ((SLIDE_ID, "slides.csv"), (PATIENT_ID, "patients.csv")):
         known = tiles[tiles[name] != ""]
         shares = cluster_shares(known, name, config.n_clusters)
-        write_csv(folder / file, shares)
+        settled = _settled(tiles, study, name)
+        groups = {group: shares[name].map(values) for group, values in settled.items()}
+        write_csv(folder / file, shares.assign(**groups))
     if len(fitted.history):
         write_csv(folder / "history.csv", fitted.history)
     prepare_folder(folder / "model")
