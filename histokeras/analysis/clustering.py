@@ -165,6 +165,7 @@ def format_agreement(metrics: Mapping[str, Any]) -> str:
             continue
         side = "test" if "test" in sides else "all"
         for level, groups in sides[side].items():
+            level = metrics.get("unit", level) if level == "patient" else level
             for name, found in groups.items():
                 lines.append(
                     f"{method:7} {side}, {level + 's':8} n {found['n']:<7} against {name:12} NMI "

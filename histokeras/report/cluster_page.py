@@ -11,7 +11,7 @@ from histokeras.errors import FeatureError, TableError
 from histokeras.foreign.folders import require_no_links_out
 from histokeras.report import tables
 from histokeras.report.cluster_bars import share_plot
-from histokeras.report.cluster_words import caution, headline, sentences
+from histokeras.report.cluster_words import caution, headline, sentences, unit_of
 from histokeras.report.html import render, require_own_page, require_own_run_folder, write_page
 from histokeras.report.pictures import Picture, shrunk_jpeg
 from histokeras.report.run_files import RunFiles
@@ -26,7 +26,6 @@ METHODS = {
     "dkm-p": "deep k-means, pretrained",
     "kmeans": "k-means",
 }
-_LEVELS = ("patient", "tile")
 _SIDES_PX, _MOST_BYTES = (6000, 3000, 1500), 3_000_000
 _FILES = {
     "run.json": "what was done, with which settings, versions and inputs",
@@ -63,7 +62,8 @@ def write_cluster_page(folder: Path, page: Path | None = None) -> Path:
     require_own_run_folder(page, folder)
     run = _read(folder)
     metrics, record = run.metrics, run.record
-    unit, shares = _shares(folder)
+    unit = unit_of(metrics)
+    shares = _shares(folder, unit)
     card = clean(read_object(folder / "model" / "model.json"))
     warned = caution(metrics)
     html = render(
@@ -74,12 +74,14 @@ def write_cluster_page(folder: Path, page: Path | None = None) -> Path:
         sentences=sentences(metrics),
         cautions=[warned] if warned else [],
         note=metrics.get("note") or "",
+        unit=unit_of(metrics),
         sizes=_size_table(metrics),
         agreement=_agreement_tables(metrics),
         kmeans_note=metrics.get("kmeans_note", ""),
         map=_picture(folder / "map.png", "Map of tiles in the colours of their clusters"),
         gallery=_picture(folder / "gallery.png", "Tiles nearest the centre of each cluster"),
         has_gallery=(folder / "gallery.png").is_file(),
+        map_note=at(metrics, "map", "note") or "",
         bars=share_plot(shares, unit, int(metrics["n_clusters"])),
         dropped=tables.dropped_table(run),
         command=record.get("command_line", ""),
@@ -126,14 +128,12 @@ def _table(path: Path) -> pd.DataFrame:
         ) from error
 
 
-def _shares(folder: Path) -> tuple[str, pd.DataFrame]:
-    """Return the table of patients, or where none is known that of slides, and which it is."""
-    for unit in ("patient", "slide"):
-        table = _table(folder / f"{unit}s.csv")
-        if len(table):
-            break
+def _shares(folder: Path, unit: str) -> pd.DataFrame:
+    """Return the share of each cluster in patients, or in slides where patients are unknown."""
+    # A tile has one cluster: no bar.
+    table = pd.DataFrame() if unit == "tile" else _table(folder / f"{unit}s.csv")
     numbers = [str(name) for name in table if str(name).startswith("share_")]
-    return unit, table.assign(**{name: pd.to_numeric(table[name]) for name in numbers})
+    return table.assign(**{name: pd.to_numeric(table[name]) for name in numbers})
 
 
 def _subtitle(metrics: Mapping[str, Any], record: Mapping[str, Any], card: Any) -> str:
@@ -161,15 +161,17 @@ def _agreement_tables(metrics: Mapping[str, Any]) -> list[Table]:
     """Return the figures of test, then of all sides; train and val are left to metrics.json."""
     own = metrics["agreement"][metrics["method"]]
     beside = metrics["agreement"].get(KMEANS) if metrics["method"] != KMEANS else None
+    unit, found = unit_of(metrics), []
     titles = {
-        "test": "On test: patients that the clusters were not fitted to",
+        "test": f"On test: {unit}s that the clusters were not fitted to",
         "all": "On all sides together",
     }
-    found = []
+    # Where tiles stand in for patients, both rows would be the same.
+    levels = {"tile": "tile"} if unit == "tile" else {"patient": unit, "tile": "tile"}
     for side, title in titles.items():
         rows = [
-            _agreement_row(level, name, figures, at(beside, side, level, name))
-            for level in _LEVELS
+            _agreement_row(word, name, figures, at(beside, side, level, name))
+            for level, word in levels.items()
             for name, figures in (at(own, side, level) or {}).items()
         ]
         if rows:
@@ -178,14 +180,14 @@ def _agreement_tables(metrics: Mapping[str, Any]) -> list[Table]:
     return found
 
 
-def _agreement_row(level: str, name: str, own: Any, beside: Any) -> list[str | Cell]:
+def _agreement_row(word: str, name: str, own: Any, beside: Any) -> list[str | Cell]:
     words = {"slide_id": "slide", "tumour_type": "tumour type"}.get(name, name)
     cells = [
         Cell(number(own[key]), below=f"k-means {number(beside[key])}" if beside else "")
         for key in ("nmi", "ari", "acc")
     ]
     return [
-        f"{words}, of {plural(own['n'], level)}",
+        f"{words}, of {plural(own['n'], word)}",
         f"{own['n_groups']:,}",
         *cells,
         number(own["largest_group"]),

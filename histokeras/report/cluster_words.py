@@ -16,6 +16,11 @@ _SITE_ACTION = (
 )
 
 
+def unit_of(metrics: Mapping[str, Any]) -> str:
+    """Return what counts as a patient: ``patient``, or ``slide`` or ``tile`` in its place."""
+    return str(metrics.get("unit") or "patient")
+
+
 def headline(metrics: Mapping[str, Any]) -> str:
     """Return the one line of the page: with what the clusters agree, as far as figures tell.
 
@@ -29,10 +34,11 @@ def headline(metrics: Mapping[str, Any]) -> str:
         return "The clusters agree more with the label than with the site."
     side, found = _of_label(metrics)
     if found is None:
-        return "No patients' labels to compare with: look at what the clusters hold."
+        return "There are no labels to compare with: look at what the clusters hold."
     if found["n"] < _FEWEST:
-        return f"{plural(found['n'], 'labelled patient')}: too few to say what clusters agree with."
-    of = f"of {found['n']:,} {'test ' if side == 'test' else ''}patients"
+        labelled = plural(found["n"], f"labelled {unit_of(metrics)}")
+        return f"{labelled}: too few to say what clusters agree with."
+    of = f"of {plural(found['n'], f'{side} {unit_of(metrics)}'.removeprefix('all '))}"
     return (
         f"The clusters match the label {of} at {percent(found['acc'])}; the largest label alone "
         f"makes {percent(found['largest_group'])}."
@@ -89,11 +95,11 @@ def _site_sentence(metrics: Mapping[str, Any]) -> str:
     difference = found["difference"]
     low, high = difference["low"], difference["high"]
     text = (
-        f"Over {plural(found['n'], 'patient')} of all sides, each in the cluster of most of its "
-        f"tiles, the adjusted Rand index is {number(found['first'])} with the site and "
+        f"Over {plural(found['n'], unit_of(metrics))} of all sides, each in the cluster of most "
+        f"of its tiles, the adjusted Rand index is {number(found['first'])} with the site and "
         f"{number(found['second'])} with the label; difference "
         f"{number(difference['value'], signed=True)} [{number(low)}, {number(high)}] (95 % of "
-        "resamples of patients)."
+        f"resamples of {unit_of(metrics)}s)."
     )
     if low <= 0 <= high:
         text += " This does not tell which of both the clusters follow more."

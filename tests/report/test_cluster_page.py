@@ -95,7 +95,7 @@ def test_clusters_without_anything_known_have_a_page(tmp_path: Path) -> None:
 
     html = write_report(folder).read_text()
 
-    assert "to compare with: look at what the clusters hold" in html
+    assert "There are no labels to compare with: look at what the clusters hold" in html
     assert "hold no pictures" in html
     assert 'id="shares"' not in html
     write_json(folder / "run.json", {"command": "cluster", "status": "interrupted"})
