@@ -31,3 +31,5 @@ Here, so that the command line can list them without NumPy."""
 DKM_A, DKM_P, KMEANS = "dkm-a", "dkm-p", "kmeans"
 CLUSTER_METHODS = (DKM_A, DKM_P, KMEANS)
 """Ways to cluster tiles: deep k-means annealed or pretrained, and k-means."""
+MAPS = ("pca", "umap")
+"""Ways to map tiles to two numbers: principal components, UMAP."""

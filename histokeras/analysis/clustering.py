@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
+from histokeras.analysis.bootstrap import N_RESAMPLES
+
 Table = npt.NDArray[np.int64]
 
 
@@ -73,8 +75,21 @@ def matched_accuracy(table: Table) -> float:
     return float(table[rows, columns].sum() / table.sum())
 
 
+def inverse_purity(table: Table) -> float:
+    """Return the share of members in the largest cluster of their group, in (0, 1].
+
+    So often is a member's cluster guessed right by who knows its group alone.
+
+    Args:
+        table: Of :func:`contingency`.
+    """
+    return float(table.max(axis=0).sum() / table.sum())
+
+
 def agreement(clusters: Sequence[object], groups: Sequence[object]) -> dict[str, float | int]:
     """Return ``n``, ``nmi``, ``ari`` and ``acc``, and ``largest_group``, what ``acc`` must beat.
+
+    Beside them ``inverse_purity``, and ``largest_cluster``, what that must beat.
 
     Args:
         clusters: The cluster of each member.
@@ -88,7 +103,53 @@ def agreement(clusters: Sequence[object], groups: Sequence[object]) -> dict[str,
         "ari": adjusted_rand(table),
         "acc": matched_accuracy(table),
         "largest_group": float(table.sum(axis=0).max() / table.sum()),
+        "inverse_purity": inverse_purity(table),
+        "largest_cluster": float(table.sum(axis=1).max() / table.sum()),
     }
+
+
+def compare_agreement(
+    clusters: Sequence[object],
+    first: Sequence[object],
+    second: Sequence[object],
+    *,
+    seed: int = 0,
+    n_resamples: int = N_RESAMPLES,
+) -> dict[str, Any]:
+    """Compare how well clusters agree with two groupings of the same members, by the ARI.
+
+    The adjusted Rand index alone is fair here: what chance gives is taken off for any number of
+    groups, while NMI rises with their number.
+
+    Args:
+        clusters: The cluster of each member; members are independent of each other, such as
+            patients.
+        first: Its group in the one grouping, in the same order.
+        second: Its group in the other.
+        seed: Of the resamples.
+        n_resamples: How often members are drawn with replacement.
+
+    Returns:
+        ``n``; ``first`` and ``second``, the indices; ``difference``, the first less the second,
+        with ``low`` and ``high``, the 95 % interval of the resamples.
+
+    Raises:
+        ValueError: If there is no member, or the lengths differ.
+    """
+    tables = [contingency(clusters, groups) for groups in (first, second)]
+    codes = [
+        np.unique(np.asarray(values), return_inverse=True)[1]
+        for values in (clusters, first, second)
+    ]
+    rng, n, found = np.random.default_rng(seed), len(clusters), []
+    for _ in range(n_resamples):
+        drawn = rng.integers(0, n, n)
+        one, other = (_drawn_rand(codes[0][drawn], part[drawn]) for part in codes[1:])
+        found.append(one - other)
+    one, other = (adjusted_rand(table) for table in tables)
+    low, high = np.percentile(found, (2.5, 97.5))
+    difference = {"value": one - other, "low": float(low), "high": float(high)}
+    return {"n": n, "first": one, "second": other, "difference": difference}
 
 
 def format_agreement(metrics: Mapping[str, Any]) -> str:
@@ -104,6 +165,7 @@ def format_agreement(metrics: Mapping[str, Any]) -> str:
             continue
         side = "test" if "test" in sides else "all"
         for level, groups in sides[side].items():
+            level = metrics.get("unit", level) if level == "patient" else level
             for name, found in groups.items():
                 lines.append(
                     f"{method:7} {side}, {level + 's':8} n {found['n']:<7} against {name:12} NMI "
@@ -111,6 +173,12 @@ def format_agreement(metrics: Mapping[str, Any]) -> str:
                     f"(largest of {found['n_groups']} groups {found['largest_group']:.3f})"
                 )
     return "\n".join(lines) or "There is no group to compare with."
+
+
+def _drawn_rand(clusters: npt.NDArray[np.intp], groups: npt.NDArray[np.intp]) -> float:
+    width = groups.max() + 1
+    counts = np.bincount(clusters * width + groups, minlength=(clusters.max() + 1) * width)
+    return adjusted_rand(counts.reshape(-1, width))
 
 
 def _entropy(shares: npt.NDArray[np.float64]) -> float:

@@ -8,7 +8,7 @@ import click
 
 from histokeras.cli import options
 from histokeras.models import quiet
-from histokeras.types import CLUSTER_METHODS, LABEL
+from histokeras.types import CLUSTER_METHODS, LABEL, MAPS
 
 
 @click.command()
@@ -45,6 +45,7 @@ from histokeras.types import CLUSTER_METHODS, LABEL
     help="Table with slide_id and patient_id, where neither ids nor labels tell the patient.",
 )
 @options.patients_unknown
+@options.pseudonyms
 @click.option(
     "--hidden",
     default="500,500,2000",
@@ -55,6 +56,13 @@ from histokeras.types import CLUSTER_METHODS, LABEL
 @click.option(
     "--batch-size", type=click.IntRange(min=1), default=256, show_default=True, help="Tiles a step."
 )
+@click.option(
+    "--map",
+    type=click.Choice(MAPS),
+    default=MAPS[0],
+    show_default=True,
+    help="Directions of map.png: principal components, or UMAP (extra `histokeras[umap]`).",
+)
 @options.memory_gb
 @options.seed
 @options.overwrite
@@ -63,11 +71,11 @@ from histokeras.types import CLUSTER_METHODS, LABEL
 def cluster(**arguments: Any) -> None:
     """Cluster the tiles of FEATURES, and compare the clusters with label, site and tumour type.
 
-    Labels are compared with, never learned from. Writes clusters.csv (a row a tile), slides.csv and
-    patients.csv (share of each cluster), metrics.json (NMI, ARI and accuracy after the best
-    matching, plain k-means beside deep k-means), map.png, gallery.png (tiles nearest each centre),
-    history.csv, model/, dropped.csv and run.json. Clusters that agree with the site more than with
-    the label show where the slides were made.
+    Labels are compared with, never learned from. Writes report.html to look at, clusters.csv (a row
+    a tile), slides.csv and patients.csv (share of each cluster), metrics.json (NMI, ARI and
+    accuracy after the best matching, plain k-means beside deep k-means), map.png, gallery.png
+    (tiles nearest each centre), history.csv, model/, dropped.csv and run.json. Clusters that agree
+    with the site more than with the label may show where the slides were made.
 
     \b
     Examples:
@@ -77,17 +85,22 @@ def cluster(**arguments: Any) -> None:
     quiet.import_tensorflow()
     from histokeras.analysis.clustering import format_agreement
     from histokeras.report.clusters import plot_gallery, plot_map
+    from histokeras.report.page import write_report
     from histokeras.runs.record import read_object
     from histokeras.training.cluster import ClusterConfig
     from histokeras.training.cluster_job import ClusterJob, prepare_clusters
     from histokeras.training.cluster_run import GALLERY, MAP, run_clusters
 
+    projection = _projection(arguments["map"])
     names = ("method", "n_clusters", "seed", "batch_size")
     clusters = ClusterConfig(
         **{name: arguments[name] for name in names}, hidden=_units(arguments["hidden"])
     )
-    same = ("features", "split", "labels", "target", "slide_table", "patients_unknown", "memory_gb")
-    job = ClusterJob(clusters=clusters, **{name: arguments[name] for name in same})
+    same = ["features", "split", "labels", "target", "slide_table", "patients_unknown"]
+    same += ["pseudonyms", "memory_gb"]
+    job = ClusterJob(
+        clusters=clusters, projection=projection, **{name: arguments[name] for name in same}
+    )
     study, output = prepare_clusters(job), Path(arguments["output"])
     if study.note:
         click.secho(f"Warning: {study.note}", fg="red", err=True)
@@ -108,17 +121,31 @@ def cluster(**arguments: Any) -> None:
         click.echo(f"{output} holds this very run, finished: nothing to do.", err=True)
     else:
         shares = result.tiles["cluster"].value_counts(normalize=True)
-        title = f"{len(result.points)} tiles, {clusters.method}, k = {clusters.n_clusters}"
+        title = f"{len(result.map.points)} tiles, {clusters.method}, k = {clusters.n_clusters}"
         known = [float(shares.get(i, 0)) for i in range(clusters.n_clusters)]
-        if not plot_gallery(output / GALLERY, result.nearest, known):
+        if not plot_gallery(output / GALLERY, result.nearest, known, result.limit):
             click.echo("No gallery: the feature files hold no pictures of tiles.", err=True)
-        plot_map(output / MAP, result.points, result.explained, title)
+        plot_map(output / MAP, result.map.points, result.map.axes, title)
+    if result is not None or not (output / "report.html").is_file():
+        write_report(output)
     metrics = read_object(output / "metrics.json")
     if arguments["as_json"]:
         click.echo(json.dumps(metrics, indent=2))
         return
     click.echo(format_agreement(metrics), err=True)
+    click.echo(f"Look at {output / 'report.html'}", err=True)
     click.echo(str(output))
+
+
+def _projection(name: str) -> Any:
+    """Return how the map is made; umap-learn is an extra, which is asked for before any work."""
+    if name == "umap":
+        from histokeras.training.umap_map import UMAP_MAP
+
+        return UMAP_MAP
+    from histokeras.training.cluster_map import PCA_MAP
+
+    return PCA_MAP
 
 
 def _units(text: str) -> tuple[int, ...]:

@@ -19,7 +19,7 @@ from histokeras.cli import options
 )
 @options.config
 def report(runs: tuple[Path, ...], output: Path | None) -> None:
-    """Write the page of RUN, or one that compares several runs; print its path.
+    """Write the page of RUN (or of clusters), or one that compares several runs; print its path.
 
     One file that needs no other: open it in any browser, print it, pass it on. The data of its
     plots lie beside it as CSV and JSON.

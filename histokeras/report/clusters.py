@@ -1,4 +1,4 @@
-"""Pictures of clusters: where tiles lie on two principal components, and tiles near each centre."""
+"""Pictures of clusters: where tiles lie on a map, and tiles near each centre."""
 
 import io
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ _DPI = 130
 _GAP = 0.02
 
 
-def plot_map(path: Path, points: pd.DataFrame, explained: tuple[float, float], title: str) -> None:
+def plot_map(path: Path, points: pd.DataFrame, names: tuple[str, str], title: str) -> None:
     """Draw tiles as points in the colour and marker of their cluster.
 
     Args:
         path: The PNG to write.
         points: ``x``, ``y`` and ``cluster`` (numbers from 0).
-        explained: Share of the variance that x and y explain.
+        names: What x and y are.
         title: Heading.
 
     Raises:
@@ -30,16 +30,16 @@ def plot_map(path: Path, points: pd.DataFrame, explained: tuple[float, float], t
     """
     figure = Figure(figsize=(6.4, 5.2), layout="constrained")
     axes = figure.add_subplot()
-    names = sorted(points["cluster"].unique())
-    looks = class_looks(f"{name:04d}" for name in names)
-    for name in names:
-        mine, look = points[points["cluster"] == name], looks[f"{name:04d}"]
+    clusters = sorted(points["cluster"].unique())
+    looks = class_looks(f"{cluster:04d}" for cluster in clusters)
+    for cluster in clusters:
+        mine, look = points[points["cluster"] == cluster], looks[f"{cluster:04d}"]
         axes.scatter(
             mine["x"], mine["y"], s=14, alpha=0.6, linewidths=0, color=look.colour,
-            marker=look.marker, label=f"cluster {name} ({len(mine)})",
+            marker=look.marker, label=f"cluster {cluster} ({len(mine)})",
         )  # fmt: skip
-    axes.set_xlabel(f"first principal component ({explained[0]:.0%} of the variance)", color=INK)
-    axes.set_ylabel(f"second principal component ({explained[1]:.0%})", color=INK)
+    axes.set_xlabel(names[0], color=INK)
+    axes.set_ylabel(names[1], color=INK)
     axes.set_title(title, color=INK, loc="left", fontsize=11)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(colors=FAINT)
@@ -47,13 +47,16 @@ def plot_map(path: Path, points: pd.DataFrame, explained: tuple[float, float], t
     _save(path, figure)
 
 
-def plot_gallery(path: Path, pictures: Sequence[Sequence[bytes]], shares: Sequence[float]) -> bool:
+def plot_gallery(
+    path: Path, pictures: Sequence[Sequence[bytes]], shares: Sequence[float], limit: str = ""
+) -> bool:
     """Draw a row of tiles for each cluster, nearest its centre first.
 
     Args:
         path: The PNG to write.
         pictures: JPEGs of each cluster.
         shares: Share of all tiles that each cluster has.
+        limit: Of whom at most so many pictures are, in words; "" for no limit.
 
     Returns:
         Whether there was any picture; without one no file is written.
@@ -85,7 +88,8 @@ def plot_gallery(path: Path, pictures: Sequence[Sequence[bytes]], shares: Sequen
         )  # fmt: skip
     figure.text(
         1.5 / figure.get_figwidth(), 1 - 0.2 / figure.get_figheight(),
-        "tiles nearest the centre, of those with a stored picture; at most 3 of a patient",
+        "tiles nearest the centre, of those with a stored picture; "
+        + (limit or "their patients and slides are unknown"),
         color=FAINT, fontsize=8,
     )  # fmt: skip
     _save(path, figure)

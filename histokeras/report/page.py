@@ -10,6 +10,7 @@ from markupsafe import Markup
 from histokeras.errors import ConfigError
 from histokeras.report import tables
 from histokeras.report.cautions import cautions
+from histokeras.report.cluster_page import write_cluster_page
 from histokeras.report.drawn import read_drawn
 from histokeras.report.html import (
     MAX_BYTES,
@@ -29,6 +30,7 @@ from histokeras.report.sites import site_section
 from histokeras.report.strata import strata_left_out, strata_tables
 from histokeras.report.text import at
 from histokeras.report.words import verdict
+from histokeras.runs.record import read_record
 from histokeras.types import REGRESSION
 
 _MARGIN_BYTES = 200_000
@@ -60,7 +62,7 @@ def write_report(run: str | Path | object, path: str | Path | None = None) -> Pa
     The page needs no script and asks for nothing: pictures and plots stand inside it.
 
     Args:
-        run: The run folder, or an object whose ``folder`` is it.
+        run: The run folder, or an object whose ``folder`` is it; or what ``cluster -o`` was given.
         path: The page; ``report.html`` in the run folder if None. Plot data go to ``report/``
             beside it (``<stem>_files/`` if the page is not called report.html).
 
@@ -73,7 +75,10 @@ def write_report(run: str | Path | object, path: str | Path | None = None) -> Pa
         ConfigError: If ``path`` is of other origin, or ``run`` has no folder.
         OutputError: If it cannot be written.
     """
-    files = read_run(_folder(run))
+    folder = _folder(run)
+    if read_record(folder).get("command") == "cluster":
+        return write_cluster_page(folder, Path(path) if path is not None else None)
+    files = read_run(folder)
     page = Path(path) if path is not None else files.folder / "report.html"
     require_own_page(page)
     require_own_run_folder(page, files.folder)

@@ -232,6 +232,7 @@ def _require_figures(folder: Path, record: Mapping[str, Any]) -> None:
         "predict": f"`histokeras evaluate {folder} --labels TABLE -o OUT` writes a report.",
         "extract-features": f"`histokeras fit-head {folder} --labels TABLE -o RUN` writes one.",
         "tiles": "Its page is tiles.html.",
+        "cluster": "Its page is report.html; it is compared with no run.",
     }
     command = str(record.get("command", ""))
     if command in hints:

@@ -10,13 +10,22 @@ import pandas as pd
 from histokeras.cohort.categories import category_values
 from histokeras.cohort.join import join_labels
 from histokeras.cohort.labels import read_cohort
+from histokeras.cohort.pseudonyms import (
+    patients_by_slide,
+    read_labels,
+    read_pseudonyms,
+    require_renamed,
+    translated_split,
+)
 from histokeras.cohort.split_file import read_split
 from histokeras.cohort.split_table import Split, apply_split
 from histokeras.errors import ConfigError, TableError
 from histokeras.features.index import FeatureIndex, index_features
 from histokeras.files import sha256_text
-from histokeras.slides.inventory import slide_patients as patients_by_slide
+from histokeras.tables.pseudonyms import Pseudonyms
 from histokeras.training.cluster import ClusterConfig
+from histokeras.training.cluster_map import PCA_MAP, Projection
+from histokeras.training.fit_job import told_of_pseudonyms
 from histokeras.training.rows import TileRows, tile_rows
 from histokeras.types import LABEL, PATIENT_ID, SLIDE_ID, TILE
 
@@ -34,6 +43,8 @@ class ClusterJob:
         patients_unknown: Accept a split by slide or tile.
         clusters: Which clusters, how fitted.
         memory_gb: Features beyond this are streamed.
+        projection: How the map is made.
+        pseudonyms: Table of pseudonyms, by which labels, slide table and split are translated.
     """
 
     features: Path
@@ -44,6 +55,8 @@ class ClusterJob:
     patients_unknown: bool = False
     clusters: ClusterConfig = field(default_factory=ClusterConfig)
     memory_gb: float = 4.0
+    projection: Projection = PCA_MAP
+    pseudonyms: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -83,12 +96,22 @@ def prepare_clusters(job: ClusterJob) -> ClusterStudy:
         FeatureError: If the features do not belong together.
         ConfigError: If the split has folds, or is not by patient.
     """
-    split = _read_split(job)
+    try:
+        return _joined(job)
+    except TableError as error:
+        raise told_of_pseudonyms(error, job.features, job.pseudonyms) from error
+
+
+def _joined(job: ClusterJob) -> ClusterStudy:
+    pseudonyms = read_pseudonyms(job.pseudonyms)
+    split = _read_split(job, pseudonyms)
     index = index_features(job.features)
     units = index.units()
+    require_renamed(units, pseudonyms)
     key = SLIDE_ID if index.tiles is None else TILE
-    slide_patients = patients_by_slide(job.slide_table)
-    labelled = _labelled(job, index, units, slide_patients)
+    labels = read_labels(job.labels, pseudonyms) if job.labels is not None else None
+    slide_patients = patients_by_slide(job.slide_table, pseudonyms, labels)
+    labelled = _labelled(job, labels, index, units, slide_patients)
     if labelled is not None:
         told = units[key].map(labelled.units.set_index(key)[PATIENT_ID])
         units = units.assign(**{PATIENT_ID: told.fillna(units.get(PATIENT_ID, "")).fillna("")})
@@ -111,25 +134,38 @@ def prepare_clusters(job: ClusterJob) -> ClusterStudy:
     # Tiles take the label of their unit; there may be none.
     placed = placed.assign(**{LABEL: placed.get(LABEL, "")}).fillna("")
     rows = tile_rows(index, placed, {})
-    if not len(rows.on_side("train")):
-        raise TableError(
-            f"no tile lies in train of {job.split.name}.",
-            code="SPLIT_IMPOSSIBLE",
-            hint="Split anew with `histokeras split`, or check which slides have features.",
-        )
+    _require_train(job, len(rows.on_side("train")))
     inputs = {
         "features": index.digest,
         "split": split.digest,
         "groups": sha256_text(placed.to_csv(index=False)),
         "clusters": job.clusters.as_dict(),
         "memory_gb": job.memory_gb,
+        # Not written for the default, so that folders from before there was a choice are known.
+        **({"map": job.projection.name} if job.projection != PCA_MAP else {}),
     }
     dropped = pd.concat([joined.dropped, outside], ignore_index=True)
     return ClusterStudy(index, rows, groups, split, dropped, inputs, joined.note or split.note)
 
 
-def _read_split(job: ClusterJob) -> Split:
-    split = read_split(job.split)
+def _require_train(job: ClusterJob, n: int) -> None:
+    if not n:
+        raise TableError(
+            f"no tile lies in train of {job.split.name}.",
+            code="SPLIT_IMPOSSIBLE",
+            hint="Split anew with `histokeras split`, or check which slides have features.",
+        )
+    if n < job.projection.fewest:
+        raise TableError(
+            f"{n} train tile(s) are too few for a map by {job.projection.name}, which needs "
+            f"{job.projection.fewest}.",
+            code="TOO_FEW_TILES",
+            hint="Take more slides, or leave `--map` out.",
+        )
+
+
+def _read_split(job: ClusterJob, pseudonyms: Pseudonyms | None) -> Split:
+    split = translated_split(read_split(job.split), pseudonyms)
     if split.folds is not None:
         raise ConfigError(
             f"{job.split.name} has folds; clusters are fitted once, on train.",
@@ -152,16 +188,17 @@ class _Labelled:
 
 def _labelled(
     job: ClusterJob,
+    labels: pd.DataFrame | None,
     index: FeatureIndex,
     units: pd.DataFrame,
     slide_patients: Mapping[str, str],
 ) -> _Labelled | None:
     """Return the units that have a label, with their tumour types and sites; None without any."""
     own = index.tiles is not None and bool((index.tiles[LABEL] != "").any())
-    if job.labels is None and not own:
+    if labels is None and not own:
         return None
-    source: Any = job.labels if job.labels is not None else index.own_labels()
-    cohort = read_cohort(source, target=job.target if job.labels is not None else LABEL)
+    source = labels if labels is not None else index.own_labels()
+    cohort = read_cohort(source, target=job.target if labels is not None else LABEL)
     joined = join_labels(
         units, cohort, slide_patients=slide_patients, patients_unknown=job.patients_unknown
     )

@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import safetensors.numpy
-from sklearn.decomposition import PCA
 
-from histokeras.analysis.clustering import agreement
-from histokeras.cohort.categories import patient_categories
+from histokeras.analysis.clustering import agreement, compare_agreement
+from histokeras.cohort.categories import SITE, patient_categories
 from histokeras.errors import OutputError
 from histokeras.features.store import read_extras, read_features
 from histokeras.files import (
@@ -27,17 +25,17 @@ from histokeras.files import (
 from histokeras.runs.record import RunRecord, require_own_folder
 from histokeras.training.cluster import ClusterConfig, FittedClusters, fit_clusters
 from histokeras.training.cluster_job import ClusterJob, ClusterStudy
+from histokeras.training.cluster_map import ClusterMap, map_tiles
 from histokeras.training.fit_run import require_same_inputs
-from histokeras.training.vectors import MemoryVectors, Vectors, mean_and_scale, open_vectors
-from histokeras.types import KMEANS, PATIENT_ID, SLIDE_ID, SPLIT, SPLITS, TILE
+from histokeras.training.vectors import MemoryVectors, Vectors, open_vectors
+from histokeras.types import KMEANS, LABEL, PATIENT_ID, SLIDE_ID, SPLIT, SPLITS, TILE
 
 CLUSTER, DISTANCE = "cluster", "distance"
 MAP, GALLERY = "map.png", "gallery.png"
 OUTPUTS = ("metrics.json", "model", "clusters.csv", "slides.csv", "patients.csv", "history.csv",
-           "dropped.csv", MAP, GALLERY)  # fmt: skip
-"""What the folder holds beside run.json; ``map.png`` and ``gallery.png`` are drawn afterwards."""
+           "dropped.csv", MAP, GALLERY, "report.html")  # fmt: skip
+"""What the folder holds beside run.json; pictures and the page are drawn afterwards."""
 _WHOLE = ("metrics.json", "model/model.json", "clusters.csv", "slides.csv", "patients.csv", MAP)
-_MAP_TILES = 5000
 _SHOWN, _SHOWN_EACH = 10, 3
 """Tiles of a cluster in the gallery, and at most of one patient."""
 
@@ -50,16 +48,16 @@ class Clustered:
         tiles: One row a tile: ``slide_id``, ``x``, ``y`` (or ``tile``), ``patient_id``, ``split``,
             ``cluster``, ``distance``.
         metrics: As in metrics.json.
-        points: ``x``, ``y`` (the first two principal components) and ``cluster`` of a sample.
-        explained: Share of the variance that each of both components explains.
+        map: Where a sample of tiles lies.
         nearest: For each cluster JPEGs of the tiles nearest its centre, nearest first.
+        limit: Of whom at most so many of these are, in words; "" for no limit.
     """
 
     tiles: pd.DataFrame
     metrics: dict[str, Any]
-    points: pd.DataFrame
-    explained: tuple[float, float]
+    map: ClusterMap
     nearest: list[list[bytes]]
+    limit: str
 
 
 def run_clusters(
@@ -135,7 +133,9 @@ def _clustered(
         "method": job.clusters.method,
         "n_clusters": job.clusters.n_clusters,
         "note": study.note,
+        "unit": _unit(tiles),
         "n_tiles": tiles[SPLIT].value_counts().to_dict(),
+        "cluster_tiles": np.bincount(tiles[CLUSTER], minlength=job.clusters.n_clusters).tolist(),
         "agreement": {job.clusters.method: _figures(tiles, study)},
     }
     if job.clusters.method != KMEANS:
@@ -147,11 +147,15 @@ def _clustered(
             tiles[KMEANS] = beside[CLUSTER]
         else:
             metrics["kmeans_note"] = "not fitted: the train features are larger than --memory-gb"
-    points, explained = _points(train, every, tiles, job.clusters.seed)
+    metrics["site_or_label"] = _site_or_label(_by_patient(tiles, study), job.clusters.seed)
+    drawn = map_tiles(train, every, tiles, job.projection, job.clusters.seed)
+    metrics["map"] = {
+        "method": job.projection.name, "axes": drawn.axes, "note": job.projection.note
+    }  # fmt: skip
     _write(folder, study, tiles, fitted, job.clusters)
     write_json(folder / "metrics.json", metrics)
-    nearest = _nearest(study, tiles, job.clusters.n_clusters)
-    return Clustered(tiles, metrics, points, explained, nearest)
+    nearest, limit = _nearest(study, tiles, job.clusters.n_clusters)
+    return Clustered(tiles, metrics, drawn, nearest, limit)
 
 
 def _tile_table(study: ClusterStudy) -> pd.DataFrame:
@@ -172,14 +176,8 @@ def _figures(tiles: pd.DataFrame, study: ClusterStudy) -> dict[str, Any]:
     """Return agreement by side, level (tile, patient) and group; sides without tiles are absent."""
     units = study.rows.units.iloc[study.rows.unit]
     groups = {name: units[name].to_numpy(object) for name in study.groups}
-    by_tile = tiles[[SPLIT, PATIENT_ID, CLUSTER]].assign(**groups)
-    patients = _majorities(tiles)
-    settled = patient_categories(
-        by_tile[PATIENT_ID], {name: by_tile[name].tolist() for name in groups}
-    )
-    by_patient = patients.assign(
-        **{name: patients[PATIENT_ID].map(known) for name, known in settled.items()}
-    )
+    by_tile = tiles[[SPLIT, CLUSTER]].assign(**groups)
+    by_patient = _by_patient(tiles, study)
     by_tile[SLIDE_ID] = tiles[SLIDE_ID]
     found: dict[str, Any] = {}
     for side in ("all", *SPLITS):
@@ -194,6 +192,37 @@ def _figures(tiles: pd.DataFrame, study: ClusterStudy) -> dict[str, Any]:
     return found
 
 
+def _by_patient(tiles: pd.DataFrame, study: ClusterStudy) -> pd.DataFrame:
+    """Return each patient's cluster, side and groups, "" where its tiles differ in a group."""
+    patients = _majorities(tiles)
+    settled = _settled(tiles, study, PATIENT_ID)
+    return patients.assign(
+        **{name: patients[PATIENT_ID].map(known) for name, known in settled.items()}
+    )
+
+
+def _settled(tiles: pd.DataFrame, study: ClusterStudy, name: str) -> dict[str, dict[str, str]]:
+    """Return group -> slide or patient -> its value, "" where its tiles differ."""
+    units = study.rows.units.iloc[study.rows.unit]
+    # A pair of unit and value once, not once a tile.
+    pairs = pd.DataFrame({group: units[group].to_numpy(object) for group in study.groups})
+    pairs = pairs.assign(_of=tiles[name].to_numpy(object)).drop_duplicates()
+    return patient_categories(
+        pairs["_of"], {group: pairs[group].astype(str).tolist() for group in study.groups}
+    )
+
+
+def _site_or_label(patients: pd.DataFrame, seed: int) -> dict[str, Any] | None:
+    """Return how much more patients' clusters agree with the site than with the label, if known."""
+    if not {LABEL, SITE} <= set(patients):
+        return None
+    known = patients[(patients[LABEL] != "") & (patients[SITE] != "")]
+    if known[LABEL].nunique() < 2 or known[SITE].nunique() < 2:
+        return None
+    columns = (known[name].tolist() for name in (CLUSTER, SITE, LABEL))
+    return compare_agreement(*columns, seed=seed)
+
+
 def _compared(table: pd.DataFrame, name: str) -> dict[str, float | int] | None:
     """Return the agreement with a group where it is known; None where it has less than 2 values."""
     known = table[table[name] != ""]
@@ -202,8 +231,16 @@ def _compared(table: pd.DataFrame, name: str) -> dict[str, float | int] | None:
     return agreement(known[CLUSTER].tolist(), known[name].astype(str).tolist())
 
 
+def _unit(tiles: pd.DataFrame) -> str:
+    """Return what the rows of patients.csv are: patient, or the slide or tile in its place."""
+    if (tiles[PATIENT_ID] == tiles[SLIDE_ID]).all():
+        return "slide"
+    return "tile" if TILE in tiles and (tiles[PATIENT_ID] == tiles[TILE]).all() else "patient"
+
+
 def _majorities(tiles: pd.DataFrame) -> pd.DataFrame:
     """Return the cluster of most tiles of each patient; of equal ones the larger cluster's."""
+    tiles = tiles[tiles[PATIENT_ID] != ""]
     counts = pd.crosstab(tiles[PATIENT_ID], tiles[CLUSTER])
     sides = tiles.drop_duplicates(PATIENT_ID).set_index(PATIENT_ID)[SPLIT]
     table = pd.DataFrame({CLUSTER: counts.idxmax(axis=1), SPLIT: sides.reindex(counts.index)})
@@ -232,34 +269,10 @@ def cluster_shares(tiles: pd.DataFrame, name: str, n_clusters: int) -> pd.DataFr
     return table.rename_axis(name).reset_index()
 
 
-def _points(
-    train: Vectors, every: Vectors, tiles: pd.DataFrame, seed: int
-) -> tuple[pd.DataFrame, tuple[float, float]]:
-    """Return a sample of tiles on the first two principal components of train's features."""
-    mean, scale = mean_and_scale(train)
-    rng = np.random.default_rng(seed)
-    fitting = (_sampled(train, rng)[1] - mean) * scale
-    pca = PCA(2, random_state=seed).fit(fitting)
-    positions, matrix = _sampled(every, rng)
-    x, y = pca.transform((matrix - mean) * scale).T
-    table = pd.DataFrame({"x": x, "y": y, CLUSTER: tiles[CLUSTER].to_numpy()[positions]})
-    first, second = pca.explained_variance_ratio_
-    return table, (float(first), float(second))
-
-
-def _sampled(vectors: Vectors, rng: np.random.Generator) -> tuple[npt.NDArray[Any], Any]:
-    n = len(vectors)
-    wanted = np.zeros(n, bool)
-    wanted[rng.choice(n, min(n, _MAP_TILES), replace=False)] = True
-    parts = []
-    for positions, matrix in vectors.batches(4096):
-        keep = wanted[positions]
-        parts.append((positions[keep], matrix[keep]))
-    return np.concatenate([p for p, _ in parts]), np.concatenate([m for _, m in parts])
-
-
-def _nearest(study: ClusterStudy, tiles: pd.DataFrame, n_clusters: int) -> list[list[bytes]]:
-    """Return pictures of tiles near each centre, of those that feature files hold pictures of."""
+def _nearest(
+    study: ClusterStudy, tiles: pd.DataFrame, n_clusters: int
+) -> tuple[list[list[bytes]], str]:
+    """Return pictures of tiles near each centre, of those that are stored, and their limit."""
     found = []
     for file, part in study.rows.of_files():
         extras = read_extras(study.index.paths[file])
@@ -269,14 +282,32 @@ def _nearest(study: ClusterStudy, tiles: pd.DataFrame, n_clusters: int) -> list[
         for at in np.flatnonzero(np.isin(rows, list(extras.pictures))):
             found.append((part.start + int(at), extras.pictures[int(rows[at])]))
     table = tiles.iloc[[at for at, _ in found]].assign(_picture=[data for _, data in found])
-    table = table.sort_values(DISTANCE, kind="stable")
+    table, limit = _owned(table.sort_values(DISTANCE, kind="stable"))
     shown = []
     for cluster in range(n_clusters):
         mine = table[table[CLUSTER] == cluster]
-        # One patient's tissue must not stand for the cluster; of tiles slides may be unknown.
-        mine = mine.groupby(PATIENT_ID, sort=False).head(_SHOWN_EACH)
+        # One patient's tissue must not stand for the cluster.
+        mine = mine.groupby("_owner", sort=False).head(_SHOWN_EACH)
         shown.append(mine["_picture"].head(_SHOWN).tolist())
-    return shown
+    return shown, limit
+
+
+def _owned(tiles: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Add whose each tile is: its patient's, else its slide's, else nobody's; say which, in words.
+
+    The words are "" where patients and slides of all tiles are unknown.
+    """
+    owners: list[str] = []
+    kinds = set()
+    names = zip(tiles[PATIENT_ID], tiles[SLIDE_ID], tiles.get(TILE, tiles[SLIDE_ID]), strict=True)
+    for i, (patient, slide, tile) in enumerate(names):
+        # A slide or tile stands in for a patient that is unknown.
+        kind = "patient" if patient not in ("", slide, tile) else "slide" if slide else ""
+        owners.append(f"{kind} {({'patient': patient, 'slide': slide}).get(kind, i)}")
+        kinds.add(kind)
+    words = " or ".join(f"of a {kind}" for kind in ("patient", "slide") if kind in kinds)
+    limit = f"at most {_SHOWN_EACH} {words}" if words else ""
+    return tiles.assign(_owner=owners), limit
 
 
 def _write(
@@ -291,7 +322,9 @@ def _write(
     for name, file in ((SLIDE_ID, "slides.csv"), (PATIENT_ID, "patients.csv")):
         known = tiles[tiles[name] != ""]
         shares = cluster_shares(known, name, config.n_clusters)
-        write_csv(folder / file, shares)
+        settled = _settled(tiles, study, name)
+        groups = {group: shares[name].map(values) for group, values in settled.items()}
+        write_csv(folder / file, shares.assign(**groups))
     if len(fitted.history):
         write_csv(folder / "history.csv", fitted.history)
     prepare_folder(folder / "model")

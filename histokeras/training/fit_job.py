@@ -147,10 +147,7 @@ def prepare_study(job: FitJob) -> Study:
     try:
         cohort, joined, split = join_study(job, index.units(), index.tiles, others)
     except TableError as error:
-        if error.code in ("NO_OVERLAP", "ID_RULE") and _go_by_pseudonyms(job):
-            hint = "The features go by pseudonyms: give their table with `--pseudonyms` too."
-            raise TableError(error.message, code=error.code, hint=hint) from error
-        raise
+        raise told_of_pseudonyms(error, job.features, job.pseudonyms) from error
     placed, outside = apply_split(joined.units, split, 0 if split.folds else None)
     joined.funnel["used"] = placed[PATIENT_ID].nunique()
     inputs = {
@@ -218,11 +215,20 @@ def join_study(
     return cohort, joined, split
 
 
-def _go_by_pseudonyms(job: FitJob) -> bool:
-    """Return whether the features go by pseudonyms, and the labels as they are."""
-    if job.pseudonyms is not None or not job.features.is_dir():
-        return False
-    return bool(read_record(job.features).get("config", {}).get("pseudonyms"))
+def told_of_pseudonyms(error: TableError, features: Path, pseudonyms: Path | None) -> TableError:
+    """Return an error of ids that do not fit with its cause, where the features' names tell it.
+
+    Args:
+        error: What was raised.
+        features: The features.
+        pseudonyms: The table that was given; None for none.
+    """
+    if error.code not in ("NO_OVERLAP", "ID_RULE") or pseudonyms or not features.is_dir():
+        return error
+    if not read_record(features).get("config", {}).get("pseudonyms"):
+        return error
+    hint = "The features go by pseudonyms: give their table with `--pseudonyms` too."
+    return TableError(error.message, code=error.code, hint=hint)
 
 
 def _is_large(index: FeatureIndex, memory_gb: float) -> bool:

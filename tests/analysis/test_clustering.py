@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from histokeras.analysis.clustering import agreement, contingency
+from histokeras.analysis.clustering import agreement, compare_agreement, contingency
 
 
 def test_agreement_of_six_tiles_counted_by_hand() -> None:
@@ -43,3 +43,27 @@ def test_agreement_at_its_ends() -> None:
     assert nothing["ari"] == pytest.approx(metrics.adjusted_rand_score([0, 0, 1, 1], [0, 1, 0, 1]))
     with pytest.raises(ValueError, match="lengths 1 and 2"):
         contingency([0], ["a", "b"])
+
+
+def test_two_groupings_are_compared_by_the_adjusted_rand_index() -> None:
+    rng = np.random.default_rng(3)
+    groups, other = rng.integers(0, 2, 50), rng.integers(0, 3, 50)
+    clusters = np.where(np.arange(50) % 10 == 0, 1 - groups, groups)
+
+    found = compare_agreement(clusters.tolist(), groups.tolist(), other.tolist(), n_resamples=300)
+    same = compare_agreement(clusters.tolist(), other.tolist(), other.tolist(), n_resamples=20)
+
+    assert found["first"] == pytest.approx(metrics.adjusted_rand_score(groups, clusters))
+    assert found["second"] == pytest.approx(metrics.adjusted_rand_score(other, clusters))
+    interval = found["difference"]
+    assert interval["value"] == pytest.approx(found["first"] - found["second"])
+    assert 0 < interval["low"] < interval["value"] < interval["high"]
+    assert same["difference"] == {"value": 0, "low": 0, "high": 0}
+
+
+def test_who_knows_the_group_guesses_the_cluster() -> None:
+    # Group a: 3 of 4 in cluster 0; group b: 1 of 2. Of all 6, cluster 0 has 4.
+    found = agreement([0, 0, 0, 1, 0, 1], ["a", "a", "a", "a", "b", "b"])
+
+    assert found["inverse_purity"] == pytest.approx(4 / 6)
+    assert found["largest_cluster"] == pytest.approx(4 / 6)

@@ -54,9 +54,15 @@ def test_cluster_compares_tiles_and_patients_with_labels(
             assert len(np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3), axis=0)) > 50
     assert len(pd.read_csv(out / "history.csv")) == 200
 
+    patients = pd.read_csv(out / "patients.csv").set_index("patient_id")
+    assert (patients["label"] == labels[patients.index]).all()
+    assert "label, of 2 patients" in (out / "report.html").read_text()
+    (out / "report.html").unlink()
+
     before = (out / "run.json").read_bytes()
     again, other = histokeras(*call), histokeras(*call, "--seed", 1)
     assert "nothing to do" in again.stderr
+    assert (out / "report.html").is_file()
     assert (out / "run.json").read_bytes() == before
     assert other.exit_code == 3
     assert "clusters (seed)" in other.output
