@@ -55,8 +55,8 @@ def site_is_told(probe: Mapping[str, Any]) -> bool:
 
 
 def patients_text(probe: Mapping[str, Any]) -> str:
-    """Return whom the probe used and left out: "40 patients of 4 sites (from `site`)"."""
-    source = "the TCGA barcode" if probe["from"] == "barcode" else f"`{probe['from']}`"
+    """Return whom the probe used and left out: "40 patients of 4 sites (from the column site)"."""
+    source = "the TCGA barcode" if probe["from"] == "barcode" else f"the column {probe['from']}"
     used = f"{plural(probe['n_patients'], 'patient')} of {probe['n_sites']} sites (from {source})"
     lost = []
     if probe["n_small_sites"]:

@@ -141,8 +141,7 @@ def job_from(arguments: dict[str, Any]) -> Any:
     from histokeras.training.head import HeadConfig
     from histokeras.training.loop import FitConfig
 
-    if arguments["split"] is not None and arguments["shares"] is not None:
-        raise ConfigError("`--split` and `--shares` exclude each other: give one of them.")
+    arguments = study_options.one_division(arguments)
     if arguments["labels"] is None and not arguments["ready_made"]:
         raise ConfigError("`--labels` is needed: a table of labels.")
     extract = extract_job_from(arguments)

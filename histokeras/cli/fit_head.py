@@ -120,14 +120,11 @@ def fit_head(**arguments: Any) -> None:
 def job_from(arguments: dict[str, Any]) -> Any:
     """Return the job that the options ask for."""
     from histokeras.cohort.split import SHARES, parse_shares
-    from histokeras.errors import ConfigError
     from histokeras.training.fit_job import FitJob
     from histokeras.training.head import HeadConfig
     from histokeras.training.loop import FitConfig
 
-    given = [name for name in ("split", "shares", "folds") if arguments[name] is not None]
-    if len(given) > 1:
-        raise ConfigError("`--split`, `--shares` and `--cv` exclude each other: give one of them.")
+    arguments = study_options.one_division(arguments)
     fit = {key: arguments[key] for key in ("epochs", "patience")}
     fit["batch_size"] = arguments["batch_size"] or batch_size_of(arguments["head"])
     fit["learning_rate"] = arguments["learning_rate"] or HEAD_RATES[arguments["head"]]
@@ -138,10 +135,11 @@ def job_from(arguments: dict[str, Any]) -> Any:
     )
     same = ["features", "labels", "target", "positive", "slide_table", "split", "folds"]
     same += ["patients_unknown", "strict", "memory_gb", "n_resamples", "specificity", "task"]
-    same += ["pseudonyms", "preserve_site"]
+    same += ["pseudonyms"]
     return FitJob(
+        preserve_site=bool(arguments["preserve_site"]),
         **{name: arguments[name] for name in same},
         shares=parse_shares(arguments["shares"]) if arguments["shares"] else SHARES,
-        stratify=study_options.stratified(arguments["stratify"]),
+        stratify=study_options.stratified(arguments["stratify"] or ""),
         head=head,
     )

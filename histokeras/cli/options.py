@@ -321,7 +321,8 @@ def only_one(arguments: Mapping[str, Any], names: Mapping[str, str]) -> dict[str
         given = [
             name
             for name in names
-            if arguments[name] is not None and context.get_parameter_source(name) is source
+            if arguments[name] not in (None, False, "")
+            and context.get_parameter_source(name) is source
         ]
         if len(given) > 1:
             listed = ", ".join(f"`{option}`" for option in names.values())

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from histokeras.cli import options
+from histokeras.cli import options, study_options
 from histokeras.types import REGRESSION
 
 
@@ -90,10 +90,11 @@ def split(
     from histokeras.errors import ConfigError
     from histokeras.files import prepare_folder
 
-    given = options.only_one(
-        {"shares": shares, "folds": folds}, {"shares": "--shares", "folds": "--cv"}
+    given = study_options.one_division(
+        {"shares": shares, "folds": folds, "preserve_site": preserve_site, "stratify": stratify}
     )
-    shares, folds = given["shares"], given["folds"]
+    shares, folds, stratify = given["shares"], given["folds"], given["stratify"] or ""
+    preserve_site = bool(given["preserve_site"])
     if output.resolve() == labels.resolve() or (output.exists() and output.samefile(labels)):
         raise ConfigError(
             f"`--output` {output} is the label table itself.",

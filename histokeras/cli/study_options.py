@@ -60,6 +60,28 @@ tiles_per_patient = click.option(
 )
 
 
+def one_division(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Settle which of the options that say how patients are divided holds.
+
+    Args:
+        arguments: Name to value of every option, any of ``split shares folds preserve_site
+            stratify`` among them.
+
+    Returns:
+        The same, None for what something typed sets aside.
+
+    Raises:
+        click.UsageError: If two of them were given in the same place.
+    """
+    called = {"split": "--split", "shares": "--shares", "folds": "--cv"}
+    known = {name: option for name, option in called.items() if name in arguments}
+    settled = options.only_one(arguments, known)
+    if "preserve_site" in arguments:
+        called = {"preserve_site": "--preserve-site", "stratify": "--stratify"}
+        settled = options.only_one(settled, called)
+    return settled
+
+
 def stratified(text: str) -> tuple[str, ...]:
     """Return the columns of ``--stratify``."""
     return tuple(name.strip() for name in text.split(",") if name.strip())

@@ -151,8 +151,10 @@ def head(**arguments: Any) -> None:
     space = narrowed(
         head_space(names, arguments["task"]), arguments["settings"], arguments["fixed"]
     )
+    # What the space holds is replaced in each trial; --cv is of trials, and not of the best run.
     own = {"head": space[0].default, "batch_size": None, "learning_rate": None, "folds": None}
-    job = job_from({**arguments, **own, "class_weight": "balanced"})
+    own |= {"class_weight": "balanced", "preserve_site": False}
+    job = job_from({**arguments, **own})
     study = prepare_study(job)
     run_text.say_study(study)
     what = head_search(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from histokeras.cohort.categories import TUMOUR_TYPE
+from histokeras.cohort.categories import SITE, TUMOUR_TYPE
 from histokeras.cohort.hypoxia import (
     BY_TYPE,
     HYPOXIC,
@@ -40,7 +40,8 @@ class HypoxiaLabels:
 
     Attributes:
         table: One row a patient, in the order of the file, columns ``COLUMNS``: label is hypoxic
-            or non-hypoxic; ``rule`` is the same in every row.
+            or non-hypoxic; ``rule`` is the same in every row. ``site`` follows where the scores'
+            table has it, so that folds can preserve it.
         dropped: Every row without a label: ``kind`` (row), ``id``, ``reason``, ``row``.
         counts: From :func:`histokeras.cohort.hypoxia.count_labels`; with a split also
             ``learned_from``, the training patients of each type.
@@ -117,8 +118,9 @@ def label_hypoxia(
     text = rule.text + (" fitted on train" if split is not None else "")
     result = pd.concat([table, labelled], axis=1).assign(**{RULE: text})[why == ""]
     _require_both(result[LABEL], rule)
+    columns = [*COLUMNS, *([SITE] if SITE in table else [])]
     return HypoxiaLabels(
-        result[list(COLUMNS)].reset_index(drop=True).pipe(_whole_numbers),
+        result[columns].reset_index(drop=True).pipe(_whole_numbers),
         pd.concat([part for part in dropped if len(part)] or dropped, ignore_index=True),
         counts,
         fitted,

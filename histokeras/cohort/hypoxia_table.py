@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from histokeras.cohort.categories import TUMOUR_TYPE, find_category
+from histokeras.cohort.categories import SITE, TUMOUR_TYPE, find_category
 from histokeras.cohort.hypoxia import REASON, SCORE
 from histokeras.cohort.ids import base_patient, canonical_key, sample_type
 from histokeras.cohort.labels import find_target
@@ -39,7 +39,8 @@ class ScoreTable:
     Attributes:
         table: One row a patient (or sample), index 0..n-1: ``patient_id``, ``score`` (float64),
             ``tumour_type`` ("" unknown), ``row`` (number in the file), ``_id`` (as in the file),
-            ``_patient`` (the patient without a sample's suffix).
+            ``_patient`` (the patient without a sample's suffix), and ``site`` where the file has
+            such a column.
         dropped: Rows left out, with the same columns, ``reason``, and ``_kept``: the row number of
             the same patient that was kept, 0 if none.
         score_column: Where the scores stand in the file.
@@ -101,6 +102,8 @@ def read_scores(
             KEPT: 0,
         }
     )
+    if site := find_category(named.columns, SITE):
+        table[SITE] = named[site].tolist()
     if not len(table) or table[SCORE].isna().all():
         raise TableError(
             f"score table {path}: column `{score_column}` holds no number in {len(table)} row(s).",

@@ -41,7 +41,7 @@ def _figures(run: RunFiles) -> Table:
         notes.append(
             "Among patients of one label: what tells sites apart there is not the label itself."
         )
-    return Table("The site, told from the features", ("Figure", "Site", "Chance"), rows, notes)
+    return Table("The site, told from the features", ("Figure", "Value", "Chance"), rows, notes)
 
 
 def _sites(run: RunFiles) -> Table:

@@ -139,6 +139,23 @@ def test_what_is_typed_wins_over_what_excludes_it_in_a_config_file(
     assert (both.exit_code, "exclude each other" in both.stderr) == (2, True)
 
 
+def test_folds_of_sites_set_aside_what_a_config_file_balances(tmp_path: Path) -> None:
+    labels, config = tmp_path / "labels.csv", tmp_path / "c.toml"
+    rows = [f"p{i:02},{'ab'[i % 2]},s{i % 5},t{i % 3}" for i in range(60)]
+    labels.write_text("\n".join(["patient_id,label,site,type", *rows]))
+    config.write_text('[split]\nshares = "40/20/40"\nstratify = "type"\n')
+
+    done = run("--labels", labels, "--target", "label", "--config", config,
+               "--cv", "3", "--preserve-site", "-o", tmp_path / "folds.csv")  # fmt: skip
+    typed = run("--labels", labels, "--target", "label", "--cv", "3", "--preserve-site",
+                "--stratify", "type", "-o", tmp_path / "none.csv")  # fmt: skip
+
+    assert done.exit_code == 0, done.output
+    assert read_split(tmp_path / "folds.csv").sites is not None
+    assert typed.exit_code == 2
+    assert "`--preserve-site`, `--stratify` exclude each other" in typed.stderr
+
+
 def test_other_tools_names_and_underscores_work(labels: Path, tmp_path: Path) -> None:
     result = run("--clini_table", labels, "--out", tmp_path / "s.csv", "--patients_unknown")
 

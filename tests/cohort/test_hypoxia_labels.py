@@ -7,7 +7,7 @@ import pytest
 from histokeras.analysis.baselines import fit_category
 from histokeras.analysis.metrics import roc_auc
 from histokeras.cohort.hypoxia import parse_rule
-from histokeras.cohort.hypoxia_labels import HypoxiaLabels, label_hypoxia
+from histokeras.cohort.hypoxia_labels import COLUMNS, HypoxiaLabels, label_hypoxia
 from histokeras.cohort.hypoxia_table import read_scores
 from histokeras.cohort.labels import read_cohort
 from histokeras.cohort.split import split_patients
@@ -69,6 +69,16 @@ def test_every_row_left_out_is_listed_and_opposite_samples_are_named(table: Path
         "further sample with the opposite label 1, further sample 1, no tumour type 1"
     )
     assert len(labels.table) + len(labels.dropped) == labels.facts["rows"]
+
+
+def test_the_site_of_a_patient_stays_with_its_label(tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    path.write_text("patient_id,score,Hospital\np1,-3,north\np2,5,south\np3,1,\n")
+
+    labels = made(path, "sign")
+
+    assert list(labels.table.columns) == [*COLUMNS, "site"]
+    assert labels.table["site"].tolist() == ["north", "south", ""]
 
 
 def test_chosen_types_keep_the_pooled_median_of_all(table: Path) -> None:
