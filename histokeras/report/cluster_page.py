@@ -102,6 +102,12 @@ def _read(folder: Path) -> RunFiles:
     require_no_links_out(folder)
     record = clean(read_record(folder))
     metrics = clean(read_object(folder / "metrics.json"))
+    if record.get("assigned"):
+        raise FeatureError(
+            f"{folder} holds tiles of new slides, assigned to clusters: these have no page.",
+            code="RUN_MISSING",
+            hint="Look at clusters.csv, slides.csv and patients.csv there.",
+        )
     if record.get("status") != "done" or not metrics:
         raise FeatureError(
             f"{folder} holds no finished clusters (status {record.get('status', 'unknown')!r}).",
