@@ -160,7 +160,14 @@ def _size_table(metrics: Mapping[str, Any]) -> Table:
         [f"cluster {i}", Cell(f"{n:,}", bar=n / every), percent(n / every)]
         for i, n in enumerate(sizes)
     ]
-    return Table("Tiles of each cluster", ("Cluster", "Tiles", "Share"), rows, css="funnel")
+    notes = ["The fit had no use for a cluster without tiles: ask for fewer with --k."]
+    return Table(
+        "Tiles of each cluster",
+        ("Cluster", "Tiles", "Share"),
+        rows,
+        notes if 0 in sizes else (),
+        css="funnel",
+    )
 
 
 def _agreement_tables(metrics: Mapping[str, Any]) -> list[Table]:
