@@ -5,10 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from histokeras.cli import options
 from histokeras.models import quiet
 from histokeras.types import CLUSTER_METHODS, LABEL, MAPS
+
+_ASSIGNING = ("features", "output", "model", "slide_table", "pseudonyms", "memory_gb", "overwrite")
+"""Options that mean something with --model."""
 
 
 @click.command()
@@ -34,8 +38,14 @@ from histokeras.types import CLUSTER_METHODS, LABEL, MAPS
     "--splits",
     "split",
     type=options.existing_file,
-    required=True,
-    help="File of `histokeras split`; clusters are fitted on its train patients alone.",
+    help="File of `histokeras split`; clusters are fitted on its train patients alone. Needed, "
+    "but with --model.",
+)
+@click.option(
+    "--model",
+    type=options.existing_folder,
+    metavar="CLUSTERS",
+    help="Fit nothing: assign the tiles to the clusters that an earlier call wrote to CLUSTERS.",
 )
 @options.labels
 @options.target
@@ -81,7 +91,18 @@ def cluster(**arguments: Any) -> None:
     Examples:
       histokeras cluster feats/ --split split.csv -o clusters/
       histokeras cluster feats/ --split split.csv --labels labels.csv --method dkm-p --k 4 -o c4/
+      histokeras cluster new_feats/ --model clusters/ -o new/
     """
+    if arguments["model"] is not None:
+        _assign(arguments)
+    elif arguments["split"] is None:
+        raise click.UsageError("Missing option '--split' (or '--model', to fit nothing).")
+    else:
+        _fit(arguments)
+
+
+def _fit(arguments: dict[str, Any]) -> None:
+    """Fit clusters, and draw what was found."""
     quiet.import_tensorflow()
     from histokeras.analysis.clustering import format_agreement
     from histokeras.report.clusters import plot_gallery, plot_map
@@ -134,6 +155,35 @@ def cluster(**arguments: Any) -> None:
         return
     click.echo(format_agreement(metrics), err=True)
     click.echo(f"Look at {output / 'report.html'}", err=True)
+    click.echo(str(output))
+
+
+def _assign(arguments: dict[str, Any]) -> None:
+    """Assign the tiles of new slides to known clusters."""
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        given = context.get_parameter_source(name) is not ParameterSource.DEFAULT
+        if given and name in arguments and name not in _ASSIGNING:
+            raise click.UsageError(
+                f"`{parameter.opts[0]}` is for fitting; with --model nothing is fitted. "
+                "Leave it out."
+            )
+    quiet.import_tensorflow()
+    from histokeras.training.cluster_assign import assign_clusters
+
+    output = Path(arguments["output"])
+    same = ("slide_table", "pseudonyms", "memory_gb", "overwrite")
+    kept = {name: arguments[name] for name in _ASSIGNING}
+    if not assign_clusters(
+        arguments["model"],
+        arguments["features"],
+        output,
+        config=options.recorded(kept, "overwrite"),
+        command_line=options.command_line(),
+        **{name: arguments[name] for name in same},
+    ):
+        click.echo(f"{output} holds this very result, finished: nothing to do.", err=True)
     click.echo(str(output))
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from histokeras.report.colours import FAINT, INK, class_looks
+from histokeras.report.colours import FAINT, INK, OKABE_ITO, class_looks
 from histokeras.report.plots import SQUARE, Key, Plot
 from histokeras.report.svg import drawing, inline_svg
 from histokeras.report.text import plural
@@ -54,6 +54,8 @@ def share_plot(table: pd.DataFrame, unit: str, n_clusters: int) -> Plot | None:
     height = n * row + len(groups) * _HEAD_PT + _MARGIN_PT
     colours = cluster_colours(n_clusters)
     text = _text(table, unit, n)
+    if n_clusters > len(OKABE_ITO):
+        text += " From the ninth cluster on colours come again: a bar has its clusters in order."
     with drawing("shares"):
         figure = Figure(figsize=(SQUARE[0], height / 72))
         left = 0.29 if n <= READABLE else 0.02

@@ -102,6 +102,12 @@ def _read(folder: Path) -> RunFiles:
     require_no_links_out(folder)
     record = clean(read_record(folder))
     metrics = clean(read_object(folder / "metrics.json"))
+    if record.get("assigned"):
+        raise FeatureError(
+            f"{folder} holds tiles of new slides, assigned to clusters: these have no page.",
+            code="RUN_MISSING",
+            hint="Look at clusters.csv, slides.csv and patients.csv there.",
+        )
     if record.get("status") != "done" or not metrics:
         raise FeatureError(
             f"{folder} holds no finished clusters (status {record.get('status', 'unknown')!r}).",
@@ -154,7 +160,14 @@ def _size_table(metrics: Mapping[str, Any]) -> Table:
         [f"cluster {i}", Cell(f"{n:,}", bar=n / every), percent(n / every)]
         for i, n in enumerate(sizes)
     ]
-    return Table("Tiles of each cluster", ("Cluster", "Tiles", "Share"), rows, css="funnel")
+    notes = ["The fit had no use for a cluster without tiles: ask for fewer with --k."]
+    return Table(
+        "Tiles of each cluster",
+        ("Cluster", "Tiles", "Share"),
+        rows,
+        notes if 0 in sizes else (),
+        css="funnel",
+    )
 
 
 def _agreement_tables(metrics: Mapping[str, Any]) -> list[Table]:

@@ -22,6 +22,8 @@ from histokeras.models.deep_kmeans import (
 from histokeras.training.vectors import Matrix, MemoryVectors, Vectors, mean_and_scale
 from histokeras.types import CLUSTER_METHODS, DKM_A, DKM_P, KMEANS
 
+CLUSTER_CENTRES = "cluster_centres"
+"""Name of the centres among the arrays."""
 _ROWS = 4096
 _P_ALPHA, _P_ROUNDS, _A_ROUNDS = 1000.0, 20, 40
 
@@ -234,7 +236,7 @@ def _ordered(
     clusters, _ = FittedClusters(embed, centres, {}, history).assign(train)
     sizes = np.bincount(clusters, minlength=len(centres))
     centres = centres[np.argsort(-sizes, kind="stable")]
-    return FittedClusters(embed, centres, {**arrays, "cluster_centres": centres}, history)
+    return FittedClusters(embed, centres, {**arrays, CLUSTER_CENTRES: centres}, history)
 
 
 def _squared_distances(embedded: Matrix, centres: Matrix) -> Matrix:

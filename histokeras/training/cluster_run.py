@@ -8,25 +8,25 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import safetensors.numpy
 
 from histokeras.analysis.clustering import agreement, compare_agreement
 from histokeras.cohort.categories import SITE, patient_categories
 from histokeras.errors import OutputError
+from histokeras.features.index import FeatureIndex
 from histokeras.features.store import read_extras, read_features
 from histokeras.files import (
     prepare_folder,
     remove,
-    sha256_bytes,
-    write_bytes,
     write_csv,
     write_json,
 )
 from histokeras.runs.record import RunRecord, require_own_folder
 from histokeras.training.cluster import ClusterConfig, FittedClusters, fit_clusters
+from histokeras.training.cluster_file import write_clusters
 from histokeras.training.cluster_job import ClusterJob, ClusterStudy
 from histokeras.training.cluster_map import ClusterMap, map_tiles
 from histokeras.training.fit_run import require_same_inputs
+from histokeras.training.rows import TileRows
 from histokeras.training.vectors import MemoryVectors, Vectors, open_vectors
 from histokeras.types import KMEANS, LABEL, PATIENT_ID, SLIDE_ID, SPLIT, SPLITS, TILE
 
@@ -127,7 +127,7 @@ def _clustered(
     say(f"Fitting {job.clusters.n_clusters} clusters to {len(train)} train tiles.")
     fitted = fit_clusters(train, job.clusters)
     every = opened(None)
-    tiles = _tile_table(study)
+    tiles = tile_table(study.index, study.rows)
     tiles[CLUSTER], tiles[DISTANCE] = fitted.assign(every)
     metrics: dict[str, Any] = {
         "method": job.clusters.method,
@@ -158,16 +158,21 @@ def _clustered(
     return Clustered(tiles, metrics, drawn, nearest, limit)
 
 
-def _tile_table(study: ClusterStudy) -> pd.DataFrame:
-    """Return where each tile lies and whose it is, in the order of the rows."""
-    rows, parts = study.rows, []
-    names = [SLIDE_ID, "x", "y"] if study.index.tiles is None else [TILE]
+def tile_table(index: FeatureIndex, rows: TileRows) -> pd.DataFrame:
+    """Return where each tile lies and whose it is, in the order of the rows.
+
+    Args:
+        index: The feature files.
+        rows: The tiles, their units with ``patient_id`` and ``split``.
+    """
+    parts = []
+    names = [SLIDE_ID, "x", "y"] if index.tiles is None else [TILE]
     for file, part in rows.of_files():
-        known = read_features(study.index.paths[file], vectors=False).tiles
+        known = read_features(index.paths[file], vectors=False).tiles
         parts.append(known[names].iloc[rows.row[part]])
     table = pd.concat(parts, ignore_index=True)
     units = rows.units.iloc[rows.unit].reset_index(drop=True)
-    if study.index.tiles is not None:
+    if index.tiles is not None:
         table[SLIDE_ID] = units[SLIDE_ID]
     return table.assign(**{name: units[name] for name in (PATIENT_ID, SPLIT)})
 
@@ -251,18 +256,21 @@ def cluster_shares(tiles: pd.DataFrame, name: str, n_clusters: int) -> pd.DataFr
     """Return the share of each cluster among the tiles of each slide or patient.
 
     Args:
-        tiles: With ``cluster``, ``split``, ``patient_id`` and ``name``.
+        tiles: With ``cluster``, ``patient_id`` and ``name``, and ``split`` where there is one.
         name: ``slide_id`` or ``patient_id``.
         n_clusters: How many clusters there are.
 
     Returns:
-        ``name``, ``patient_id``, ``split``, ``n_tiles`` and ``share_0`` ..., sorted by ``name``.
+        ``name``, ``patient_id``, ``split`` if given, ``n_tiles`` and ``share_0`` ..., sorted by
+        ``name``.
     """
     counts = pd.crosstab(tiles[name], tiles[CLUSTER]).reindex(
         columns=range(n_clusters), fill_value=0
     )
     first = tiles.drop_duplicates(name).set_index(name).reindex(counts.index)
-    table = first[[column for column in (PATIENT_ID, SPLIT) if column != name]].copy()
+    table = first[
+        [column for column in (PATIENT_ID, SPLIT) if column != name and column in first]
+    ].copy()
     table["n_tiles"] = counts.sum(axis=1)
     for cluster in range(n_clusters):
         table[f"share_{cluster}"] = (counts[cluster] / table["n_tiles"]).round(6)
@@ -327,16 +335,5 @@ def _write(
         write_csv(folder / file, shares.assign(**groups))
     if len(fitted.history):
         write_csv(folder / "history.csv", fitted.history)
-    prepare_folder(folder / "model")
-    arrays = {name: np.ascontiguousarray(array) for name, array in fitted.arrays.items()}
-    data = safetensors.numpy.save(arrays)
-    write_bytes(folder / "model" / "weights.safetensors", data)
-    card = {
-        "format": "histokeras-clusters",
-        "version": 1,
-        "weights_sha256": sha256_bytes(data),
-        "n_features": study.index.n_features,
-        "features": study.index.settings,
-        **config.as_dict(),
-    }
-    write_json(folder / "model" / "model.json", card)
+    made = {"n_features": study.index.n_features, "features": study.index.settings}
+    write_clusters(folder / "model", fitted, {**made, **config.as_dict()})

@@ -112,3 +112,53 @@ def test_cluster_refuses_what_it_cannot_do(
     assert "8,x" in many.output
     assert missing.exit_code == 2
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("method", ["kmeans", "dkm-a"])
+def test_known_clusters_take_the_tiles_of_new_slides(
+    method: str, lab: Path, feats: Path, split: Path, histokeras: Call, tmp_path: Path
+) -> None:
+    out, new = tmp_path / "out", tmp_path / "new"
+    tables = ("--slide-table", lab / "labels.csv")
+    fitted = histokeras("cluster", feats, "--split", split, *tables, "-o", out, "--hidden", "8",
+                        "--method", method)  # fmt: skip
+    assert fitted.exit_code == 0, fitted.output
+
+    result = histokeras("cluster", feats, "--model", out, *tables, "-o", new)
+
+    assert result.exit_code == 0, result.output
+    # Assigned to their own clusters, tiles and patients have what they had.
+    for name in ("clusters.csv", "slides.csv", "patients.csv"):
+        before = pd.read_csv(out / name)
+        after = pd.read_csv(new / name)
+        pd.testing.assert_frame_equal(before[list(after)], after)
+        assert set(before) - set(after) <= {"split", "kmeans"}
+    again = histokeras("cluster", feats, "--model", out, *tables, "-o", new)
+    assert "nothing to do" in again.stderr
+    given = histokeras("cluster", feats, "--model", out, "-o", new, "--k", 3)
+    assert given.exit_code == 2
+    assert "`--k` is for fitting" in given.output
+    own = histokeras("cluster", feats, "--model", out, "-o", out, "--overwrite")
+    assert own.exit_code == 2
+    assert "holds the clusters themselves" in own.output
+    page = histokeras("report", new)
+    assert page.exit_code == 3
+    assert "have no page" in page.output
+
+    path = out / "model" / "model.json"
+    card = json.loads(path.read_text())
+    path.write_text(json.dumps({**card, "features": {**card["features"], "tile_mpp": 9.0}}))
+    other = histokeras("cluster", feats, "--model", out, "-o", new)
+    assert other.exit_code == 3
+    assert "tile_mpp" in other.output
+    path.write_text(json.dumps({**card, "n_clusters": 3}))
+    unfit = histokeras("cluster", feats, "--model", out, "-o", new)
+    assert "do not fit" in unfit.output
+    path.write_text(json.dumps({**card, "n_features": 10**9}))
+    huge = histokeras("cluster", feats, "--model", out, "-o", new)
+    assert "sizes or names" in huge.output
+    path.write_text(json.dumps(card))
+    weights = out / "model" / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes() + b"?")
+    damaged = histokeras("cluster", feats, "--model", out, "-o", new)
+    assert "is not the file" in damaged.output

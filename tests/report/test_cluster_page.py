@@ -88,7 +88,7 @@ def test_clusters_without_anything_known_have_a_page(tmp_path: Path) -> None:
     folder = clusters_folder(tmp_path / "c", "label")
     metrics = json.loads((folder / "metrics.json").read_text())
     empty = {"all": {"tile": {}, "patient": {}}}
-    write_json(folder / "metrics.json", {**metrics, "agreement": {"dkm-a": empty, "kmeans": None},
+    write_json(folder / "metrics.json", {**metrics, "cluster_tiles": [800, 0], "agreement": {"dkm-a": empty, "kmeans": None},
                "site_or_label": None, "kmeans_note": "not fitted"})  # fmt: skip
     for name in ("patients.csv", "map.png", "gallery.png"):
         (folder / name).unlink()
@@ -97,6 +97,7 @@ def test_clusters_without_anything_known_have_a_page(tmp_path: Path) -> None:
 
     assert "There are no labels to compare with: look at what the clusters hold" in html
     assert "hold no pictures" in html
+    assert "no use for a cluster without tiles" in html
     assert 'id="shares"' not in html
     write_json(folder / "run.json", {"command": "cluster", "status": "interrupted"})
     with pytest.raises(FeatureError, match="no finished clusters"):
