@@ -218,9 +218,9 @@ def _chosen(run: RunFiles) -> str:
     if not facts:
         return ""
     return (
-        f"Head and options were the best of {facts['n_trials']} trials (TPE of Optuna, seed "
-        f"{facts['seed']}) by {facts['figure']}; test patients took no part in the search and were "
-        "looked at once, after it."
+        f"Head and options were the best of {facts.get('n_trials')} trials (TPE of Optuna, seed "
+        f"{facts.get('seed')}) by {facts.get('figure')}; test patients took no part in "
+        "the search and were looked at once, after it."
     )
 
 

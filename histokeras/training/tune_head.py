@@ -129,7 +129,8 @@ class HeadObjective:
             val = rows.on_side("val")
             scores = next(iter(fitted.scores(open_rows(self.study, job, val)).values()))
             values.append(val_figure(self.study, val, scores))
-            if not alone:
+            # After the last there is nothing left to be given up.
+            if rows is not self.parts[-1]:
                 report(float(np.mean(values)), epochs)
         return float(np.mean(values)), epochs
 
