@@ -88,8 +88,9 @@ def test_clusters_without_anything_known_have_a_page(tmp_path: Path) -> None:
     folder = clusters_folder(tmp_path / "c", "label")
     metrics = json.loads((folder / "metrics.json").read_text())
     empty = {"all": {"tile": {}, "patient": {}}}
-    write_json(folder / "metrics.json", {**metrics, "cluster_tiles": [800, 0], "agreement": {"dkm-a": empty, "kmeans": None},
-               "site_or_label": None, "kmeans_note": "not fitted"})  # fmt: skip
+    unknown = {"agreement": {"dkm-a": empty, "kmeans": None}, "site_or_label": None}
+    known = {"cluster_tiles": [800, 0], "kmeans_note": "not fitted"}
+    write_json(folder / "metrics.json", {**metrics, **unknown, **known})
     for name in ("patients.csv", "map.png", "gallery.png"):
         (folder / name).unlink()
 
