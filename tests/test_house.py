@@ -1,9 +1,9 @@
-import importlib
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
+import click
 import pytest
 
 import histokeras
@@ -79,15 +79,21 @@ def test_the_catalog_lists_the_heads_that_are_built() -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.toml")), ids=lambda p: p.name)
 def test_configs_name_real_options(path: Path) -> None:
-    for command, table in tomllib.loads(path.read_text()).items():
-        if command == STUDY:
+    for name, table in tomllib.loads(path.read_text()).items():
+        if name == STUDY:
             continue
-        assert command in COMMANDS
-        module = importlib.import_module(f"histokeras.cli.{command.replace('-', '_')}")
-        parameters = getattr(module, command.replace("-", "_")).params
-        known = {str(parameter.name) for parameter in parameters}
-        known |= {name.lstrip("-").replace("-", "_") for p in parameters for name in p.opts}
-        assert {key.replace("-", "_") for key in table} <= known
+        assert name in COMMANDS
+        command = main.get_command(None, name)  # type: ignore[arg-type]
+        # [tune.head] is of a command within a group.
+        group = command.commands if isinstance(command, click.Group) else None
+        for known, options in (
+            [(command, table)]
+            if group is None
+            else [(group[part], options) for part, options in table.items()]
+        ):
+            names = {str(parameter.name) for parameter in known.params}
+            names |= {text.lstrip("-").replace("-", "_") for p in known.params for text in p.opts}
+            assert {key.replace("-", "_") for key in options} <= names
 
 
 def test_every_command_has_an_example_in_its_help() -> None:

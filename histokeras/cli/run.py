@@ -1,6 +1,7 @@
 """``histokeras run``."""
 
 import contextlib
+import importlib.util
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,9 @@ from histokeras.cli import options
 
 if TYPE_CHECKING:
     from histokeras.study.config import StudyConfig
+
+_EXTRAS = {"tune": "optuna"}
+"""Group of commands -> the module of its extra, which is called as the group is."""
 
 
 @click.command()
@@ -51,6 +55,7 @@ def run(
 
     config = read_study(study, [name for name in _commands() if name != "run"])
     _require_known_options(config)
+    _require_extras(config)
     inputs = given_inputs(config, settings)
     plan = StudyRun(config, output, inputs, _call, _say, redo)
     if dry_run:
@@ -98,6 +103,19 @@ def _require_known_options(config: "StudyConfig") -> None:
     for command, table in config.defaults.items():
         section = command.replace(" ", ".")
         require_known_keys(table, _option_names(command), path=config.path, section=section)
+
+
+def _require_extras(config: "StudyConfig") -> None:
+    """Say before any work that a stage needs an extra that is not installed."""
+    from histokeras.errors import MissingError
+
+    for stage in config.stages:
+        group = stage.command.partition(" ")[0]
+        if group in _EXTRAS and importlib.util.find_spec(_EXTRAS[group]) is None:
+            raise MissingError(
+                f"stage {stage.name!r} needs {_EXTRAS[group]}, which is not installed.",
+                hint=f'pip install "histokeras[{group}]"',
+            )
 
 
 def _commands() -> list[str]:

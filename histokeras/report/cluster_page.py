@@ -98,6 +98,17 @@ def write_cluster_page(folder: Path, page: Path | None = None) -> Path:
     return page
 
 
+def told_clusters(folder: Path) -> tuple[str, list[Table]]:
+    """Return what another page says of a folder of clusters: one line, and the agreement.
+
+    Raises:
+        FeatureError: If the command did not end there (RUN_UNFINISHED), or a file is damaged.
+        TableError: If a table of it cannot be read.
+    """
+    metrics = _read(folder).metrics
+    return headline(metrics), _agreement_tables(metrics)[:1]
+
+
 def _read(folder: Path) -> RunFiles:
     require_no_links_out(folder)
     record = clean(read_record(folder))

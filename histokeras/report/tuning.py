@@ -21,6 +21,8 @@ from histokeras.runs.record import read_object, read_record
 from histokeras.tables import read_table
 
 PAGE = "tuning.html"
+SUMMARY, BEST_RUN = "tuning.json", "best"
+"""Names within the folder of a search."""
 _DPI = 130
 _DONE, _PRUNED = "done", "pruned"
 _POINT, _BEST, _CUT = OKABE_ITO[0], OKABE_ITO[1], OKABE_ITO[3]
@@ -64,7 +66,7 @@ def write_tuning_page(folder: Path) -> Path:
     """
     page = folder / PAGE
     require_own_page(page)
-    summary, record = read_object(folder / "tuning.json"), read_record(folder)
+    summary, record = read_object(folder / SUMMARY), read_record(folder)
     trials = read_table(folder / "trials.csv", name="trials")
     values = pd.to_numeric(trials["value"].replace("", None))
     trials = trials.assign(value=values, number=trials["number"].astype(int))
@@ -73,7 +75,7 @@ def write_tuning_page(folder: Path) -> Path:
         _picture(history_figure(trials, summary), f"Trials in their order. {what}"),
         _picture(dimension_figure(trials, summary), "Figure of each trial by what was chosen."),
     ]
-    tested = (folder / "best" / "report.html").is_file() or bool(record.get("test_seen"))
+    tested = (folder / BEST_RUN / "report.html").is_file() or bool(record.get("test_seen"))
     html = render(
         "tuning.html.j2",
         title=clean(folder.resolve().name),

@@ -4,15 +4,20 @@ import urllib.parse
 from pathlib import Path
 from typing import Any
 
+from histokeras.report.cluster_page import told_clusters
 from histokeras.report.comparison import compared
 from histokeras.report.html import render, require_own_page, write_page
 from histokeras.report.run_files import RunFiles, read_run
 from histokeras.report.strata import strata_tables
 from histokeras.report.tables import Table, baseline_table
 from histokeras.report.text import at
+from histokeras.report.tuning import BEST_RUN, SUMMARY, format_search
+from histokeras.report.tuning import PAGE as TUNING_PAGE
+from histokeras.runs.record import read_object
 from histokeras.study.run import Step, StudyRun, read_record_of
 
 PAGE = "study.html"
+_SEARCH, _CLUSTER = "tune ", "cluster"
 
 
 def write_study_page(study: StudyRun) -> Path:
@@ -41,6 +46,7 @@ def write_study_page(study: StudyRun) -> Path:
         title=study.config.title,
         subtitle=f"{len(steps)} stages, {len(runs)} runs",
         runs=[_told(name, run, study.out) for name, run in zip(names, runs, strict=True)],
+        others=[told for step in steps.values() if (told := _told_otherwise(step, study.out))],
         stages=_stages(study),
         **content,
     )
@@ -54,6 +60,29 @@ def _run_folder(step: Step) -> Path | None:
     return step.output / "best" if searches and step.output is not None else step.output
 
 
+def _run_of(step: Step) -> Path | None:
+    """Return the folder of a stage's run; that of a search is the one of its best."""
+    if step.output is None or not step.stage.command.startswith(_SEARCH):
+        return step.output
+    return step.output / BEST_RUN
+
+
+def _told_otherwise(step: Step, out: Path) -> dict[str, Any] | None:
+    """Return what the page says of a stage whose figures stand beside no run's; None for others."""
+    if step.output is None:
+        return None
+    if step.stage.command.startswith(_SEARCH):
+        says, *notes = format_search(read_object(step.output / SUMMARY)).splitlines()
+        told: dict[str, Any] = {"says": says, "notes": notes, "tables": []}
+        page = TUNING_PAGE
+    elif step.stage.command == _CLUSTER:
+        headline, tables = told_clusters(step.output)
+        told, page = {"says": headline, "notes": [], "tables": tables}, "report.html"
+    else:
+        return None
+    return {"name": step.stage.name, "link": _link(step.output / page, out), **told}
+
+
 def _told(name: str, run: RunFiles, out: Path) -> dict[str, Any]:
     """Return what the page says of one run."""
     return {
@@ -61,13 +90,13 @@ def _told(name: str, run: RunFiles, out: Path) -> dict[str, Any]:
         "verdict": at(run.main, "verdict", "text") or "",
         "baselines": baseline_table(run),
         "strata": strata_tables(run),
-        "link": _link(run.folder, out),
+        "link": _link(run.folder / "report.html", out),
     }
 
 
-def _link(folder: Path, out: Path) -> str:
-    """Return where the run's own page lies, seen from the study's; "" where it lies elsewhere."""
-    page = (folder / "report.html").resolve()
+def _link(page: Path, out: Path) -> str:
+    """Return where a page lies, seen from the study's; "" where it lies elsewhere."""
+    page = page.resolve()
     if not page.is_file() or not page.is_relative_to(out.resolve()):
         return ""
     # Quoted, so that a folder's name is no scheme such as javascript: to the browser.

@@ -2,12 +2,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from click.testing import Result
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SMALL = ("--set", "patients=16", "--set", "slide-px=512", "--set", "tile-px=64",
-         "--set", "epochs=1")  # fmt: skip
+         "--set", "epochs=1", "--set", "trials=2")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +33,17 @@ def test_the_study_in_small_runs_both_arms_and_a_second_run_does_nothing(
         assert {"majority", "colour", "floor", "tumour_type"} <= set(level["baselines"])
         assert f'<a href="{arm}/report.html">' in page
     assert "same network, not fine-tuned" in page
+    assert "linear head, share of tiles" in page
+    searched = json.loads((study / "tuned" / "run.json").read_text())
+    assert searched["test_seen"] is True
+    assert '<a href="tuned/tuning.html">' in page
+    assert '<a href="clusters/report.html">' in page
+    # No site in two folds, and the features are probed for it.
+    folds = pd.read_csv(study / "site-folds.csv", comment="#", dtype=str)
+    sites = pd.read_csv(study / "labels.csv", dtype=str).merge(folds, on="patient_id")
+    assert (sites.groupby("site")["fold"].nunique() == 1).all()
+    probe = json.loads((study / "by-site" / "metrics.json").read_text())["site_probe"]
+    assert probe["from"] == "site"
     splits = [(study / arm / "split.csv").read_text() for arm in arms]
     assert splits[0] == splits[1]
     before = {path: path.stat().st_mtime_ns for path in study.rglob("*") if path.is_file()}
@@ -39,8 +51,8 @@ def test_the_study_in_small_runs_both_arms_and_a_second_run_does_nothing(
     second = histokeras(*command, "--json")
 
     assert second.exit_code == 0
-    assert second.stderr.count("done, nothing changed") == 6
-    assert [row["status"] for row in json.loads(second.stdout)["stages"]] == ["done"] * 6
+    assert second.stderr.count("done, nothing changed") == 11
+    assert [row["status"] for row in json.loads(second.stdout)["stages"]] == ["done"] * 11
     drawn = {"study.html", "study.json"}
     for path, time in before.items():
         assert path.name in drawn or "study_files" in path.parts or path.stat().st_mtime_ns == time
