@@ -81,7 +81,7 @@ def write_tuning_page(folder: Path) -> Path:
         title=clean(folder.resolve().name),
         subtitle=f"Search · histokeras {summary['command']} · {plural(len(trials), 'trial')}",
         verdict=clean(what[:1].upper() + what[1:]),
-        notes=[clean(note.removeprefix("Note: ")) for note in notes],
+        notes=[_sentence(clean(note.removeprefix("Note: "))) for note in notes],
         pictures=pictures,
         tables=[_best_table(summary), _trial_table(trials, summary)],
         tested=tested,
@@ -89,6 +89,10 @@ def write_tuning_page(folder: Path) -> Path:
     )
     write_page(page, html, [])
     return page
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def history_figure(trials: pd.DataFrame, summary: Mapping[str, Any]) -> Figure:
