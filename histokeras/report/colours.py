@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from histokeras.tissue import TISSUE_COLOURS, tissue_of
+
 OKABE_ITO = (
     "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#b8a600",
 )  # fmt: skip
@@ -33,13 +35,16 @@ def class_looks(classes: Iterable[str]) -> dict[str, Look]:
 
     Args:
         classes: Class names in any order; sorted, they take the colours in turn. From the ninth
-            on colours come again, with another dash and another marker.
+            on colours come again, with another dash and another marker. Where all of them are of
+            the eight tissue classes, each has the colour of its tissue.
     """
-    looks = {}
-    for i, name in enumerate(sorted(classes)):
+    looks, names = {}, sorted(classes)
+    tissues = [tissue_of(name) for name in names]
+    for i, name in enumerate(names):
         turn = i // len(OKABE_ITO)
+        tissue = tissues[i] if None not in tissues else None
         looks[name] = Look(
-            OKABE_ITO[i % len(OKABE_ITO)],
+            OKABE_ITO[i % len(OKABE_ITO)] if tissue is None else TISSUE_COLOURS[tissue],
             _DASHES[(i + turn) % len(_DASHES)],
             _MARKERS[(i + turn) % len(_MARKERS)],
         )

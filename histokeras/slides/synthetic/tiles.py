@@ -13,9 +13,9 @@ from histokeras.slides.synthetic.fields import Field, Window, draws, fractal, ke
 from histokeras.slides.synthetic.loose import debris, lymphocytes, mucin
 from histokeras.slides.synthetic.nuclei import MAX_REACH, Matter, empty
 from histokeras.slides.synthetic.stains import EOSIN, HAEMATOXYLIN, MUCIN, StainProfile, stain
+from histokeras.tissue import TISSUES
 
-CLASSES = ("ADI", "DEB", "LYM", "MUC", "MUS", "NOR", "STR", "TUM")
-"""Fat, debris, lymphocytes, mucin, muscle, normal mucosa, stroma, tumour (Kather et al. 2019)."""
+CLASSES = TISSUES
 GLASS = 255
 """The class of pixels without tissue."""
 MARGIN = MAX_REACH + 6
