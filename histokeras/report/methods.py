@@ -64,6 +64,11 @@ def _cohort(run: RunFiles) -> str:
     classes = f" ({listed(run.classes)})" if run.classes else ""
     level = run.metrics.get("label_level")
     labels = f"Labels{classes} stood at the {level} level." if level else ""
+    group = str((run.record.get("labels") or {}).get("group") or "")
+    if group and level:
+        labels += (
+            f" They are groups of classes: {group.replace('*', 'all others').replace(';', '; ')}."
+        )
     if run.task == REGRESSION and level:
         labels = f"The target, {run.target}, is a number and stood at the {level} level."
     if len(funnel) < 2:

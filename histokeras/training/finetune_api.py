@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from histokeras.cohort.grouping import parse_grouping
 from histokeras.cohort.split import SHARES, Split, write_split
 from histokeras.errors import ConfigError
 from histokeras.features.job import ExtractJob
@@ -28,6 +29,7 @@ def finetune(
     *,
     target: str = LABEL,
     positive: str | None = None,
+    group: str | None = None,
     split: Split | None = None,
     shares: tuple[float, float, float] = SHARES,
     slide_table: str | Path | None = None,
@@ -52,6 +54,8 @@ def finetune(
         output: The run folder. The same call again goes on after an interruption.
         target: Column of the table that is learned.
         positive: Of two classes the positive one.
+        group: A class against the rest, or classes as one: see
+            :func:`histokeras.cohort.grouping.parse_grouping`.
         split: From :func:`histokeras.split_patients`; made here if None.
         shares: Percent of train, val and test patients, if split here.
         slide_table: Table with slide_id and any of mpp, patient_id.
@@ -104,6 +108,7 @@ def finetune(
                 labels=_labels(cohort, Path(name)),
                 target=target,
                 positive=positive,
+                group=None if group is None else parse_grouping(group),
                 slide_table=_path(slide_table),
                 split=_split(split, Path(name)),
                 shares=shares,

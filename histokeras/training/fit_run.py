@@ -110,7 +110,11 @@ def run_fit(
         "inputs": inputs,
         "note": study.joined.note or study.split.note,
         "features": _features(job, study.index),
-        "labels": {"level": study.cohort.level, "classes": list(study.cohort.classes)},
+        "labels": {
+            "level": study.cohort.level,
+            "classes": list(study.cohort.classes),
+            **job.grouping,
+        },
         "head": job.head_options,
         "split": {"signed": study.split.signed, "sha256": study.split.digest, **study.split.meta},
         "funnel": study.joined.funnel,
