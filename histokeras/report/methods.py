@@ -26,6 +26,7 @@ _BACKBONES = {
     "inceptionv3": "InceptionV3",
     "resnet50": "ResNet50",
     "efficientnetb0": "EfficientNetB0",
+    "efficientnetb3": "EfficientNetB3",
     "mobilenetv2": "MobileNetV2",
     "xception": "Xception",
     "mini": "mini, a small residual network trained on procedural tissue alone,",
