@@ -50,7 +50,8 @@ def read_table(path: Path, *, name: str = "table") -> pd.DataFrame:
 
     Returns:
         A table of ``str``, "" where a value is missing. ``attrs`` holds ``header`` (the skipped
-        lines), ``rows`` (each row's number in the file) and ``notes``.
+        lines), ``rows`` (each row's number in the file), ``notes`` and ``empty_columns`` (the
+        numbers, from 1, of the unnamed empty columns that were dropped).
 
     Raises:
         TableError: If the file is missing, empty, not UTF-8, or not a table.
@@ -250,10 +251,12 @@ def _to_frame(source: _Source, rows: list[Row]) -> pd.DataFrame:
         raise source.error("is empty.", code="TABLE_EMPTY")
     names, body = rows[0][1], rows[1:]
     columns: dict[str, list[str]] = {}
+    empty: list[int] = []
     for position, name in enumerate(names):
         missing = _missing_in(name)
         cells = ["" if row[position] in missing else plain_cell(row[position]) for _, row in body]
         if not name and not any(cells):
+            empty.append(position + 1)
             continue
         # An unnamed column with values is the index that pandas and R write.
         title = plain_cell(name) or f"Unnamed: {position}"
@@ -265,6 +268,7 @@ def _to_frame(source: _Source, rows: list[Row]) -> pd.DataFrame:
     table = pd.DataFrame(columns).astype(str)
     numbers = [number for number, _ in body]
     contiguous = not numbers or numbers[-1] - numbers[0] == len(numbers) - 1
+    table.attrs["empty_columns"] = tuple(empty)
     # A range is free to copy; pandas copies attrs with every operation.
     table.attrs["rows"] = (
         range(numbers[0], numbers[-1] + 1) if numbers and contiguous else tuple(numbers)
