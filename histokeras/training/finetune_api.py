@@ -38,7 +38,7 @@ def finetune(
     backbone: str = "resnet50",
     weights: str | None = None,
     tile_px: int | None = None,
-    mpp: float = 0.5,
+    mpp: float | None = None,
     head: HeadConfig | None = None,
     config: FinetuneConfig | None = None,
     gpus: str = "all",
@@ -64,7 +64,8 @@ def finetune(
         backbone: Name of the network.
         weights: ``imagenet``, a path or ``random:SEED``; the backbone's own default if None.
         tile_px: Side of a tile in pixels; the backbone's own if None.
-        mpp: Resolution of the tiles in micrometres per pixel.
+        mpp: Resolution of the tiles in micrometres per pixel: 0.5 for slides if None; of images
+            what they have, which only you know.
         head: Which head, and how it is fitted before.
         config: How backbone and head are then trained.
         gpus: ``all``, ``cpu`` or numbers.
@@ -92,7 +93,8 @@ def finetune(
         output=folder,
         backbone=backbone,
         weights=weights,
-        spec=TileSpec(mpp=Mpp(mpp)),
+        spec=TileSpec(mpp=Mpp(0.5 if mpp is None else mpp)),
+        tiles_mpp=mpp if tiles else None,
         size_px=tile_px,
         slide_table=_path(slide_table),
         ready_made=tiles,

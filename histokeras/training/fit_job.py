@@ -144,6 +144,12 @@ class Study:
     dropped: pd.DataFrame
     inputs: dict[str, Any]
 
+    @property
+    def tiles_mpp(self) -> dict[str, float]:
+        """What a card says of the resolution of ready-made tiles; nothing where it is unknown."""
+        known = self.index.tiles_mpp
+        return {} if known is None else {"tiles_mpp": known}
+
 
 def prepare_study(job: FitJob) -> Study:
     """Read labels, join them to the features and split the patients.
@@ -180,6 +186,7 @@ def prepare_study(job: FitJob) -> Study:
         # Not written for classes, so that runs from before there were numbers are known again.
         **({"task": job.task, "target": cohort.target} if job.task == REGRESSION else {}),
         **job.grouping,
+        **({} if index.tiles_mpp is None else {"tiles_mpp": index.tiles_mpp}),
     }
     failed = pd.DataFrame(_never_extracted(job.features, index), columns=["kind", "id", "reason"])
     parts = [table for table in (failed, joined.dropped, outside) if len(table)]

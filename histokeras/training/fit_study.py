@@ -314,6 +314,7 @@ def _write_fold(
         "target": study.cohort.target if job.task == REGRESSION else job.target,
         "level": study.cohort.level,
         **job.grouping,
+        **study.tiles_mpp,
         "note": note,
         **fold.fitted.facts(),
         "features": study.index.settings,
