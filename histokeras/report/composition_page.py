@@ -15,6 +15,7 @@ from histokeras.report.composition_words import (
     cautions,
     headline,
     leading_class,
+    main_prefix,
     methods,
     named,
     sentences,
@@ -126,19 +127,21 @@ def _table(path: Path) -> pd.DataFrame:
 
 def _figures(path: Path, metrics: Mapping[str, Any]) -> pd.DataFrame:
     """Return the rows that have figures, by side, then by the share of the leading class."""
-    table = _table(path)
-    table.columns = pd.Index([str(name) for name in table.columns])
-    texts = ("slide_id", "patient_id", SPLIT)
-    for name in table.columns:
-        if name not in texts:
-            table[name] = pd.to_numeric(table[name], errors="coerce")
-    lead = f"share_{leading_class(metrics)}"
+    texts = _table(path)
+    kept = ("slide_id", "patient_id", SPLIT)
+    table = pd.DataFrame({
+        str(name): texts[name] if name in kept else pd.to_numeric(texts[name], errors="coerce")
+        for name in texts.columns
+    })  # fmt: skip
+    lead = f"{main_prefix(metrics)}{leading_class(metrics)}"
     if lead not in table:
         return table.iloc[:0]
     ranks = {side: i for i, side in enumerate(_SIDES)}
-    order = table.assign(_side=[ranks.get(side, -1) for side in table[SPLIT]])
+    sides = [ranks.get(side, -1) for side in table[SPLIT]]
     # Those that the classifier does not know come first.
-    order = order.sort_values(["_side", lead], ascending=[False, False], kind="stable")
+    order = pd.DataFrame({"side": sides, "share": table[lead]}, index=table.index).sort_values(
+        ["side", "share"], ascending=False, kind="stable"
+    )
     return table.loc[order.index].dropna(subset=[lead])
 
 
@@ -157,6 +160,7 @@ def _bars(table: pd.DataFrame, metrics: Mapping[str, Any]) -> Plot | None:
     if table.empty:
         return None
     unit, lead = str(metrics["unit"]), leading_class(metrics)
+    prefix = main_prefix(metrics)
     # The class by which they are sorted begins each bar.
     classes = [lead, *(name for name in metrics["classes"] if name != lead)]
     drawn = table.iloc[evenly(len(table))]
@@ -166,13 +170,14 @@ def _bars(table: pd.DataFrame, metrics: Mapping[str, Any]) -> Plot | None:
             if metrics["sides"].keys() - {"new"}
             else plural(len(part), unit),
             part[f"{unit}_id"].astype(str).tolist(),
-            part[[f"share_{name}" for name in classes]].to_numpy(np.float64),
+            part[[f"{prefix}{name}" for name in classes]].to_numpy(np.float64),
         )
         for side, part in drawn.groupby(SPLIT, sort=False)
     ]
     looks = class_looks(classes)
     colours = [looks[name].colour for name in classes]
-    text = f"One bar a {unit}, sorted by its share of {named(lead)}. {plural(len(table), unit)}"
+    of = "corrected share" if metrics["correction"] else "share"
+    text = f"One bar a {unit}, sorted by its {of} of {named(lead)}. {plural(len(table), unit)}"
     if len(drawn) < len(table):
         text += f"; {len(drawn):,} of them, evenly taken in this order, are drawn."
     elif len(table) > READABLE:
@@ -224,9 +229,8 @@ def _rows(table: pd.DataFrame, metrics: Mapping[str, Any]) -> Table | None:
     if table.empty:
         return None
     unit = str(metrics["unit"])
+    prefix = main_prefix(metrics)
     corrected = metrics["correction"] is not None
-    # Where shares are corrected, what is read from this table should be that.
-    prefix = "corrected_" if corrected else "share_"
     columns = {f"{prefix}{name}": f"{name} %" for name in metrics["classes"]}
     plain = {name: title for name, title in _DERIVED.items() if name in table}
     columns |= {f"{prefix}{name}" if corrected else name: title for name, title in plain.items()}
@@ -241,7 +245,7 @@ def _rows(table: pd.DataFrame, metrics: Mapping[str, Any]) -> Table | None:
     if len(table) > _MOST_ROWS:
         notes.append(f"The first {_MOST_ROWS} of {len(table):,}: all stand in {unit}s.csv.")
     head = (unit.capitalize(), "Side", "Tiles", *columns.values())
-    return Table(f"Every {unit}", head, rows, notes)
+    return Table("Shares in per cent, and what follows from them", head, rows, notes)
 
 
 def _cell(row: Mapping[Any, Any], name: str, *, share: bool) -> str | Cell:

@@ -17,6 +17,15 @@ def named(class_name: str) -> str:
     return class_name if tissue is None else f"{class_name} ({TISSUE_WORDS[tissue]})"
 
 
+def main_prefix(metrics: Mapping[str, Any]) -> str:
+    """Return the prefix of the columns that are shown: corrected shares where there are some.
+
+    Args:
+        metrics: The content of composition.json.
+    """
+    return "corrected_" if metrics["correction"] else "share_"
+
+
 def leading_class(metrics: Mapping[str, Any]) -> str:
     """Return the class by which patients are sorted: the tumour, else that of the largest median.
 
@@ -25,7 +34,8 @@ def leading_class(metrics: Mapping[str, Any]) -> str:
     """
     classes = [str(name) for name in metrics["classes"]]
     tumour = [name for name in classes if tissue_of(name) == "TUM"]
-    medians = {name: at(metrics, "summary", "all", f"share_{name}", "median") for name in classes}
+    columns = {name: f"{main_prefix(metrics)}{name}" for name in classes}
+    medians = {name: at(metrics, "summary", "all", columns[name], "median") for name in classes}
     return (tumour or sorted(classes, key=lambda name: -(medians[name] or 0.0)))[0]
 
 
@@ -36,14 +46,15 @@ def headline(metrics: Mapping[str, Any]) -> str:
         metrics: The content of composition.json.
     """
     name = leading_class(metrics)
-    found = at(metrics, "summary", "all", f"share_{name}")
+    found = at(metrics, "summary", "all", f"{main_prefix(metrics)}{name}")
     if not at(found, "n"):
         return f"No {metrics['unit']} has {metrics['min_tiles']} tiles: there are no figures."
     of = plural(found["n"], metrics["unit"])
+    share = percent(found["median"]) + (", corrected," if metrics["correction"] else "")
     if found["n"] == 1:
-        return f"{named(name)} makes {percent(found['median'])} of the tiles of one patient."
+        return f"{named(name)} makes {share} of the tiles of one {metrics['unit']}."
     return (
-        f"{named(name)} makes {percent(found['median'])} of the tiles in the median of {of} "
+        f"{named(name)} makes {share} of the tiles in the median of {of} "
         f"(quartiles {percent(found['q1'])} to {percent(found['q3'])})."
     )
 
