@@ -138,7 +138,7 @@ def _spearman(x: Floats, y: Floats) -> dict[str, Any]:
         "effect": RHO,
         "effect_size": rho,
         "strength": rho,
-        "direction": "rises" if rho > 0 else "falls",
+        "direction": "rises with it" if rho > 0 else "falls where it rises",
     }
 
 

@@ -26,7 +26,7 @@ def test_spearman_of_ranks_by_hand() -> None:
 
     assert found["n"] == 5
     assert found["effect_size"] == pytest.approx(0.8)
-    assert found["direction"] == "rises"
+    assert found["direction"] == "rises with it"
 
 
 def test_ordered_levels_count_as_ranks() -> None:
