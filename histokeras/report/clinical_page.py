@@ -9,6 +9,7 @@ import pandas as pd
 from histokeras.analysis.clinical_link import ClinicalLink
 from histokeras.cohort.clinical import Clinical
 from histokeras.cohort.clinical_text import column_facts, value_text
+from histokeras.cohort.clinical_words import plain_text
 from histokeras.files import prepare_folder, write_csv
 from histokeras.report import tables
 from histokeras.report.caution import Caution
@@ -190,7 +191,9 @@ def _columns(clinical: Clinical) -> Table:
             ),
             Cell(
                 value_text(row),
-                below=f"header: {row['header']}" if row["header"] != row["column"] else "",
+                below=f"header: {plain_text(row['header'])}"
+                if row["header"] != row["column"]
+                else "",
             ),
         ]
         for row in clean(column_facts(clinical))

@@ -1,6 +1,5 @@
 """Pictures of the clinical link: the strength of all pairs, the patients behind the strongest."""
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,6 +21,8 @@ ALPHA = 0.05
 _MOST = 30
 _CELL_PT, _LEFT_PT, _BOTTOM_PT, _TOP_PT = 30.0, 200.0, 150.0, 8.0
 _NAME = 26
+_LETTERS = 60
+"""So many fit below one plot."""
 _RISES, _FALLS, _GROUPS = OKABE_ITO[0], OKABE_ITO[1], "#5a6472"
 _FULL = 0.6
 """Strength at which a colour is full: links of tissue and clinic are rarely stronger."""
@@ -170,16 +171,13 @@ def _boxes(axes: Axes, values: "pd.Series[float]", groups: "pd.Series[Any]") -> 
             whiskerprops={"color": INK}, capprops={"color": INK},
         )  # fmt: skip
     names = {False: "no", True: "yes"} if groups.dtype == "boolean" else {}
-    wide = max(6, 66 // len(parts))
-    labels = [f"{_wrapped(str(names.get(k, k)), wide)}\n{len(v)}" for k, v in parts.items()]
-    axes.set_xticks(places, labels, fontsize=9 if len(parts) <= 6 else 7)
+    labels = [f"{_short(str(names.get(k, k)), 22)} ({len(v)})" for k, v in parts.items()]
+    if max(map(len, labels)) * len(labels) > _LETTERS:
+        axes.set_xticks(places, labels, fontsize=8, rotation=30, ha="right", rotation_mode="anchor")
+    else:
+        axes.set_xticks(places, labels, fontsize=9)
     axes.set_xlim(-0.6, len(parts) - 0.4)
-    return "Boxes: quartiles and median; whiskers: up to 1.5 of its heights; below, the number of patients."
-
-
-def _wrapped(name: str, width: int) -> str:
-    lines = textwrap.wrap(name, width)
-    return "\n".join([*lines[:2], _short(" ".join(lines[2:]), width)] if lines[2:] else lines)
+    return "Boxes: quartiles and median; in brackets the number of patients."
 
 
 def _small(value: float) -> str:
