@@ -32,6 +32,7 @@ COMMANDS = {
     "explain": "Where in tiles the network of a run sees a class (Grad-CAM and others).",
     "composition": "Share of each tissue class in slides and patients, with intervals.",
     "clinical": "Look at a clinical table; test its columns against measures of patients.",
+    "survival": "Survival by clinical columns, tissue and features: curves, hazards, C-index.",
     "cluster": "Cluster tiles without labels; compare with label, site, tumour type.",
     "heatmap": "Map of a class over whole slides; GeoJSON for QuPath.",
     "report": "One page of a run to look at; or several runs in one table.",

@@ -29,6 +29,7 @@ from histokeras.report.plots import Plot, calibration_plot, curve_plot
 from histokeras.report.run_files import RunFiles, read_run
 from histokeras.report.sites import site_section
 from histokeras.report.strata import strata_left_out, strata_tables
+from histokeras.report.survival_page import write_survival_page
 from histokeras.report.text import at
 from histokeras.report.words import verdict
 from histokeras.runs.record import read_record
@@ -55,7 +56,11 @@ _FILES = {
     "pictures": "the pictures of this page",
     "pictures.csv": "what each picture shows",
 }
-_OTHERS = {"cluster": write_cluster_page, "composition": write_composition_page}
+_OTHERS = {
+    "cluster": write_cluster_page,
+    "composition": write_composition_page,
+    "survival": write_survival_page,
+}
 """Commands whose folders have a page of another kind."""
 
 
@@ -65,8 +70,8 @@ def write_report(run: str | Path | object, path: str | Path | None = None) -> Pa
     The page needs no script and asks for nothing: pictures and plots stand inside it.
 
     Args:
-        run: The run folder, or an object whose ``folder`` is it; or what ``cluster -o``
-            or ``composition -o`` was given.
+        run: The run folder, or an object whose ``folder`` is it; or what ``cluster -o``,
+            ``composition -o`` or ``survival -o`` was given.
         path: The page; ``report.html`` in the run folder if None. Plot data go to ``report/``
             beside it (``<stem>_files/`` if the page is not called report.html).
 

@@ -1,0 +1,50 @@
+"""What ``survival`` found, as plain text for the terminal."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from histokeras.analysis.survival_words import ALL, model_title, p_text
+from histokeras.analysis.text import aligned, cell, plural
+
+
+def format_survival(metrics: Mapping[str, Any]) -> str:
+    """Return the figures of metrics.json as a short text.
+
+    Args:
+        metrics: What :func:`~histokeras.analysis.survival_run.run_survival` returns.
+    """
+    lines = [f"{plural(metrics['n'], 'patient')}, {plural(metrics['n_events'], 'event')}."]
+    lines += _compared(metrics["compared"])
+    rows = [
+        [term["name"], f"{term['hazard_ratio']:.2f} [{term['low']:.2f}, {term['high']:.2f}]",
+         p_text(term["p"])]
+        for model in metrics["models"] if model["model"] == "univariable"
+        for term in model["terms"]
+    ]  # fmt: skip
+    if rows:
+        lines += ["Hazard ratio of each column alone, with 95 % interval:", *aligned(rows)]
+    for model in metrics["models"]:
+        if model["problem"]:
+            which = model["columns"][0] if model["model"] == "univariable" else model["model"]
+            lines.append(f"Not computed: {which}: {model['problem']}.")
+    for curve in metrics["curves"]:
+        if curve["log_rank"]:
+            lines.append(f"Log-rank, {curve['name']}: {p_text(curve['log_rank']['p'])}.")
+        elif curve["name"] != ALL:
+            lines.append(f"Log-rank, {curve['name']}: not computed: {curve['reason']}.")
+    return "\n".join(lines)
+
+
+def _compared(compared: Mapping[str, Any]) -> list[str]:
+    if not compared["computed"]:
+        return [f"C-index: not computed: {compared['reason']}."]
+    n = f"{plural(compared['n'], 'patient')}, {plural(compared['n_events'], 'event')}"
+    rows = []
+    for name, model in compared["models"].items():
+        if "problem" in model:
+            rows.append([model_title(name), "not computed", model["problem"]])
+            continue
+        less = model.get("difference")
+        beyond = f"beyond clinical alone {cell(less)}" if less else ""
+        rows.append([model_title(name), cell(model["c_index"]), beyond])
+    return [f"C-index of {compared['tested']} ({n}):", *aligned(rows)]
