@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from histokeras.cohort.code_book import decoded, header_meant
 from histokeras.cohort.ids import canonical_key, patient_from_slide, slide_stem, tile_key
 from histokeras.cohort.notes import first_rows, table_notes
 from histokeras.cohort.numbers import canonical_numbers, numbers_note, require_two_numbers
@@ -96,7 +97,8 @@ def read_cohort(
     """Read and check a label table.
 
     Rows without a key or a label are dropped and listed. Equal rows are collapsed; one key with
-    two labels is an error. Whole numbers lose their ``.0``: ``1.0`` and ``1`` are one class.
+    two labels is an error. Whole numbers lose their ``.0``: ``1.0`` and ``1`` are one class. Where
+    the header is a code book, such as ``Invasion(Negative=0,Positive=1)``, classes bear its names.
 
     Args:
         source: A file (see ``read_table``) or a table; it is not changed.
@@ -137,8 +139,8 @@ def read_cohort(
             code="COLUMN_MISSING",
         )
     if label_column is not None:
-        cells = text_table(raw[[label_column]])[label_column].tolist()
-        table[LABEL] = _LABELS[task](cells, rows, label_column)
+        table[LABEL], said = _read_labels(raw, rows, label_column, task)
+        notes += said
     table[_ROW] = rows
     kept, dropped = _drop_rows(table, key)
     if strict:
@@ -163,7 +165,7 @@ def read_cohort(
 
 
 def find_target(table: pd.DataFrame, target: str) -> str:
-    """Return the name of the label column: exactly ``target``, else the same without case.
+    """Return the name of the label column: exactly ``target``, without case, or what it means.
 
     Raises:
         TableError: If there is none; the message lists the columns and the nearest name.
@@ -174,7 +176,7 @@ def find_target(table: pd.DataFrame, target: str) -> str:
     same = [name for name in names if name.casefold() == target.casefold()]
     if len(same) == 1:
         return same[0]
-    alias = find_column(table, LABEL) if target == LABEL else None
+    alias = find_column(table, LABEL) if target == LABEL else header_meant(names, target)
     if alias is not None:
         return alias
     near = nearest_name(target, names)
@@ -235,6 +237,16 @@ def _finest_level(table: pd.DataFrame) -> str:
         code="COLUMN_MISSING",
         hint=f"Did you mean `{near}` to be `patient_id`?" if near else "Rename the key column.",
     )
+
+
+def _read_labels(
+    raw: pd.DataFrame, rows: Sequence[int], column: str, task: str
+) -> tuple[list[str], list[str]]:
+    """Return the labels in one form, and what is said of the code book in their header."""
+    cells, said = text_table(raw[[column]])[column].tolist(), ""
+    if task == CLASSIFICATION:
+        cells, said = decoded(cells, column)
+    return _LABELS[task](cells, rows, column), [said] if said else []
 
 
 def _canonical_labels(labels: list[str], rows: Sequence[int], column: str) -> list[str]:
