@@ -53,6 +53,7 @@ from histokeras.cli import options
     type=click.Choice(["days", "months", "years"]),
     help="Unit of the follow-up time.  [default: what its header tells]",
 )
+@options.pseudonyms
 @options.as_json
 @options.config
 def clinical(**arguments: Any) -> None:
@@ -75,11 +76,16 @@ def clinical(**arguments: Any) -> None:
     import json
 
     from histokeras.cohort.clinical import read_clinical
+    from histokeras.cohort.clinical_names import clinical_under_pseudonyms
     from histokeras.cohort.clinical_text import clinical_json, format_clinical
+    from histokeras.cohort.pseudonyms import read_pseudonyms
 
     if (arguments["measured"] is None) != (arguments["output"] is None):
         raise click.UsageError("--with PATIENTS and -o FOLDER go together: give both, or neither.")
-    table = read_clinical(arguments["table"], time_unit=arguments["time_unit"])
+    table = clinical_under_pseudonyms(
+        read_clinical(arguments["table"], time_unit=arguments["time_unit"]),
+        read_pseudonyms(arguments["pseudonyms"]),
+    )
     if arguments["measured"] is not None:
         _link(table, arguments)
     elif arguments["as_json"]:

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from histokeras.errors import ConfigError
+from histokeras.errors import ConfigError, FeatureError
 from histokeras.report import tables
 from histokeras.report.cautions import cautions
 from histokeras.report.cluster_page import write_cluster_page
@@ -76,6 +76,12 @@ def write_report(run: str | Path | object, path: str | Path | None = None) -> Pa
         OutputError: If it cannot be written.
     """
     folder = _folder(run)
+    if read_record(folder).get("command") == "clinical":
+        raise FeatureError(
+            f"{folder} holds a clinical link, whose report.html was written with it.",
+            code="RUN_MISSING",
+            hint="Give `histokeras clinical` again for a new page.",
+        )
     if read_record(folder).get("command") == "cluster":
         return write_cluster_page(folder, Path(path) if path is not None else None)
     files = read_run(folder)
