@@ -7,6 +7,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from histokeras.analysis.composition_figures import CompositionConfig
+    from histokeras.analysis.composition_run import composition
     from histokeras.analysis.evaluate import evaluate_levels
     from histokeras.cohort.labels import read_cohort
     from histokeras.cohort.split import split_patients
@@ -27,11 +29,13 @@ if TYPE_CHECKING:
     from histokeras.training.saved_run import open_run
 
 _PLACES = {
+    "CompositionConfig": "histokeras.analysis.composition_figures",
     "FeatureSet": "histokeras.features.store",
     "FinetuneConfig": "histokeras.training.finetune",
     "FittedHead": "histokeras.training.head",
     "TileSet": "histokeras.tiles.cut",
     "TileSpec": "histokeras.tiles.grid",
+    "composition": "histokeras.analysis.composition_run",
     "cut_tiles": "histokeras.tiles.cut",
     "evaluate_levels": "histokeras.analysis.evaluate",
     "explain": "histokeras.training.explain_run",
@@ -50,11 +54,13 @@ _PLACES = {
 }
 
 __all__ = [
+    "CompositionConfig",
     "FeatureSet",
     "FinetuneConfig",
     "FittedHead",
     "TileSet",
     "TileSpec",
+    "composition",
     "cut_tiles",
     "evaluate_levels",
     "explain",

@@ -13,6 +13,7 @@ from histokeras.analysis.collect import Predictions, collect_predictions, predic
 from histokeras.analysis.evaluate import evaluate_levels
 from histokeras.analysis.units import EvaluationConfig
 from histokeras.cohort.categories import CATEGORIES, category_values, patient_categories
+from histokeras.cohort.grouping import Grouping, parse_grouping
 from histokeras.cohort.join import Joined, join_labels
 from histokeras.cohort.labels import Cohort, read_cohort
 from histokeras.cohort.split_file import read_split
@@ -56,6 +57,7 @@ class Saved:
         evaluated: ``n_resamples``, ``seed`` and ``specificity`` that a run was evaluated with;
             empty for predictions.
         task: What was learned.
+        group: Which classes of a table counted as one, and do so again; None for none.
     """
 
     folder: Path
@@ -68,6 +70,7 @@ class Saved:
     is_floor: bool = False
     evaluated: Mapping[str, Any] = field(default_factory=dict)
     task: str = CLASSIFICATION
+    group: Grouping | None = None
 
     def tables(self) -> Iterator[pd.DataFrame]:
         """Yield the tile table of each slide, with its ids, label and split."""
@@ -172,6 +175,7 @@ def open_saved(folder: Path) -> Saved:
     first = _read(prediction_files(folder)[0])
     task, classes = predicted_names(first)
     written = read_object(folder / "metrics.json")
+    group = record.get("labels", {}).get("group") or record.get("group")
     slides = None
     if TILE not in first:
         table = read_table(folder / "slides.csv", name="slides.csv")
@@ -188,6 +192,7 @@ def open_saved(folder: Path) -> Saved:
         record.get("features", {}).get("settings", {}).get("backbone") == STAIN_TEXTURE.name,
         {name: written[name] for name in _EVALUATED if name in written},
         task,
+        parse_grouping(group) if group else None,
     )
 
 
@@ -218,7 +223,10 @@ def relabelled(
         TableError: If nothing fits, or a label is none of the classes (or no number).
         LeakageError: If all that is labelled was in the training data.
     """
-    cohort = read_cohort(labels, target=target, task=saved.task, strict=strict)
+    # A table of another place may lack a class, or hold the groups already.
+    cohort = read_cohort(
+        labels, target=target, task=saved.task, strict=strict, group=saved.group, complete=False
+    )
     keys = [SLIDE_ID, TILE, PATIENT_ID]
     if saved.slides is None:
         units = pd.concat([_known(table, keys) for table in saved.tables()], ignore_index=True)

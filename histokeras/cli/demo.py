@@ -1,9 +1,11 @@
 """``histokeras demo``."""
 
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from histokeras.cli import options
 
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
 
 _PATIENTS = 40
 _SIZE_PX, _QUICK_PX = 1344, 1024
+_OF_SLIDES = {"quick": "--quick", "only_slides": "--only-slides", "slide_px": "--slide-px"}
+_OF_TILES = {"tiles_per_class": "--tiles-per-class", "tile_px": "--tile-px"}
 _NETWORK = ("--backbone", "mini")
 
 
@@ -40,9 +44,39 @@ _NETWORK = ("--backbone", "mini")
     metavar="PX",
     help=f"Side of a slide, 0.5 um per pixel.  [default: {_SIZE_PX}, quick {_QUICK_PX}]",
 )
+@click.option(
+    "--tiles",
+    "only_tiles",
+    is_flag=True,
+    help="Paint a set of tiles of the eight tissue classes with a tile table, and stop there.",
+)
+@click.option(
+    "--tiles-per-class",
+    type=click.IntRange(1, 100_000),
+    default=40,
+    show_default=True,
+    metavar="N",
+    help="With --tiles.",
+)
+@click.option(
+    "--tile-px",
+    type=click.IntRange(16, 1024),
+    default=224,
+    show_default=True,
+    metavar="PX",
+    help="With --tiles: side of a tile, 0.5 um per pixel.",
+)
 @options.seed
 def demo(
-    output: Path, quick: bool, only_slides: bool, patients: int, slide_px: int | None, seed: int
+    output: Path,
+    quick: bool,
+    only_slides: bool,
+    patients: int,
+    slide_px: int | None,
+    only_tiles: bool,
+    tiles_per_class: int,
+    tile_px: int,
+    seed: int,
 ) -> None:
     """Run the whole job on slides made on the spot: no download, no GPU, two to three minutes.
 
@@ -55,11 +89,13 @@ def demo(
       histokeras demo --out demo/
       histokeras demo --out demo/ --quick
       histokeras demo --out cohort/ --only-slides --patients 80 --slide-px 2048
+      histokeras demo --out tissue/ --tiles --tiles-per-class 100
     """
-    from histokeras.cohort.synthetic import MARK, CohortSpec, mark_of, write_mark, write_tables
-    from histokeras.errors import ConfigError
-    from histokeras.files import prepare_folder
-    from histokeras.runs.record import read_object
+    _refuse_others(only_tiles=only_tiles)
+    if only_tiles:
+        _paint_tile_set(output, seed, patients, tiles_per_class, tile_px)
+        return
+    from histokeras.cohort.synthetic import CohortSpec, mark_of, write_tables
 
     spec = CohortSpec(
         seed=seed,
@@ -67,14 +103,7 @@ def demo(
         size_px=(slide_px or (_QUICK_PX if quick else _SIZE_PX),) * 2,
         most_slides=1 if quick else 2,
     )
-    occupied = output.is_dir() and any(output.iterdir())
-    if occupied and read_object(output / MARK) != mark_of(spec):
-        raise ConfigError(
-            f"{output} is not empty, and not a demo of these options ({_told(spec)}).",
-            hint="Choose a new folder.",
-        )
-    prepare_folder(output)
-    write_mark(output, spec)
+    _claim(output, mark_of(spec), _told(spec))
     write_tables(output, spec)
     _paint(output, spec)
     if only_slides:
@@ -100,6 +129,76 @@ def demo(
     click.echo(str(output))
 
 
+def _refuse_others(*, only_tiles: bool) -> None:
+    """Refuse options that mean nothing with, or without, --tiles."""
+    context = click.get_current_context()
+    others = _OF_SLIDES if only_tiles else _OF_TILES
+    for name, option in others.items():
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise click.UsageError(
+                f"`{option}` {'does not go with' if only_tiles else 'belongs to'} `--tiles`."
+            )
+
+
+def _claim(output: Path, mark: dict[str, object], told: str) -> None:
+    """Take an empty folder, or one that the same options were given for before."""
+    from histokeras.cohort.synthetic import MARK, write_mark
+    from histokeras.errors import ConfigError
+    from histokeras.runs.record import read_object
+
+    occupied = output.is_dir() and any(output.iterdir())
+    if occupied and read_object(output / MARK) != mark:
+        raise ConfigError(
+            f"{output} is not empty, and not a demo of these options ({told}).",
+            hint="Choose a new folder.",
+        )
+    write_mark(output, mark)
+
+
+def _paint_tile_set(
+    output: Path, seed: int, n_patients: int, n_per_class: int, size_px: int
+) -> None:
+    """Paint the tiles that are not there yet, and write their table."""
+    from functools import partial
+
+    from histokeras.cohort.synthetic_tiles import (
+        TABLE,
+        TileSetSpec,
+        tile_set_mark,
+        write_painted_class,
+        write_tile_table,
+    )
+    from histokeras.tissue import TISSUES
+
+    spec = TileSetSpec(seed=seed, n_patients=n_patients, n_per_class=n_per_class, size_px=size_px)
+    told = f"seed {seed}, {n_per_class} tiles a class of {size_px} px, {n_patients} patients"
+    _claim(output, tile_set_mark(spec), told)
+    write_tile_table(output, spec)
+    n_tiles = len(TISSUES) * n_per_class
+    click.echo(f"Painting {n_tiles} tiles of {n_patients} invented patients in {output}", err=True)
+    for _ in _on_all_cores([partial(write_painted_class, output, spec, kind) for kind in TISSUES]):
+        pass
+    shown = f"histokeras extract-features --tiles {output} --tile-table {output / TABLE}"
+    click.echo(f"Done. Go on with {shown} -o features/", err=True)
+    click.echo(str(output))
+
+
+def _on_all_cores(tasks: Sequence[Callable[[], object]]) -> Iterator[int]:
+    """Do tasks in several processes; yield how many are done."""
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    from histokeras.runs.environment import usable_cores
+
+    # Spawned: forking would copy the state of libraries that do not bear it.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(usable_cores(), mp_context=context) as pool:
+        futures = [pool.submit(task) for task in tasks]
+        for number, future in enumerate(futures, start=1):
+            future.result()
+            yield number
+
+
 def _told(spec: "CohortSpec") -> str:
     return (
         f"seed {spec.seed}, {spec.n_patients} patients of at most {spec.most_slides} slide(s) of "
@@ -109,11 +208,9 @@ def _told(spec: "CohortSpec") -> str:
 
 def _paint(output: Path, spec: "CohortSpec") -> None:
     """Paint the slides that are not there yet, on all cores."""
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
+    from functools import partial
 
     from histokeras.cohort.synthetic import cohort_slides, is_written, write_slide_of
-    from histokeras.runs.environment import usable_cores
 
     every = cohort_slides(spec)
     slides = {name: slide for name, slide in every.items() if not is_written(output, name)}
@@ -125,17 +222,10 @@ def _paint(output: Path, spec: "CohortSpec") -> None:
     )
     if not slides:
         return
-    # Spawned: forking would copy the state of libraries that do not bear it.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(usable_cores(), mp_context=context) as pool:
-        futures = [
-            pool.submit(write_slide_of, output, slide_id, slide)
-            for slide_id, slide in slides.items()
-        ]
-        for number, future in enumerate(futures, start=1):
-            future.result()
-            if number % 10 == 0:
-                click.echo(f"  {number} of {len(futures)}", err=True)
+    tasks = [partial(write_slide_of, output, name, slide) for name, slide in slides.items()]
+    for number in _on_all_cores(tasks):
+        if number % 10 == 0:
+            click.echo(f"  {number} of {len(tasks)}", err=True)
 
 
 def _call(command: list[str]) -> None:

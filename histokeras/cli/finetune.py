@@ -24,6 +24,7 @@ from histokeras.models.catalog import AUGMENTATION_NAMES, HEAD_RATES, UNFREEZE
 @tile_table
 @options.labels
 @options.target
+@study_options.group
 @options.positive
 @options.output
 @options.backbone
@@ -158,6 +159,7 @@ def job_from(arguments: dict[str, Any]) -> Any:
         extract=extract,
         fit=FitJob(
             features=extract.output,
+            group=study_options.grouping_from(arguments),
             shares=parse_shares(arguments["shares"]) if arguments["shares"] else SHARES,
             stratify=study_options.stratified(arguments["stratify"]),
             head=head,

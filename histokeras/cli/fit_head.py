@@ -11,6 +11,7 @@ from histokeras.models.catalog import BAG_BATCH_SIZE, BATCH_SIZE, HEAD_RATES, ba
 from histokeras.types import REGRESSION
 
 _OF_CLASSES = {
+    "group": "--group",
     "positive": "--positive",
     "class_weight": "--class-weight",
     "specificity": "--specificity",
@@ -22,6 +23,7 @@ _OF_CLASSES = {
 @options.labels
 @options.target
 @options.task
+@study_options.group
 @options.positive
 @options.output
 @study_options.split
@@ -93,6 +95,7 @@ def fit_head(**arguments: Any) -> None:
       histokeras fit-head feats/ --labels labels.csv --target label --cv 5 --preserve-site -o run/
       histokeras fit-head feats/ --labels scores.csv --target buffa --task regression -o run/
       histokeras fit-head feats/ --labels labels.csv --target label --head mil -o run/
+      histokeras fit-head tissue_feats/ --group TUM -o tumour/
     """
     quiet.import_tensorflow()
     from histokeras.training.fit_job import prepare_study
@@ -139,6 +142,7 @@ def job_from(arguments: dict[str, Any]) -> Any:
     return FitJob(
         preserve_site=bool(arguments["preserve_site"]),
         **{name: arguments[name] for name in same},
+        group=study_options.grouping_from(arguments),
         shares=parse_shares(arguments["shares"]) if arguments["shares"] else SHARES,
         stratify=study_options.stratified(arguments["stratify"] or ""),
         head=head,

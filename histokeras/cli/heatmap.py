@@ -10,6 +10,8 @@ from histokeras.cli.picture_options import end, growing_output, layer, predictio
 from histokeras.cli.slide_options import default_mpp, slide_table
 from histokeras.models import quiet
 
+_OF_NO_CLASS = {"attention": "attention has none", "class": "a class map shows all of them"}
+
 
 @click.command()
 @click.argument("run", type=options.run_folder)
@@ -20,10 +22,10 @@ from histokeras.models import quiet
     help="Class that is drawn.  [default: the positive one; where none is, each]",
 )  # fmt: skip
 @click.option(
-    "--of", type=click.Choice(("prob", "grad-cam", "attention")), default="prob",
+    "--of", type=click.Choice(("prob", "class", "grad-cam", "attention")), default="prob",
     show_default=True,
-    help="Probability of each tile, where in the tiles the network sees the class, or, of a run "
-    "with --head mil, what each tile weighs.",
+    help="Probability of each tile, its most probable class in that class's colour, where in the "
+    "tiles the network sees the class, or, of a run with --head mil, what each tile weighs.",
 )  # fmt: skip
 @layer
 @click.option(
@@ -44,7 +46,7 @@ from histokeras.models import quiet
 @options.as_json
 @options.config
 def heatmap(**arguments: Any) -> None:
-    """Draw a class over whole SLIDES, from the tile predictions of RUN.
+    """Draw a class, or all, over whole SLIDES, from the tile predictions of RUN.
 
     RUN is a folder of fit-head or of predict. Writes a picture a slide and class, heatmaps.csv,
     <slide_id>.geojson (a tile an object with its probabilities; drop it on QuPath) and, with
@@ -54,13 +56,15 @@ def heatmap(**arguments: Any) -> None:
     \b
     Examples:
       histokeras heatmap run/ slides/
+      histokeras heatmap predictions/ new_slides/ --of class
       histokeras heatmap run/ slides/S12.svs --of grad-cam --class tumour
       histokeras heatmap predictions/ new_slides/ -o maps/ --threshold 0.5
     """
     import json
 
     from histokeras.cohort.pseudonyms import read_pseudonyms
-    from histokeras.report.heatmap_run import HeatmapJob, write_heatmaps
+    from histokeras.report.heatmap_job import HeatmapJob
+    from histokeras.report.heatmap_run import write_heatmaps
     from histokeras.slides.inventory import read_slide_table
 
     table = arguments["slide_table"]
@@ -91,12 +95,15 @@ def _evidence(arguments: dict[str, Any]) -> dict[str, Any]:
     """Return what computes Grad-CAM; nothing for probabilities, which need no network."""
     from histokeras.errors import ConfigError
 
-    if arguments["of"] == "attention" and (arguments["class_name"] or arguments["threshold"]):
-        raise ConfigError("`--class`, `--threshold` are of a class: attention has none.")
+    one_class = arguments["class_name"] or arguments["threshold"] is not None
+    if arguments["of"] in _OF_NO_CLASS and one_class:
+        raise ConfigError(
+            f"`--class`, `--threshold` are of one class: {_OF_NO_CLASS[arguments['of']]}."
+        )
     if arguments["of"] != "grad-cam":
         if arguments["layer"] or arguments["weights"] or arguments["trust"]:
             raise ConfigError("`--layer`, `--weights`, `--trust-model` belong to --of grad-cam.")
-        return {"attention": arguments["of"] == "attention"}
+        return {"attention": arguments["of"] == "attention", "by_class": arguments["of"] == "class"}
     quiet.import_tensorflow()
     from histokeras.training.slide_map import slide_evidence
 

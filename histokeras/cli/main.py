@@ -30,6 +30,7 @@ COMMANDS = {
     "predict": "Predict slides or features with a trained run.",
     "evaluate": "Figures with intervals, of a run or of predictions.",
     "explain": "Where in tiles the network of a run sees a class (Grad-CAM and others).",
+    "composition": "Share of each tissue class in slides and patients, with intervals.",
     "clinical": "Look at a clinical table; test its columns against measures of patients.",
     "cluster": "Cluster tiles without labels; compare with label, site, tumour type.",
     "heatmap": "Map of a class over whole slides; GeoJSON for QuPath.",

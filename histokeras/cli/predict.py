@@ -30,6 +30,10 @@ from histokeras.models import quiet
     "--tissue", "annotations", type=options.existing_folder,
     help="Folder of GeoJSON files, if the run's tiles were cut by such.",
 )  # fmt: skip
+@click.option(
+    "--mpp", type=float, metavar="UM",
+    help="Of a run on ready-made tiles that does not know it: their resolution in um per pixel.",
+)  # fmt: skip
 @slide_table
 @default_mpp
 @recursive
@@ -51,14 +55,18 @@ def predict(**arguments: Any) -> None:
     """Predict new SLIDES (or extracted FEATURES) with the head of RUN.
 
     Slides are cut and extracted exactly as the run's own were; features made otherwise are
-    refused. Writes predictions/<slide_id>.csv (WSInfer's columns), slides.csv and patients.csv.
+    refused. After a run on ready-made tiles slides are cut into tiles of the same size in um.
+
+    Writes predictions/<slide_id>.csv (WSInfer's columns), slides.csv and patients.csv.
 
     \b
     Examples:
       histokeras predict run/ new_slides/ -o predictions/
       histokeras predict run/ feats/ -o predictions/
+      histokeras predict tissue_run/ new_slides/ -o predictions/ --mpp 0.5
     """
     import json
+    import shlex
 
     from histokeras.cli import cohort_text
     from histokeras.cohort.pseudonyms import patients_by_slide, read_pseudonyms
@@ -73,7 +81,7 @@ def predict(**arguments: Any) -> None:
     from histokeras.training.trained_run import open_run
 
     pseudonyms = read_pseudonyms(arguments["pseudonyms"])
-    run, output = open_run(arguments["run"]), Path(arguments["output"])
+    run, output = _fitted(open_run(arguments["run"]), arguments), Path(arguments["output"])
     require_own_output(run, output, overwrite=arguments["overwrite"])
     plan, chosen, source = None, None, arguments["inputs"][0]
     choice = choice_from(
@@ -106,14 +114,40 @@ def predict(**arguments: Any) -> None:
         click.echo(json.dumps(json.loads(predictions.slides.to_json(orient="records")), indent=2))
     else:
         click.echo(str(output))
+    if plan is not None and run.classes:
+        what = shlex.join(["histokeras", "heatmap", str(output), *map(str, arguments["inputs"])])
+        click.echo(f"Class maps of the slides: {what} --of class", err=True)
     if plan is not None:
         extract_text.end(plan, allow_empty=arguments["allow_empty"])
+
+
+def _fitted(run: Any, arguments: dict[str, Any]) -> Any:
+    """Return the run; one on ready-made tiles that is given slides as one that cuts the like."""
+    from histokeras.features.index import index_features
+    from histokeras.training.predict_job import is_feature_input
+    from histokeras.training.tile_classifier import for_slides, holds_slides
+
+    inputs, mpp = arguments["inputs"], arguments["mpp"]
+    if not run.ready_made:
+        return run if mpp is None else for_slides(run, mpp)
+    size = run.tile_spec.size_px
+    if is_feature_input(inputs):
+        cut = index_features(inputs[0]).settings
+        return run if cut.get("ready_made", True) else for_slides(run, mpp, cut)
+    if not holds_slides(inputs, size, recursive=arguments["recursive"]):
+        return run
+    fitted = for_slides(run, mpp)
+    click.echo(
+        f"The run learned from ready-made tiles: slides are cut into tiles of {size} px at "
+        f"{fitted.settings['tile_mpp']:g} um per pixel.",
+        err=True,
+    )
+    return fitted
 
 
 def _extract(run: Any, arguments: dict[str, Any], choice: Any) -> Any:
     import dataclasses
 
-    from histokeras.errors import ConfigError
     from histokeras.features.job import prepare_job
     from histokeras.features.run import run_job
     from histokeras.training.trained_run import extract_job_of, require_fitting
@@ -130,8 +164,6 @@ def _extract(run: Any, arguments: dict[str, Any], choice: Any) -> Any:
         **{name: arguments[name] for name in names},
     )
     job = dataclasses.replace(job, overwrite=arguments["overwrite"])
-    if job.ready_made and not all(path.is_dir() for path in arguments["inputs"]):
-        raise ConfigError("this run was trained on ready-made tiles: give folders of tiles.")
     prepared = prepare_job(job)
     require_fitting(run, prepared.plan.settings, where="the features of these slides would be")
     extract_text.say_prepared(prepared)

@@ -66,7 +66,8 @@ mpp = click.option(
     "--mpp",
     type=float,
     metavar="UM",
-    help=f"Resolution of the tiles in um per pixel.  [default: {_DEFAULT.mpp:g}]",
+    help="Resolution of the tiles in um per pixel; of --tiles what their images have.  "
+    f"[default: {_DEFAULT.mpp:g}; --tiles: unknown]",
 )
 mag = click.option(
     "--mag",
@@ -260,6 +261,10 @@ def _nearer(mpp: float | None, mag: float | None) -> tuple[float | None, float |
     return (None, mag) if sources == [False, True] else (mpp, mag)
 
 
+def _told_mpp(arguments: dict[str, Any]) -> bool:
+    return arguments["mpp"] is not None or arguments["mag"] is not None
+
+
 def _annotations(tissue: str) -> Path | None:
     if tissue in _KINDS:
         return None
@@ -304,6 +309,8 @@ def extract_job_from(arguments: dict[str, Any], **others: Any) -> Any:
         spec=spec,
         size_px=arguments["tile_px"],
         resize=arguments["ready_made"] and arguments["tile_px"] is not None,
+        # Nobody else knows it of pictures: the default is for cutting slides.
+        tiles_mpp=spec.mpp if arguments["ready_made"] and _told_mpp(arguments) else None,
         annotations=annotations,
         precision="mixed_float16" if arguments["mixed_precision"] else "float32",
         choice=choice_from(

@@ -10,6 +10,33 @@ from histokeras.models.catalog import DEFAULT_HEAD, HEAD_NAMES, TILE_HEADS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+
+def _grouping(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Refuse what is no grouping before TensorFlow takes its seconds; return it in one form."""
+    if value is None:
+        return None
+    # Pandas comes with it, for which ``--help`` need not wait.
+    from histokeras.cohort.grouping import parse_grouping
+
+    return str(parse_grouping(value))
+
+
+def grouping_from(arguments: dict[str, Any]) -> Any:
+    """Return the :class:`histokeras.cohort.grouping.Grouping` of ``--group``, None without."""
+    from histokeras.cohort.grouping import parse_grouping
+
+    text = arguments.get("group")
+    return None if text is None else parse_grouping(text)
+
+
+group = click.option(
+    "--group",
+    metavar="CLASS|GROUPS",
+    callback=_grouping,
+    help='A class against the rest: TUM; or classes as one: "tumour=TUM;stroma=STR,MUS". Classes '
+    "in no group are left out; name=* takes all others.",
+)
+
 split = click.option(
     "--split", "--splits", "split", type=options.existing_file, help="File of `histokeras split`."
 )

@@ -64,6 +64,7 @@ def tune() -> None:
 @options.labels
 @options.target
 @options.task
+@study_options.group
 @options.positive
 @options.output
 @_search_options
@@ -235,6 +236,7 @@ def _run(what: Any, arguments: dict[str, Any]) -> None:
 @slide_options.tile_table
 @options.labels
 @options.target
+@study_options.group
 @options.positive
 @options.output
 @_search_options

@@ -1,9 +1,11 @@
-"""Headers of clinical tables as targets: found by what they mean, their codes as names."""
+"""Columns of labels: found by what their headers mean, codes as names, numbers in one form."""
 
 import re
 from collections.abc import Sequence
 
 from histokeras.cohort.clinical_words import concept_of, parse_header, plain_text, snake_name
+
+_WHOLE_NUMBER = re.compile(r"^([+-]?\d+)(?:[.,]0+)?$")
 
 
 def header_meant(names: Sequence[str], target: str) -> str | None:
@@ -49,3 +51,21 @@ def decoded(cells: Sequence[str], header: str) -> tuple[list[str], str]:
         return list(cells), ""
     listed = ", ".join(f"{code} is {meaning}" for code, meaning in codes.items())
     return [cell or "" for cell in found], f"labels by the code book of the header: {listed}"
+
+
+def canonical_labels(labels: list[str], rows: Sequence[int], column: str) -> list[str]:
+    """Return labels in one form: where all are whole numbers, ``1.0`` is ``1``.
+
+    Args:
+        labels: Cells of the label column, "" where missing.
+        rows: Row number of each; not needed here.
+        column: Name of the column; not needed here.
+    """
+    stripped = [label.strip() for label in labels]
+    numbers = [_WHOLE_NUMBER.match(label) for label in stripped if label]
+    if all(numbers) and any(not label.isdigit() for label in stripped if label):
+        return [
+            str(int(match.group(1))) if (match := _WHOLE_NUMBER.match(label)) else ""
+            for label in stripped
+        ]
+    return stripped

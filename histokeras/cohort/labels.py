@@ -1,13 +1,13 @@
 """Read a label table: its level, its classes, and every row that cannot be used."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
-from histokeras.cohort.code_book import decoded, header_meant
+from histokeras.cohort.code_book import canonical_labels, decoded, header_meant
+from histokeras.cohort.grouping import LEFT_OUT, Grouping
 from histokeras.cohort.ids import canonical_key, patient_from_slide, slide_stem, tile_key
 from histokeras.cohort.notes import first_rows, table_notes
 from histokeras.cohort.numbers import canonical_numbers, numbers_note, require_two_numbers
@@ -38,7 +38,6 @@ CLEAN = {TILE: tile_key, SLIDE_ID: slide_stem, PATIENT_ID: canonical_key}
 _ROW = "_row"
 _DUPLICATE = "duplicate"
 _SHOWN = 5
-_WHOLE_NUMBER = re.compile(r"^([+-]?\d+)(?:[.,]0+)?$")
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,10 @@ class Cohort:
 
     @property
     def share_lost(self) -> float:
-        """Share of the rows without key or label, 0..1; equal rows that were collapsed are none."""
+        """Share of the rows without key or label, 0..1.
+
+        Equal rows that were collapsed, and classes left out as asked, are none.
+        """
         n_rows = len(self.table) + len(self.dropped)
         return len(_incomplete(self.dropped)) / n_rows if n_rows else 0.0
 
@@ -93,12 +95,15 @@ def read_cohort(
     level: str | None = None,
     task: str = CLASSIFICATION,
     strict: bool = False,
+    group: Grouping | None = None,
+    complete: bool = True,
 ) -> Cohort:
     """Read and check a label table.
 
-    Rows without a key or a label are dropped and listed. Equal rows are collapsed; one key with
-    two labels is an error. Whole numbers lose their ``.0``: ``1.0`` and ``1`` are one class. Where
-    the header is a code book, such as ``Invasion(Negative=0,Positive=1)``, classes bear its names.
+    Rows without a key or a label, and those of a class in no group, are dropped and listed. Equal
+    rows are collapsed; one key with two labels is an error. Whole numbers lose their ``.0``:
+    ``1.0`` and ``1`` are one class. Where the header is a code book, such as
+    ``Invasion(Negative=0,Positive=1)``, classes bear its names.
 
     Args:
         source: A file (see ``read_table``) or a table; it is not changed.
@@ -106,27 +111,24 @@ def read_cohort(
         level: tile, slide or patient; by default the finest key column that the table has.
         task: ``regression`` reads labels as numbers.
         strict: Whether a row without key or label is an error.
+        group: Which classes count as one; None for each on its own.
+        complete: Whether all classes that ``group`` names must be there, as where something is
+            learned; a table to be held against predictions may lack some.
 
     Returns:
         The cohort.
 
     Raises:
         TableError: If the table has no rows, a column is missing or ambiguous, labels conflict, a
-            slide has two patients, there are not two classes, or a number is none.
+            slide has two patients, there are not two classes, a number is none, or ``group`` names
+            a class that is not there.
         ValueError: If ``level`` is no level, or ``task`` no task.
     """
     if task not in TASKS:
         raise ValueError(f"`task` must be one of {TASKS}. Received: task={task!r}")
     if level is not None and level not in LEVELS:
         raise ValueError(f"`level` must be one of {LEVELS}. Received: level={level!r}")
-    raw = read_table(Path(source), name="label table") if isinstance(source, str | Path) else source
-    if not len(raw):
-        place = f"label table {source}: " if raw is not source else "the label table: "
-        raise TableError(
-            f"{place}no rows below the header.",
-            code="TABLE_EMPTY",
-            hint="Add one row per patient, slide or tile.",
-        )
+    raw = _rows_of(source)
     rows = row_numbers(raw)
     notes = list(raw.attrs.get("notes", ()))
     label_column = None if target is None else find_target(raw, target)
@@ -145,6 +147,9 @@ def read_cohort(
     kept, dropped = _drop_rows(table, key)
     if strict:
         _refuse_incomplete(dropped, len(table))
+    if group is not None and label_column is not None:
+        named = label_column if complete else None
+        kept, dropped = _grouped(kept, dropped, key, group, named)
     labels = kept[LABEL].tolist() if label_column is not None else [""] * len(kept)
     classes: tuple[str, ...] = ()
     if label_column is not None:
@@ -162,6 +167,18 @@ def read_cohort(
         label_rows=first_rows(labels, kept[_ROW].tolist()),
         task=task,
     )
+
+
+def _rows_of(source: Path | str | pd.DataFrame) -> pd.DataFrame:
+    raw = read_table(Path(source), name="label table") if isinstance(source, str | Path) else source
+    if not len(raw):
+        place = f"label table {source}: " if raw is not source else "the label table: "
+        raise TableError(
+            f"{place}no rows below the header.",
+            code="TABLE_EMPTY",
+            hint="Add one row per patient, slide or tile.",
+        )
+    return raw
 
 
 def find_target(table: pd.DataFrame, target: str) -> str:
@@ -249,17 +266,6 @@ def _read_labels(
     return _LABELS[task](cells, rows, column), [said] if said else []
 
 
-def _canonical_labels(labels: list[str], rows: Sequence[int], column: str) -> list[str]:
-    stripped = [label.strip() for label in labels]
-    numbers = [_WHOLE_NUMBER.match(label) for label in stripped if label]
-    if all(numbers) and any(not label.isdigit() for label in stripped if label):
-        return [
-            str(int(match.group(1))) if (match := _WHOLE_NUMBER.match(label)) else ""
-            for label in stripped
-        ]
-    return stripped
-
-
 def _drop_rows(table: pd.DataFrame, key: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Split the rows into those that can be used and the list of those that cannot."""
     reason = pd.Series("", index=table.index, dtype=object)
@@ -284,6 +290,26 @@ def _drop_rows(table: pd.DataFrame, key: str) -> tuple[pd.DataFrame, pd.DataFram
         }
     )
     return table[reason == ""], dropped
+
+
+def _grouped(
+    kept: pd.DataFrame, dropped: pd.DataFrame, key: str, group: Grouping, column: str | None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Put groups in place of classes; what is in no group joins the rows that are left out.
+
+    With the name of the label column every class that is named must be there.
+    """
+    if column is not None:
+        group.require_known(sorted(set(kept[LABEL])), column)
+    groups = pd.Series([group.group_of(label) for label in kept[LABEL]], kept.index, dtype=object)
+    lost = kept[groups.isna()]
+    kept = kept.assign(**{LABEL: groups})[groups.notna()]
+    if lost.empty:
+        return kept, dropped
+    reasons = [f"class {label} {LEFT_OUT}" for label in lost[LABEL]]
+    rows = pd.DataFrame({"row": lost[_ROW], "id": lost[key], "reason": reasons})
+    parts = [part for part in (dropped, rows) if len(part)]
+    return kept, pd.concat(parts).sort_values("row", kind="stable", ignore_index=True)
 
 
 def _require_one_label(usable: pd.DataFrame, key: str) -> None:
@@ -321,7 +347,7 @@ def _no_classes(labels: list[str], column: str, n_rows: int) -> tuple[tuple[str,
     return (), [numbers_note(labels, column)]
 
 
-_LABELS = {CLASSIFICATION: _canonical_labels, REGRESSION: canonical_numbers}
+_LABELS = {CLASSIFICATION: canonical_labels, REGRESSION: canonical_numbers}
 _KINDS = {CLASSIFICATION: _classes_of, REGRESSION: _no_classes}
 
 
@@ -337,7 +363,8 @@ def _listed(table: pd.DataFrame, key: str) -> pd.DataFrame:
 
 
 def _incomplete(dropped: pd.DataFrame) -> pd.DataFrame:
-    return dropped[~dropped["reason"].astype(str).str.startswith(_DUPLICATE)]
+    reasons = dropped["reason"].astype(str)
+    return dropped[~(reasons.str.startswith(_DUPLICATE) | reasons.str.endswith(LEFT_OUT))]
 
 
 def _refuse_incomplete(dropped: pd.DataFrame, n_rows: int) -> None:

@@ -1,5 +1,6 @@
 """An invented cohort with known truth: patients, slides, labels, survival. No patient is real."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -215,6 +216,6 @@ def mark_of(spec: CohortSpec) -> dict[str, object]:
     }
 
 
-def write_mark(folder: Path, spec: CohortSpec) -> None:
-    """Write ``cohort.json``, :func:`mark_of` the cohort."""
-    write_json(prepare_folder(folder) / MARK, mark_of(spec))
+def write_mark(folder: Path, mark: Mapping[str, object]) -> None:
+    """Write ``cohort.json``: that nobody there is real, and what it was made from."""
+    write_json(prepare_folder(folder) / MARK, mark)

@@ -17,6 +17,7 @@ from histokeras.features.store import (
     read_features,
     read_floor_names,
 )
+from histokeras.features.tile_mpp import MPP, one_mpp, seen_mpp
 from histokeras.files import sha256_file, sha256_text
 from histokeras.models.catalog import STAIN_TEXTURE
 from histokeras.runs.record import read_outcomes
@@ -35,7 +36,8 @@ class FeatureIndex:
         n_features: Length of a vector.
         settings: How they were made; empty for foreign files.
         tiles: For ready-made tiles one row a tile, in the order of the files and their rows
-            (``tile``, ``slide_id``, ``patient_id``, ``label``, "" where unknown); None for slides.
+            (``tile``, ``slide_id``, ``patient_id``, ``label``, "" where unknown, and ``mpp`` as
+            the network saw it, NaN where unknown); None for slides.
         digest: SHA-256 over the names and digests of all files.
         failed: Slides that the last ``extract-features`` could not do. An old file of such a
             slide is left out.
@@ -62,6 +64,11 @@ class FeatureIndex:
     def is_floor(self) -> bool:
         """Whether the features are colour and texture themselves, without a network."""
         return self.settings.get("backbone") == STAIN_TEXTURE.name
+
+    @property
+    def tiles_mpp(self) -> float | None:
+        """At which resolution the network saw all ready-made tiles; None if that is not known."""
+        return None if self.tiles is None else one_mpp(self.tiles[MPP])
 
     def units(self) -> pd.DataFrame:
         """Return what labels are joined to: one row a slide, or a tile for ready-made tiles."""
@@ -188,14 +195,12 @@ def _require_once(names: Sequence[str], kind: str, code: str) -> None:
 
 def _tile_table(folder: Path, slide_id: str, tiles: pd.Series) -> pd.DataFrame:
     """Return the rows of the manifest of ready-made tiles, in the order of their vectors."""
-    table = pd.DataFrame({TILE: tiles})
+    table, unknown = pd.DataFrame({TILE: tiles}), float("nan")
     path = manifest_path(folder, slide_id)
     if path.is_file():
         manifest = read_own(path, dtype=str, keep_default_na=False)
-        table = table.merge(
-            manifest[[TILE, SLIDE_ID, PATIENT_ID, LABEL]], on=TILE, how="left", validate="1:1"
-        )
+        said = manifest[[TILE, SLIDE_ID, PATIENT_ID, LABEL]].assign(**{MPP: seen_mpp(manifest)})
+        table = table.merge(said, on=TILE, how="left", validate="1:1")
     for name in (SLIDE_ID, PATIENT_ID, LABEL):
-        if name not in table:
-            table[name] = ""
-    return table.fillna("")
+        table[name] = table[name].fillna("") if name in table else ""
+    return table if MPP in table else table.assign(**{MPP: unknown})

@@ -15,6 +15,7 @@ from histokeras.features.ready_made import tile_set_sources
 from histokeras.features.renamed import normal_tissue_notes, under_pseudonyms
 from histokeras.features.settings import COMPUTE_BATCH, FeatureSettings
 from histokeras.features.sources import SlideSource, Source
+from histokeras.features.tile_mpp import with_mpp
 from histokeras.models.catalog import DEFAULT_BACKBONE, require_backbone
 from histokeras.models.weights import WeightsSource, find_weights
 from histokeras.runs.events import Done, Lost
@@ -47,6 +48,8 @@ class ExtractJob:
         ready_made: Whether the inputs are folders of tile images.
         tile_table: Table of the ready-made tiles.
         resize: Whether ready-made tiles of another size are resampled to ``size_px``.
+        tiles_mpp: Micrometres per pixel of the ready-made tiles, as their images are; None if only
+            their table may say it.
         precision: ``float32`` or ``mixed_float16``.
         compute_batch: Tiles a replica computes at once.
         dtype: How vectors are stored.
@@ -73,6 +76,7 @@ class ExtractJob:
     ready_made: bool = False
     tile_table: Path | None = None
     resize: bool = False
+    tiles_mpp: float | None = None
     precision: str = "float32"
     compute_batch: int = COMPUTE_BATCH
     dtype: str = "float32"
@@ -196,7 +200,7 @@ def _slide_sources(
 def _tile_sources(
     job: ExtractJob, pseudonyms: Pseudonyms | None
 ) -> tuple[Sequence[Source], TileSpec, list[str]]:
-    table = read_tile_set(job.inputs, tile_table=job.tile_table)
+    table = with_mpp(read_tile_set(job.inputs, tile_table=job.tile_table), job.tiles_mpp)
     if table.empty:
         raise TableError(
             "no tile images in the folder(s) given.",

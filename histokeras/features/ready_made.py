@@ -13,6 +13,7 @@ from PIL import Image
 
 from histokeras.errors import SlideError
 from histokeras.features.extras import MAX_PICTURES
+from histokeras.features.tile_mpp import SOURCE_PX
 from histokeras.files import sha256_file
 from histokeras.tiles.folders import read_image
 from histokeras.tiles.grid import TileSpec
@@ -69,6 +70,8 @@ class TileSetTiles:
     rows: npt.NDArray[np.int64]
     identity: Mapping[str, Any]
     bad: dict[int, str] = field(default_factory=dict)
+    sides: dict[int, int] = field(default_factory=dict)
+    """Side of each image that was read, in pixels, before it was resampled."""
 
     @property
     def n_pictures(self) -> int:
@@ -89,7 +92,7 @@ class TileSetTiles:
         """Return image and background; good ready-made tiles are all kept: somebody chose them."""
         size = self.source.spec.size_px
         try:
-            image = self._image(Path(self.source.table["path"].iloc[row]), size)
+            image, self.sides[row] = self._image(Path(self.source.table["path"].iloc[row]), size)
         except SlideError as error:
             # Under a pseudonym the file has another name than the tile.
             path, tile = (str(self.source.table[name].iloc[row]) for name in ("path", TILE))
@@ -98,11 +101,12 @@ class TileSetTiles:
             return np.zeros((size, size, 3), np.uint8), float("nan"), False
         return image, background_fraction(image), True
 
-    def _image(self, path: Path, size: int) -> npt.NDArray[np.uint8]:
+    def _image(self, path: Path, size: int) -> tuple[npt.NDArray[np.uint8], int]:
+        """Return the image at ``size`` px, and the side that it has itself."""
         image = read_image(path)
         height, width = image.shape[:2]
         if (height, width) == (size, size):
-            return image
+            return image, size
         if height != width:
             raise SlideError(
                 f"{path.name} is {width} x {height} px, and tiles are square.", code="TILE_SIZE"
@@ -115,7 +119,7 @@ class TileSetTiles:
             )
         # Area average when shrinking, so that no pixel is left out.
         method = Image.Resampling.BOX if height > size else Image.Resampling.BICUBIC
-        return np.asarray(Image.fromarray(image).resize((size, size), method))
+        return np.asarray(Image.fromarray(image).resize((size, size), method)), height
 
     def close(self) -> None:
         """Nothing stays open between tiles."""
@@ -123,6 +127,7 @@ class TileSetTiles:
     def manifest(self, background: Mapping[int, float]) -> pd.DataFrame:
         """Return the tile table with what was measured."""
         table = self.source.described().assign(size_px=self.source.spec.size_px)
+        table[SOURCE_PX] = [self.sides.get(row, 0) for row in range(len(table))]
         table["background"] = [background[row] for row in range(len(table))]
         table["kept"] = [row not in self.bad for row in range(len(table))]
         return table.assign(reason=[self.bad.get(row, "") for row in range(len(table))])

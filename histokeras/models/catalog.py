@@ -101,6 +101,18 @@ _APPLICATIONS = (
         weights_mb=17,
     ),
     Application(
+        name="efficientnetb3",
+        builder="EfficientNetB3",
+        preprocessing="efficientnet",
+        n_features=1536,
+        tile_px=300,
+        min_px=32,
+        top_layer="block6a_expand_conv",
+        weights_url="https://storage.googleapis.com/keras-applications/efficientnetb3_notop.h5",
+        weights_md5="af6d107764bb5b1abb91932881670226",
+        weights_mb=44,
+    ),
+    Application(
         name="mobilenetv2",
         builder="MobileNetV2",
         preprocessing="mobilenet_v2",

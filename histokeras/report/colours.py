@@ -1,9 +1,9 @@
 """Fixed colours and line styles of classes: told apart by the colour-blind and in greyscale."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from histokeras.tissue import TISSUE_COLOURS, tissue_of
+from histokeras.tissue import BACKGROUND, TISSUE_COLOURS, tissue_of
 
 OKABE_ITO = (
     "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#b8a600",
@@ -11,6 +11,8 @@ OKABE_ITO = (
 """Okabe and Ito, Color Universal Design (2008); dark ones first, the yellow darkened for white."""
 _DASHES: tuple[tuple[float, ...], ...] = ((), (6, 2.5), (1.5, 2), (7, 2, 1.5, 2), (3, 3))
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_BESIDE_TISSUE = {BACKGROUND: "#bfc5cc", "rest": "#9aa3ad"}
+"""Beside tissues: glass, and all classes that are not the one in question."""
 INK = "#333a45"
 FAINT = "#8a93a0"
 
@@ -36,16 +38,30 @@ def class_looks(classes: Iterable[str]) -> dict[str, Look]:
     Args:
         classes: Class names in any order; sorted, they take the colours in turn. From the ninth
             on colours come again, with another dash and another marker. Where all of them are of
-            the eight tissue classes, each has the colour of its tissue.
+            the eight tissue classes, each has the colour of its tissue; BACK and ``rest`` may
+            stand beside them, in grey.
     """
     looks, names = {}, sorted(classes)
-    tissues = [tissue_of(name) for name in names]
+    of_tissue = _tissue_colours(names)
     for i, name in enumerate(names):
         turn = i // len(OKABE_ITO)
-        tissue = tissues[i] if None not in tissues else None
         looks[name] = Look(
-            OKABE_ITO[i % len(OKABE_ITO)] if tissue is None else TISSUE_COLOURS[tissue],
+            of_tissue.get(name, OKABE_ITO[i % len(OKABE_ITO)]),
             _DASHES[(i + turn) % len(_DASHES)],
             _MARKERS[(i + turn) % len(_MARKERS)],
         )
     return looks
+
+
+def rgb(colour: str) -> tuple[int, int, int]:
+    """Return red, green and blue, 0..255, of ``#rrggbb``."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return red, green, blue
+
+
+def _tissue_colours(names: Sequence[str]) -> dict[str, str]:
+    """Return the colour of each class; nothing unless all are tissues or stand beside such."""
+    tissues = {name: tissue_of(name) for name in names}
+    found = {name: TISSUE_COLOURS[tissue] for name, tissue in tissues.items() if tissue}
+    beside = {name: _BESIDE_TISSUE[name] for name in names if name in _BESIDE_TISSUE}
+    return {**found, **beside} if found and len(found) + len(beside) == len(names) else {}

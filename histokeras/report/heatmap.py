@@ -1,7 +1,7 @@
 """Draw a map over a slide's thumbnail."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,8 +20,9 @@ from histokeras.tiles.paint import (
     font_of,
 )
 
+FONT_PX = 18
 _GAP, _MARGIN, _BAR_WIDTH, _BELOW = 18, 24, 150, 74
-_FONT_PX, _TITLE_PX = 18, 21
+_TITLE_PX = 21
 _TINT = 0.6
 _FRAME = (250, 250, 250)
 _WIDE = 1.3
@@ -43,6 +44,21 @@ class Scale:
     top: float
     ticks: Sequence[tuple[float, str]]
     even: bool
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What stands at the right of the panels and says what colours mean.
+
+    Attributes:
+        draw: Given the page, its own upper left corner and the height of a panel, draws it.
+        width: In pixels.
+        height: The least height in pixels that it needs.
+    """
+
+    draw: Callable[[PillowImage.Image, tuple[int, int], int], None]
+    width: int
+    height: int = 0
 
 
 def probability_scale() -> Scale:
@@ -98,7 +114,18 @@ def draw_heatmap(
     draw = ImageDraw.Draw(mapped)
     for left, top, right, bottom in frames:
         draw.rectangle((left, top, right - 1, bottom - 1), outline=_FRAME)
-    return _page([thumbnail, np.asarray(mapped)], scale, titles, um_per_px, note)
+    return draw_page([thumbnail, np.asarray(mapped)], _bar(scale), titles, um_per_px, note)
+
+
+def _bar(scale: Scale) -> Beside:
+    def draw(page: PillowImage.Image, corner: tuple[int, int], tall: int) -> None:
+        tall = min(tall, 400)
+        # The same mixture as on the slide, over its glass.
+        glass = np.full((tall, 1, 3), 245, np.uint8)
+        ramp = _tinted(glass, np.linspace(1, 0, tall)[:, None], scale)
+        draw_colour_bar(page, corner, tall, scale.ticks, font_of(FONT_PX), colours=ramp[:, 0])
+
+    return Beside(draw, _BAR_WIDTH)
 
 
 def _tinted(
@@ -111,18 +138,27 @@ def _tinted(
     return blended(image, coloured(share if scale.even else 0.35 + 0.65 * share), strength)
 
 
-def _page(
+def draw_page(
     panels: Sequence[Image],
-    scale: Scale,
+    beside: Beside,
     titles: Sequence[str],
     um_per_px: float | None,
     note: str,
 ) -> bytes:
-    font, title = font_of(_FONT_PX), font_of(_TITLE_PX)
+    """Return panels beside each other (wide ones one below the other) as a PNG.
+
+    Args:
+        panels: Two pictures, uint8 (h, w, 3), of one size.
+        beside: What stands at the right of the second.
+        titles: Lines above.
+        um_per_px: Micrometres per pixel of the panels; None if unknown: no scale bar then.
+        note: Line below.
+    """
+    font, title = font_of(FONT_PX), font_of(_TITLE_PX)
     height, width = panels[0].shape[:2]
     stacked = width > _WIDE * height
     step = (0, height + _GAP) if stacked else (width + _GAP, 0)
-    across, down = width + step[0] + _BAR_WIDTH, height + step[1]
+    across, down = width + step[0] + beside.width, max(height, beside.height) + step[1]
     words = max([title.getlength(text) for text in titles] + [font.getlength(note)])
     top = _MARGIN + len(titles) * (_TITLE_PX + 8) + 8
     size = (2 * _MARGIN + max(across, int(words)), top + down + _BELOW + _MARGIN)
@@ -134,11 +170,7 @@ def _page(
         x, y = _MARGIN + number * step[0], top + number * step[1]
         page.paste(PillowImage.fromarray(panel), (x, y))
         draw.rectangle((x - 1, y - 1, x + width, y + height), outline=QUIET)
-    bar = (_MARGIN + step[0] + width + _GAP, top + step[1])
-    tall = min(height, 400)
-    # The same mixture as on the slide, over its glass.
-    ramp = _tinted(np.full((tall, 1, 3), 245, np.uint8), np.linspace(1, 0, tall)[:, None], scale)
-    draw_colour_bar(page, bar, tall, scale.ticks, font, colours=ramp[:, 0])
+    beside.draw(page, (_MARGIN + step[0] + width + _GAP, top + step[1]), height)
     below = top + down + 12
     if um_per_px is not None:
         draw_scale_bar(draw, (_MARGIN, below), um_per_px, width, font)

@@ -26,6 +26,7 @@ _BACKBONES = {
     "inceptionv3": "InceptionV3",
     "resnet50": "ResNet50",
     "efficientnetb0": "EfficientNetB0",
+    "efficientnetb3": "EfficientNetB3",
     "mobilenetv2": "MobileNetV2",
     "xception": "Xception",
     "mini": "mini, a small residual network trained on procedural tissue alone,",
@@ -64,6 +65,11 @@ def _cohort(run: RunFiles) -> str:
     classes = f" ({listed(run.classes)})" if run.classes else ""
     level = run.metrics.get("label_level")
     labels = f"Labels{classes} stood at the {level} level." if level else ""
+    group = str((run.record.get("labels") or {}).get("group") or "")
+    if group and level:
+        labels += (
+            f" They are groups of classes: {group.replace('*', 'all others').replace(';', '; ')}."
+        )
     if run.task == REGRESSION and level:
         labels = f"The target, {run.target}, is a number and stood at the {level} level."
     if len(funnel) < 2:

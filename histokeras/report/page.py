@@ -11,6 +11,7 @@ from histokeras.errors import ConfigError, FeatureError
 from histokeras.report import tables
 from histokeras.report.cautions import cautions
 from histokeras.report.cluster_page import write_cluster_page
+from histokeras.report.composition_page import write_composition_page
 from histokeras.report.drawn import read_drawn
 from histokeras.report.html import (
     MAX_BYTES,
@@ -54,6 +55,8 @@ _FILES = {
     "pictures": "the pictures of this page",
     "pictures.csv": "what each picture shows",
 }
+_OTHERS = {"cluster": write_cluster_page, "composition": write_composition_page}
+"""Commands whose folders have a page of another kind."""
 
 
 def write_report(run: str | Path | object, path: str | Path | None = None) -> Path:
@@ -62,7 +65,8 @@ def write_report(run: str | Path | object, path: str | Path | None = None) -> Pa
     The page needs no script and asks for nothing: pictures and plots stand inside it.
 
     Args:
-        run: The run folder, or an object whose ``folder`` is it; or what ``cluster -o`` was given.
+        run: The run folder, or an object whose ``folder`` is it; or what ``cluster -o``
+            or ``composition -o`` was given.
         path: The page; ``report.html`` in the run folder if None. Plot data go to ``report/``
             beside it (``<stem>_files/`` if the page is not called report.html).
 
@@ -76,14 +80,15 @@ def write_report(run: str | Path | object, path: str | Path | None = None) -> Pa
         OutputError: If it cannot be written.
     """
     folder = _folder(run)
-    if read_record(folder).get("command") == "clinical":
+    command = str(read_record(folder).get("command", ""))
+    if command == "clinical":
         raise FeatureError(
             f"{folder} holds a clinical link, whose report.html was written with it.",
             code="RUN_MISSING",
             hint="Give `histokeras clinical` again for a new page.",
         )
-    if read_record(folder).get("command") == "cluster":
-        return write_cluster_page(folder, Path(path) if path is not None else None)
+    if command in _OTHERS:
+        return _OTHERS[command](folder, Path(path) if path is not None else None)
     files = read_run(folder)
     page = Path(path) if path is not None else files.folder / "report.html"
     require_own_page(page)

@@ -14,6 +14,7 @@ from histokeras.features.index import FeatureIndex, index_features
 from histokeras.features.settings import require_same_settings
 from histokeras.files import prepare_folder, remove, sha256_text, write_csv
 from histokeras.runs.record import RunRecord, require_own_folder
+from histokeras.runs.same import require_same_inputs
 from histokeras.training.cluster_file import read_clusters
 from histokeras.training.cluster_run import (
     CLUSTER,
@@ -22,7 +23,6 @@ from histokeras.training.cluster_run import (
     cluster_shares,
     tile_table,
 )
-from histokeras.training.fit_run import require_same_inputs
 from histokeras.training.rows import TileRows, tile_rows
 from histokeras.training.vectors import open_vectors
 from histokeras.types import LABEL, PATIENT_ID, SLIDE_ID, SPLIT, TILE

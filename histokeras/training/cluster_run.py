@@ -21,11 +21,11 @@ from histokeras.files import (
     write_json,
 )
 from histokeras.runs.record import RunRecord, require_own_folder
+from histokeras.runs.same import require_same_inputs
 from histokeras.training.cluster import ClusterConfig, FittedClusters, fit_clusters
 from histokeras.training.cluster_file import write_clusters
 from histokeras.training.cluster_job import ClusterJob, ClusterStudy
 from histokeras.training.cluster_map import ClusterMap, map_tiles
-from histokeras.training.fit_run import require_same_inputs
 from histokeras.training.rows import TileRows
 from histokeras.training.vectors import MemoryVectors, Vectors, open_vectors
 from histokeras.types import KMEANS, LABEL, PATIENT_ID, SLIDE_ID, SPLIT, SPLITS, TILE

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from histokeras.cohort.grouping import parse_grouping
 from histokeras.cohort.split import SHARES, Split, write_split
 from histokeras.errors import ConfigError
 from histokeras.features.job import ExtractJob
@@ -28,6 +29,7 @@ def finetune(
     *,
     target: str = LABEL,
     positive: str | None = None,
+    group: str | None = None,
     split: Split | None = None,
     shares: tuple[float, float, float] = SHARES,
     slide_table: str | Path | None = None,
@@ -36,7 +38,7 @@ def finetune(
     backbone: str = "resnet50",
     weights: str | None = None,
     tile_px: int | None = None,
-    mpp: float = 0.5,
+    mpp: float | None = None,
     head: HeadConfig | None = None,
     config: FinetuneConfig | None = None,
     gpus: str = "all",
@@ -52,6 +54,8 @@ def finetune(
         output: The run folder. The same call again goes on after an interruption.
         target: Column of the table that is learned.
         positive: Of two classes the positive one.
+        group: A class against the rest, or classes as one: see
+            :func:`histokeras.cohort.grouping.parse_grouping`.
         split: From :func:`histokeras.split_patients`; made here if None.
         shares: Percent of train, val and test patients, if split here.
         slide_table: Table with slide_id and any of mpp, patient_id.
@@ -60,7 +64,8 @@ def finetune(
         backbone: Name of the network.
         weights: ``imagenet``, a path or ``random:SEED``; the backbone's own default if None.
         tile_px: Side of a tile in pixels; the backbone's own if None.
-        mpp: Resolution of the tiles in micrometres per pixel.
+        mpp: Resolution of the tiles in micrometres per pixel: 0.5 for slides if None; of images
+            what they have, which only you know.
         head: Which head, and how it is fitted before.
         config: How backbone and head are then trained.
         gpus: ``all``, ``cpu`` or numbers.
@@ -88,7 +93,8 @@ def finetune(
         output=folder,
         backbone=backbone,
         weights=weights,
-        spec=TileSpec(mpp=Mpp(mpp)),
+        spec=TileSpec(mpp=Mpp(0.5 if mpp is None else mpp)),
+        tiles_mpp=mpp if tiles else None,
         size_px=tile_px,
         slide_table=_path(slide_table),
         ready_made=tiles,
@@ -104,6 +110,7 @@ def finetune(
                 labels=_labels(cohort, Path(name)),
                 target=target,
                 positive=positive,
+                group=None if group is None else parse_grouping(group),
                 slide_table=_path(slide_table),
                 split=_split(split, Path(name)),
                 shares=shares,

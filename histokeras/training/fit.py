@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from histokeras.analysis.format import format_metrics
+from histokeras.cohort.grouping import parse_grouping
 from histokeras.cohort.split import SHARES, Split, write_split
 from histokeras.errors import ConfigError, TableError
 from histokeras.features.settings import require_same_settings
@@ -161,6 +162,7 @@ def fit_head(
     *,
     target: str = LABEL,
     positive: str | None = None,
+    group: str | None = None,
     split: Split | None = None,
     shares: tuple[float, float, float] = SHARES,
     folds: int | None = None,
@@ -180,6 +182,8 @@ def fit_head(
         cohort: Label table (or its path): patient_id, slide_id or tile, and ``target``.
         target: Column of the table that is learned.
         positive: Of two classes the positive one.
+        group: A class against the rest, or classes as one: see
+            :func:`histokeras.cohort.grouping.parse_grouping`.
         split: From :func:`histokeras.split_patients`; made here if None.
         shares: Percent of train, val and test patients, if split here.
         folds: Cross-validate with this many folds instead.
@@ -215,6 +219,7 @@ def fit_head(
             slide_table=None if slide_table is None else _table(slide_table, work, "slides.csv"),
             target=target,
             positive=positive,
+            group=None if group is None else parse_grouping(group),
             split=_split(split, work),
             shares=shares,
             folds=folds,

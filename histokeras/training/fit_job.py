@@ -11,6 +11,7 @@ import pandas as pd
 from histokeras.analysis.bootstrap import N_RESAMPLES
 from histokeras.analysis.figures import SPECIFICITY
 from histokeras.cohort.categories import category_values
+from histokeras.cohort.grouping import Grouping
 from histokeras.cohort.join import Joined, join_labels
 from histokeras.cohort.labels import Cohort, read_cohort
 from histokeras.cohort.pseudonyms import (
@@ -61,6 +62,7 @@ class FitJob:
         specificity: At which sensitivity is given.
         task: ``classification``, or ``regression`` where the target is a number.
         pseudonyms: Table of pseudonyms, by which labels, slide table and split are translated.
+        group: Which classes of the labels count as one; None for each on its own.
     """
 
     features: Path
@@ -81,12 +83,15 @@ class FitJob:
     specificity: float = SPECIFICITY
     task: str = CLASSIFICATION
     pseudonyms: Path | None = None
+    group: Grouping | None = None
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
             raise ConfigError(
                 f"`task` must be one of {', '.join(TASKS)}. Received: task={self.task!r}"
             )
+        if self.task == REGRESSION and self.group is not None:
+            raise ConfigError("`--group` is of classes: a number has none.")
         if self.task == REGRESSION and self.head.head in BAG_HEADS:
             raise ConfigError(
                 f"--head {self.head.head} learns classes, and no number.",
@@ -98,6 +103,16 @@ class FitJob:
                 "`--split`, `--shares` or `--stratify`.",
                 hint="A file of `histokeras split --cv K --preserve-site` needs `--split` alone.",
             )
+
+    @property
+    def positive_class(self) -> str | None:
+        """The positive class as asked for, else that of the grouping."""
+        return self.positive or (self.group.positive if self.group is not None else None)
+
+    @property
+    def grouping(self) -> dict[str, str]:
+        """What records say of the grouping: nothing without one, so that older runs are known."""
+        return {} if self.group is None else {"group": str(self.group)}
 
     @property
     def head_options(self) -> dict[str, object]:
@@ -129,6 +144,12 @@ class Study:
     dropped: pd.DataFrame
     inputs: dict[str, Any]
 
+    @property
+    def tiles_mpp(self) -> dict[str, float]:
+        """What a card says of the resolution of ready-made tiles; nothing where it is unknown."""
+        known = self.index.tiles_mpp
+        return {} if known is None else {"tiles_mpp": known}
+
 
 def prepare_study(job: FitJob) -> Study:
     """Read labels, join them to the features and split the patients.
@@ -159,11 +180,13 @@ def prepare_study(job: FitJob) -> Study:
         "streamed": job.memory_gb if _is_large(index, job.memory_gb) else 0,
         "split": split.digest,
         "head options": job.head_options,
-        "positive": job.positive,
+        "positive": job.positive_class,
         "n_resamples": job.n_resamples,
         "specificity": job.specificity,
         # Not written for classes, so that runs from before there were numbers are known again.
         **({"task": job.task, "target": cohort.target} if job.task == REGRESSION else {}),
+        **job.grouping,
+        **({} if index.tiles_mpp is None else {"tiles_mpp": index.tiles_mpp}),
     }
     failed = pd.DataFrame(_never_extracted(job.features, index), columns=["kind", "id", "reason"])
     parts = [table for table in (failed, joined.dropped, outside) if len(table)]
@@ -191,8 +214,8 @@ def join_study(
     require_renamed(units, pseudonyms)
     source: Any = own_labels(tiles) if job.labels is None else read_labels(job.labels, pseudonyms)
     target = job.target if job.labels is not None else LABEL
-    cohort = read_cohort(source, target=target, task=job.task, strict=job.strict)
-    TASKS[job.task].positive(cohort, job.positive)
+    cohort = read_cohort(source, target=target, task=job.task, strict=job.strict, group=job.group)
+    TASKS[job.task].positive(cohort, job.positive_class)
     if job.head.head in BAG_HEADS and cohort.level == TILE:
         raise TableError(
             f"labels stand at the tile: --head {job.head.head} learns slides or patients as a "

@@ -1,7 +1,6 @@
 """Fit a study into a run folder: every table, figure and picture, and the record."""
 
 import functools
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,7 +13,6 @@ from histokeras.cohort.split_table import apply_split
 from histokeras.errors import FeatureError, OutputError
 from histokeras.features.index import FeatureIndex
 from histokeras.files import (
-    canonical_json,
     prepare_folder,
     remove,
     write_csv,
@@ -28,6 +26,7 @@ from histokeras.runs.record import (
     require_own_folder,
     write_failures,
 )
+from histokeras.runs.same import require_same_inputs
 from histokeras.training.fit_job import FitJob, Study
 from histokeras.training.fit_study import CHECKPOINTS, FitResult, fit_study
 from histokeras.training.pictures import write_pictures
@@ -110,7 +109,11 @@ def run_fit(
         "inputs": inputs,
         "note": study.joined.note or study.split.note,
         "features": _features(job, study.index),
-        "labels": {"level": study.cohort.level, "classes": list(study.cohort.classes)},
+        "labels": {
+            "level": study.cohort.level,
+            "classes": list(study.cohort.classes),
+            **job.grouping,
+        },
         "head": job.head_options,
         "split": {"signed": study.split.signed, "sha256": study.split.digest, **study.split.meta},
         "funnel": study.joined.funnel,
@@ -177,40 +180,6 @@ def is_done(folder: Path, inputs: Mapping[str, Any]) -> bool:
         FeatureError: If another run stands there (CONFIG_MISMATCH).
     """
     return require_same_inputs(folder, inputs) and _is_whole(folder)
-
-
-def require_same_inputs(folder: Path, inputs: Mapping[str, Any]) -> bool:
-    """Refuse a folder with a run of other inputs; tell whether this very run ended there.
-
-    Raises:
-        FeatureError: If another run stands there (CONFIG_MISMATCH).
-    """
-    known = read_record(folder)
-    if "inputs" not in known:
-        # None, or one that was interrupted before its inputs were known.
-        return False
-    # As JSON has them: tuples are lists there.
-    before, now = known.get("inputs") or {}, json.loads(canonical_json(inputs))
-    if before != now:
-        keys = ", ".join(_differing(before, now))
-        raise FeatureError(
-            f"{folder} holds another run: other {keys}.",
-            code="CONFIG_MISMATCH",
-            hint="Choose a new output folder, or give --overwrite.",
-        )
-    return str(known.get("status")).startswith("done")
-
-
-def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return the names of what differs, one level down into groups of options."""
-    names: list[str] = []
-    for key in sorted({*before, *now}):
-        old, new = before.get(key), now.get(key)
-        if isinstance(old, dict) and isinstance(new, dict):
-            names += [f"{key} ({name})" for name in _differing(old, new)]
-        elif old != new:
-            names.append(key)
-    return names
 
 
 def _is_whole(folder: Path) -> bool:

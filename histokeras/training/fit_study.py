@@ -108,7 +108,7 @@ def fit_study(
         say: Called with a line when a checkpoint in ``folder`` is taken up, or cannot be.
     """
     fit_fold = fit_fold or functools.partial(_fit_fold, folder=folder, say=say)
-    positive = TASKS[job.task].positive(study.cohort, job.positive)
+    positive = TASKS[job.task].positive(study.cohort, job.positive_class)
     note = study.joined.note or study.split.note
     folds: list[Fold] = []
     parts: list[Predicted] = []
@@ -313,6 +313,8 @@ def _write_fold(
         # What a column of predictions is called after must be the column's own name.
         "target": study.cohort.target if job.task == REGRESSION else job.target,
         "level": study.cohort.level,
+        **job.grouping,
+        **study.tiles_mpp,
         "note": note,
         **fold.fitted.facts(),
         "features": study.index.settings,

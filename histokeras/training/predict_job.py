@@ -116,6 +116,7 @@ def write_predicted(
         "classes": list(run.classes),
         "positive": run.card.get("positive"),
         **({"task": run.task, "target": run.card["target"]} if run.task == REGRESSION else {}),
+        **({"group": run.card["group"]} if run.card.get("group") else {}),
         "heads": list(run.digests),
         "head": run.card.get("training", {}),
         "features": {"settings": index.settings, "sha256": index.digest},

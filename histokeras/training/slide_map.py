@@ -94,7 +94,7 @@ def slide_evidence(
 
     Returns:
         A function of slide, boxes, canvas, class and counter, as
-        :class:`histokeras.report.heatmap_run.HeatmapJob` takes it; the layer's name; maps that the
+        :class:`histokeras.report.heatmap_job.HeatmapJob` takes it; the layer's name; maps that the
         features average too, and that are not shown.
 
     Raises:

@@ -64,14 +64,25 @@ class TrainedRun:
         return dict(self.card.get("features") or {})
 
     @property
+    def ready_made(self) -> bool:
+        """Whether it learned from ready-made tiles."""
+        return bool(self.settings.get("ready_made"))
+
+    @property
+    def tiles_mpp(self) -> float | None:
+        """At which resolution it saw ready-made tiles, um per pixel; None if that is not known."""
+        known = self.card.get("tiles_mpp")
+        return float(known) if isinstance(known, (int, float)) else None
+
+    @property
     def tile_spec(self) -> TileSpec:
-        """How its slides were cut; of ready-made tiles only ``size_px`` counts."""
+        """How its slides were cut; of ready-made tiles what slides would be cut into."""
         tile = {
             key.removeprefix(_TILE): value
             for key, value in self.settings.items()
             if key.startswith(_TILE)
         }
-        return TileSpec(**{**tile, "mpp": Mpp(tile.get("mpp", 0.5))})
+        return TileSpec(**{**tile, "mpp": Mpp(tile.get("mpp", self.tiles_mpp or 0.5))})
 
 
 def open_run(run: Path) -> TrainedRun:

@@ -16,7 +16,7 @@ from histokeras.errors import ConfigError, OutputError
 from histokeras.files import prepare_folder, remove, write_csv, write_json, write_text
 from histokeras.runs.lease import Leases
 from histokeras.runs.record import RunRecord, read_object, read_record, require_own_folder
-from histokeras.training.fit_run import require_same_inputs
+from histokeras.runs.same import require_same_inputs
 from histokeras.training.search_space import Params, Space, defaults
 from histokeras.training.tuner import DIVERGED, DONE, PRUNED, Objective, Trial, best_of, search
 

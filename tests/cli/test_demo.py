@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+from histokeras.tiles.folders import read_tile_set
+from histokeras.tissue import TISSUES
+
 
 def test_the_demo_runs_the_real_commands_on_painted_slides(
     histokeras: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -43,3 +46,49 @@ def test_the_demo_leaves_other_folders_alone(
 
     assert result.exit_code == 2
     assert (tmp_path / "labels.csv").read_text() == "mine"
+
+
+def test_a_painted_tile_set_is_one_to_learn_from(
+    histokeras: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # No process for eight small classes.
+    monkeypatch.setattr(
+        "histokeras.cli.demo._on_all_cores",
+        lambda tasks: [i for i, task in enumerate(tasks, 1) if task() is None],
+    )
+    out = tmp_path / "tissue"
+    call = ("demo", "--out", out, "--tiles", "--tiles-per-class", 3, "--tile-px", 32)
+
+    result = histokeras(*call, "--patients", 4)
+
+    assert result.exit_code == 0, result.output
+    assert result.stdout.strip() == str(out)
+    alone = read_tile_set([out])
+    assert alone["label"].value_counts().to_dict() == dict.fromkeys(TISSUES, 3)
+    table = read_tile_set([out], tile_table=out / "tiles.csv")
+    assert table["label"].tolist() == alone["label"].tolist()
+    assert set(table["mpp"]) == {"0.5"}
+    assert table["patient_id"].nunique() == 3
+    first = (out / "TUM" / "TUM_1.png").stat().st_mtime_ns
+    assert histokeras(*call, "--patients", 4).exit_code == 0
+    assert (out / "TUM" / "TUM_1.png").stat().st_mtime_ns == first
+    other = histokeras(*call, "--patients", 5)
+    assert other.exit_code == 2
+    assert "not a demo of these options (seed 0, 3 tiles a class of 32 px, 5 pat" in other.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("--tiles", "--quick"), "`--quick` does not go with `--tiles`"),
+        (("--tile-px", 32), "`--tile-px` belongs to `--tiles`"),
+    ],
+)
+def test_options_of_slides_and_of_tiles_are_not_mixed(
+    given: tuple[object, ...], said: str, histokeras: Callable[..., Result], tmp_path: Path
+) -> None:
+    result = histokeras("demo", "--out", tmp_path / "out", *given)
+
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert not (tmp_path / "out").exists()

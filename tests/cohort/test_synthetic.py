@@ -9,6 +9,7 @@ from histokeras.cohort.synthetic import (
     LABELS,
     CohortSpec,
     cohort_slides,
+    mark_of,
     sample_cohort,
     write_mark,
     write_slide_of,
@@ -67,7 +68,7 @@ def test_the_planted_hazard_is_in_the_times() -> None:
 def test_tables_and_slides_belong_together(tmp_path: Path) -> None:
     spec = CohortSpec(n_patients=4, size_px=(256, 200), most_slides=2)
     write_tables(tmp_path, spec)
-    write_mark(tmp_path, spec)
+    write_mark(tmp_path, mark_of(spec))
     slides = cohort_slides(spec)
     slide_id, slide = next(iter(slides.items()))
 

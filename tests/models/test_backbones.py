@@ -5,6 +5,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from keras.src.applications.efficientnet import WEIGHTS_HASHES
 
 from histokeras.errors import ConfigError, FeatureError, MissingError
 from histokeras.features.engine import KerasEngine, open_engine
@@ -68,6 +69,22 @@ def test_efficientnet_gets_raw_pixels_and_resnet_bgr() -> None:
         255 - np.array([103.939, 116.779, 123.68]),
         rtol=1e-6,
     )
+
+
+@pytest.mark.parametrize("name", ["efficientnetb0", "efficientnetb3"])
+def test_an_efficientnet_rescales_raw_pixels_once(name: str) -> None:
+    backbone = APPLICATIONS[name]
+    network = build_backbone(backbone, find_weights(backbone, "random:0"), 64)
+    first = next(item for item in network.layers if isinstance(item, keras.layers.Rescaling))
+    ramp = np.linspace(0, 255, 64 * 64 * 3, dtype=np.float32).reshape(1, 64, 64, 3)
+
+    rescaled = np.asarray(keras.Model(network.input, first.output)(preprocess(backbone, ramp)))
+
+    # Rescaled before, as is often done, it would be 0.004.
+    assert np.ptp(rescaled) == pytest.approx(1.0, abs=1e-5)
+    assert network.output_shape == (None, backbone.n_features)
+    assert network.get_layer(backbone.top_layer) is not None
+    assert backbone.weights_md5 == WEIGHTS_HASHES[name[-2:]][1]
 
 
 def test_efficientnet_imagenet_files_given_as_a_path_are_normalised_as_keras_does(

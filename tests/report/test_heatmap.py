@@ -10,7 +10,8 @@ from PIL import Image
 from histokeras.errors import ConfigError, FeatureError
 from histokeras.files import write_json
 from histokeras.report.heatmap import draw_heatmap, evidence_scale, probability_scale
-from histokeras.report.heatmap_run import HeatmapJob, write_heatmaps
+from histokeras.report.heatmap_job import HeatmapJob
+from histokeras.report.heatmap_run import write_heatmaps
 from histokeras.slides.geojson import read_polygons
 from histokeras.slides.synthetic import write_pyramid
 
