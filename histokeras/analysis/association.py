@@ -93,7 +93,8 @@ def associate(
         root of epsilon squared, V; with a sign where there is a direction), ``direction``,
         ``groups`` and ``left_out`` in words. Where there is no test ``not_computed`` says why.
     """
-    both = np.isfinite(one.values) & np.isfinite(other.values)
+    # A ratio may be infinite: it is the largest there is, and has its rank.
+    both = ~(np.isnan(one.values) | np.isnan(other.values))
     if one.levels and not other.levels:
         one, other = other, one
     names = [variable.levels for variable in (one, other)]

@@ -3,7 +3,7 @@
 import fnmatch
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,10 @@ from histokeras.types import LABEL, PATIENT_ID, SPLIT, SPLITS
 
 _NO_MEASURE = re.compile(r"(n|n_.*|.*_low|.*_high|fold|target|.*_id|x|y|mpp)")
 """Counts, ends of intervals, and where something lies: nothing that was measured of the tissue."""
-_FOLLOW_UP = re.compile(r"(os|dss|pfs|pfi|dfs|dfi|rfs|efs|css)(_(time|months|days|status|event))?")
+_FOLLOW_UP = re.compile(
+    r"((os|dss|pfs|pfi|dfs|dfi|rfs|efs|css)(_(time|months|days|status|event))?|days_to_.*)"
+)
+_INFINITE = frozenset({"inf", "+inf", "infinity"})
 _SHOWN = 3
 
 
@@ -170,7 +173,7 @@ def _measures(
     found: dict[str, Column] = {}
     notes, seen = [], dict[bytes, str]()
     for name in chosen or [n for n in names if not _NO_MEASURE.fullmatch(n)]:
-        column = read_column(raw[name].tolist(), name=name, concept=None, codes={})
+        column = _read_measure(raw[name].tolist(), name)
         number = column.kind == NUMBER
         if (not number and not (chosen or name == LABEL)) or column.values.isna().all():
             continue
@@ -189,6 +192,16 @@ def _measures(
             hint="Name columns of numbers with --columns.",
         )
     return found, notes
+
+
+def _read_measure(cells: Sequence[str], name: str) -> Column:
+    """Read a column that histokeras may have written: there a ratio to nothing is infinite."""
+    infinite = [cell.casefold() in _INFINITE for cell in cells]
+    finite = ["" if inf else cell for cell, inf in zip(cells, infinite, strict=True)]
+    column = read_column(finite, name=name, concept=None, codes={})
+    if column.kind != NUMBER or not any(infinite):
+        return column
+    return replace(column, values=column.values.mask(pd.Series(infinite), np.inf))
 
 
 def _orders(column: Column) -> tuple[bytes, bytes]:

@@ -4,8 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from histokeras.cli import options
+
+_OF_LINK = ("columns", "with_train", "min_patients", "min_group")
 
 
 @click.command()
@@ -53,6 +56,7 @@ from histokeras.cli import options
     type=click.Choice(["days", "months", "years"]),
     help="Unit of the follow-up time.  [default: what its header tells]",
 )
+@options.pseudonyms
 @options.as_json
 @options.config
 def clinical(**arguments: Any) -> None:
@@ -75,17 +79,33 @@ def clinical(**arguments: Any) -> None:
     import json
 
     from histokeras.cohort.clinical import read_clinical
+    from histokeras.cohort.clinical_names import clinical_under_pseudonyms
     from histokeras.cohort.clinical_text import clinical_json, format_clinical
+    from histokeras.cohort.pseudonyms import read_pseudonyms
 
     if (arguments["measured"] is None) != (arguments["output"] is None):
         raise click.UsageError("--with PATIENTS and -o FOLDER go together: give both, or neither.")
-    table = read_clinical(arguments["table"], time_unit=arguments["time_unit"])
+    if arguments["measured"] is None:
+        _refuse_lonely()
+    table = clinical_under_pseudonyms(
+        read_clinical(arguments["table"], time_unit=arguments["time_unit"]),
+        read_pseudonyms(arguments["pseudonyms"]),
+    )
     if arguments["measured"] is not None:
         _link(table, arguments)
     elif arguments["as_json"]:
         click.echo(json.dumps(clinical_json(table), indent=2, ensure_ascii=False))
     else:
         click.echo(format_clinical(table))
+
+
+def _refuse_lonely() -> None:
+    """Refuse options that mean nothing without --with."""
+    context = click.get_current_context()
+    for name in _OF_LINK:
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            option = f"--{name.replace('_', '-')}"
+            raise click.UsageError(f"`{option}` goes with --with PATIENTS. Give both, or neither.")
 
 
 def _link(table: Any, arguments: dict[str, Any]) -> None:
@@ -100,10 +120,8 @@ def _link(table: Any, arguments: dict[str, Any]) -> None:
     output: Path = arguments["output"]
     require_own_folder(output, (COMMAND,), tuple(FILES))
     names = [name.strip() for name in arguments["columns"].split(",") if name.strip()]
-    same = ("with_train", "min_patients", "min_group")
-    link = link_clinical(
-        table, arguments["measured"], columns=names, **{name: arguments[name] for name in same}
-    )
+    how = {name: arguments[name] for name in _OF_LINK} | {"columns": names}
+    link = link_clinical(table, arguments["measured"], **how)
     click.echo(format_funnel(link.funnel), err=True)
     for note in (*table.notes, *link.notes):
         click.echo(f"Note: {note}", err=True)

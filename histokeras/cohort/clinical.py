@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from histokeras.cohort.clinical_columns import EMPTY, Column, read_column
+from histokeras.cohort.clinical_columns import EMPTY, NUMBER, Column, read_column
 from histokeras.cohort.clinical_words import (
     ALIASES,
     EVENT,
@@ -25,6 +25,8 @@ from histokeras.types import PATIENT_ID
 
 TIME_UNITS = ("days", "months", "years")
 _OVERALL = ("os", "overall_survival")
+_DEATH = "days_to_death"
+_LAST_SEEN = ("days_to_last_follow_up", "days_to_last_followup")
 _SHOWN = 5
 
 
@@ -99,15 +101,18 @@ def read_clinical(path: Path | str, *, time_unit: str | None = None) -> Clinical
     found: dict[str, Column] = {}
     taken: dict[str, str] = {PATIENT_ID: patient}
     for header in headers:
-        name, concept, codes = names[header]
+        name, concept, book = names[header]
+        own = parse_header(header)[0] or name
         cells = [str(raw[header].iloc[i]) for i in kept]
-        column = read_column(cells, name=name, concept=concept, codes=codes)
+        column = read_column(cells, name=own, concept=concept, codes=book)
         if concept in _ONLY_IF_HELD and column.concept is None:
-            name = _free(parse_header(header)[0], taken)
+            name = _free(own, taken)
         found[name], taken[name] = column, header
+    codes = {name: names[taken[name]][2] for name in found if names[taken[name]][2]}
+    notes += _follow_up(found, taken)
     return _clinical(
         found, taken, patients, rows,
-        codes={name: names[taken[name]][2] for name in found if names[taken[name]][2]},
+        codes=codes,
         dropped=dropped,
         empty=raw.attrs.get("empty_columns", ()),
         notes=[*raw.attrs.get("notes", ()), *notes],
@@ -117,6 +122,20 @@ def read_clinical(path: Path | str, *, time_unit: str | None = None) -> Clinical
 
 _ONLY_IF_HELD = frozenset({TIME, EVENT, "t_stage", "n_stage", "m_stage", "stage", "grade"})
 """A column called M that holds something else than metastases keeps its name."""
+
+
+def _follow_up(found: dict[str, Column], taken: dict[str, str]) -> list[str]:
+    """Make ``time`` of the two columns that the GDC has in its place, if they are there."""
+    last = next((name for name in _LAST_SEEN if name in found), None)
+    if TIME in found or last is None or _DEATH not in found:
+        return []
+    death, alive = found[_DEATH], found[last]
+    if {death.kind, alive.kind} - {NUMBER, EMPTY} or alive.kind == EMPTY:
+        return []
+    days = alive.values if death.kind == EMPTY else death.values.fillna(alive.values)
+    found[TIME] = Column(NUMBER, days, concept=TIME)
+    taken[TIME] = f"{taken[_DEATH]} / {taken[last]}"
+    return [f"`{TIME}` is `{_DEATH}`, and where that is missing `{last}`"]
 
 
 def _clinical(
@@ -211,7 +230,7 @@ def _choose_rows(
             f"{len(conflicts)} further row(s) of a patient differ from the first: "
             f"{'; '.join(conflicts[:_SHOWN])}{more}.",
             code="CLINICAL_CONFLICT",
-            hint="Keep one row a patient.",
+            hint="Keep one row a patient, or remove the columns that differ.",
         )
     return kept, pd.DataFrame(lost, columns=["row", "id", "reason"])
 

@@ -62,7 +62,7 @@ def read_column(
 
     Args:
         cells: Text as it stands in the file, "" where missing.
-        name: Name of the column in snake case.
+        name: Its header in snake case.
         concept: Which known column it is, of ``clinical_words.ALIASES``; None for any other.
         codes: Code -> meaning from its header; {} if there is none.
 
@@ -123,7 +123,7 @@ def _known_concept(
     else:
         return None
     # Who writes our own name means it: then its bad cells are told, however many there are.
-    mine = name == concept and concept in (TIME, EVENT)
+    mine = name == concept and concept in (TIME, EVENT, "age")
     if len(column.unreadable) > _MOST_BAD * len(known) and not mine:
         return None
     return replace(column, concept=concept)

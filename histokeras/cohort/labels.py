@@ -1,12 +1,12 @@
 """Read a label table: its level, its classes, and every row that cannot be used."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
+from histokeras.cohort.code_book import canonical_labels, decoded, header_meant
 from histokeras.cohort.grouping import LEFT_OUT, Grouping
 from histokeras.cohort.ids import canonical_key, patient_from_slide, slide_stem, tile_key
 from histokeras.cohort.notes import first_rows, table_notes
@@ -38,7 +38,6 @@ CLEAN = {TILE: tile_key, SLIDE_ID: slide_stem, PATIENT_ID: canonical_key}
 _ROW = "_row"
 _DUPLICATE = "duplicate"
 _SHOWN = 5
-_WHOLE_NUMBER = re.compile(r"^([+-]?\d+)(?:[.,]0+)?$")
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,8 @@ def read_cohort(
 
     Rows without a key or a label, and those of a class in no group, are dropped and listed. Equal
     rows are collapsed; one key with two labels is an error. Whole numbers lose their ``.0``:
-    ``1.0`` and ``1`` are one class.
+    ``1.0`` and ``1`` are one class. Where the header is a code book, such as
+    ``Invasion(Negative=0,Positive=1)``, classes bear its names.
 
     Args:
         source: A file (see ``read_table``) or a table; it is not changed.
@@ -141,8 +141,8 @@ def read_cohort(
             code="COLUMN_MISSING",
         )
     if label_column is not None:
-        cells = text_table(raw[[label_column]])[label_column].tolist()
-        table[LABEL] = _LABELS[task](cells, rows, label_column)
+        table[LABEL], said = _read_labels(raw, rows, label_column, task)
+        notes += said
     table[_ROW] = rows
     kept, dropped = _drop_rows(table, key)
     if strict:
@@ -182,7 +182,7 @@ def _rows_of(source: Path | str | pd.DataFrame) -> pd.DataFrame:
 
 
 def find_target(table: pd.DataFrame, target: str) -> str:
-    """Return the name of the label column: exactly ``target``, else the same without case.
+    """Return the name of the label column: exactly ``target``, without case, or what it means.
 
     Raises:
         TableError: If there is none; the message lists the columns and the nearest name.
@@ -193,7 +193,7 @@ def find_target(table: pd.DataFrame, target: str) -> str:
     same = [name for name in names if name.casefold() == target.casefold()]
     if len(same) == 1:
         return same[0]
-    alias = find_column(table, LABEL) if target == LABEL else None
+    alias = find_column(table, LABEL) if target == LABEL else header_meant(names, target)
     if alias is not None:
         return alias
     near = nearest_name(target, names)
@@ -256,15 +256,14 @@ def _finest_level(table: pd.DataFrame) -> str:
     )
 
 
-def _canonical_labels(labels: list[str], rows: Sequence[int], column: str) -> list[str]:
-    stripped = [label.strip() for label in labels]
-    numbers = [_WHOLE_NUMBER.match(label) for label in stripped if label]
-    if all(numbers) and any(not label.isdigit() for label in stripped if label):
-        return [
-            str(int(match.group(1))) if (match := _WHOLE_NUMBER.match(label)) else ""
-            for label in stripped
-        ]
-    return stripped
+def _read_labels(
+    raw: pd.DataFrame, rows: Sequence[int], column: str, task: str
+) -> tuple[list[str], list[str]]:
+    """Return the labels in one form, and what is said of the code book in their header."""
+    cells, said = text_table(raw[[column]])[column].tolist(), ""
+    if task == CLASSIFICATION:
+        cells, said = decoded(cells, column)
+    return _LABELS[task](cells, rows, column), [said] if said else []
 
 
 def _drop_rows(table: pd.DataFrame, key: str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -348,7 +347,7 @@ def _no_classes(labels: list[str], column: str, n_rows: int) -> tuple[tuple[str,
     return (), [numbers_note(labels, column)]
 
 
-_LABELS = {CLASSIFICATION: _canonical_labels, REGRESSION: canonical_numbers}
+_LABELS = {CLASSIFICATION: canonical_labels, REGRESSION: canonical_numbers}
 _KINDS = {CLASSIFICATION: _classes_of, REGRESSION: _no_classes}
 
 

@@ -14,6 +14,7 @@ from histokeras.cohort.clinical_words import (
     plain_text,
     snake_name,
 )
+from histokeras.cohort.code_book import header_meant
 from histokeras.errors import TableError
 from histokeras.tables import nearest_name
 from histokeras.types import PATIENT_ID
@@ -110,9 +111,11 @@ def _lacking(clinical: Clinical, lacking: Sequence[str]) -> TableError:
     groups.sort(key=lambda name: (name == "sex", clinical.kinds[name] != BINARY))
     if groups:
         header = clinical.headers[groups[0]]
+        simple = header_meant(list(clinical.headers.values()), groups[0]) == header
+        target = groups[0] if simple else f"'{header}'"
         hint += (
             "; without follow-up, a clinical column can be learnt as classes: `histokeras fit-head "
-            f"FEATURES --labels TABLE --target '{header}'`"
+            f"FEATURES --labels TABLE --target {target}`"
         )
     return TableError(
         f"survival needs {' and '.join(_WHAT[wanted] for wanted in lacking)}, and the clinical "

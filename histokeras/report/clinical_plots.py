@@ -125,7 +125,8 @@ def pair_plot(link: ClinicalLink, result: Mapping[Any, Any], name: str) -> Plot:
         result: A row of its results that was tested, whose measure is a number.
         name: Name of the plot.
     """
-    values = link.table[result["measure"]]
+    whole = link.table[result["measure"]]
+    values = whole.replace(np.inf, np.nan)
     clinical = link.table[link.clinical[result["clinical"]]]
     title = f"{result['measure']} by {result['clinical']}"
     effect = {"spearman_rho": "rho", "epsilon_squared": "epsilon\u00b2", "cramers_v": "V"}
@@ -133,6 +134,8 @@ def pair_plot(link: ClinicalLink, result: Mapping[Any, Any], name: str) -> Plot:
         f"{plural(int(result['n']), 'patient')}, {effect[result['effect']]} "
         f"{number(result['effect_size'])}, q {_small(result['q'])}."
     )
+    if np.isinf(whole).any():
+        text += f" Not drawn: {plural(int(np.isinf(whole).sum()), 'infinite value')}."
     if result["left_out"]:
         text += f" Groups too small for the test: {result['left_out']}."
     with drawing(name):

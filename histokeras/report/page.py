@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from histokeras.errors import ConfigError
+from histokeras.errors import ConfigError, FeatureError
 from histokeras.report import tables
 from histokeras.report.cautions import cautions
 from histokeras.report.cluster_page import write_cluster_page
@@ -86,6 +86,12 @@ def write_report(run: str | Path | object, path: str | Path | None = None) -> Pa
     """
     folder = _folder(run)
     command = str(read_record(folder).get("command", ""))
+    if command == "clinical":
+        raise FeatureError(
+            f"{folder} holds a clinical link, whose report.html was written with it.",
+            code="RUN_MISSING",
+            hint="Give `histokeras clinical` again for a new page.",
+        )
     if command in _OTHERS:
         return _OTHERS[command](folder, Path(path) if path is not None else None)
     files = read_run(folder)

@@ -107,3 +107,14 @@ def test_tables_that_do_not_fit_are_refused(
 def test_a_column_that_is_not_there_is_named(tmp_path: Path, clinical: Clinical) -> None:
     with pytest.raises(TableError, match=r"is called `share_TUN`.*Did you mean `share_TUM`"):
         link_clinical(clinical, measured(tmp_path, clinical), columns=["share_TUN"])
+
+
+def test_an_infinite_ratio_has_the_highest_rank(tmp_path: Path, clinical: Clinical) -> None:
+    ratio = [f"{i / 7:.3f}" for i in range(54)] + ["inf"]
+    ratio[30], ratio[54] = "inf", "2"
+
+    link = link_clinical(clinical, measured(tmp_path, clinical, ratio=ratio), columns=["ratio"])
+
+    assert link.table["ratio"].max() == np.inf
+    assert link.results.set_index("clinical")["n"]["age"] == 40
+    assert link.results["p"].notna().all()

@@ -2,7 +2,8 @@
 
 Tested elsewhere in this form: UTF-16 and latin-1 as such (tests/test_tables.py), signed split files
 that were changed (tests/cohort/test_split_file.py), patients on two sides of any kind of split file
-(tests/cohort/test_split_table.py), Excel's own cells (tests/test_tables.py).
+(tests/cohort/test_split_table.py), Excel's own cells (tests/test_tables.py), row 45, times and
+events of survival (tests/cohort/test_clinical.py).
 """
 
 from collections.abc import Callable

@@ -80,7 +80,10 @@ def test_slips_are_answered_in_one_line(tables: tuple[Path, Path], tmp_path: Pat
     slides.write_text("slide_id,share_TUM\ns1,0.5\n")
     wrong = call(tables[0], "--with", slides, "-o", tmp_path / "o")
 
-    assert half.exit_code == 2
+    lonely = call(tables[0], "--with-train")
+
+    assert half.exit_code == lonely.exit_code == 2
+    assert "`--with-train` goes with --with PATIENTS" in lonely.stderr
     assert "--with PATIENTS and -o FOLDER go together" in half.stderr
     assert wrong.exit_code == 3
     assert "has no column `patient_id`" in wrong.stderr

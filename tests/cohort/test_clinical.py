@@ -5,8 +5,10 @@ import pandas as pd
 import pytest
 
 from histokeras.cohort.clinical import read_clinical
+from histokeras.cohort.clinical_names import clinical_under_pseudonyms
 from histokeras.cohort.clinical_words import parse_header, plain_text
 from histokeras.cohort.outcome import survival_outcome
+from histokeras.cohort.pseudonyms import read_pseudonyms
 from histokeras.errors import TableError
 
 HMU = (
@@ -112,6 +114,8 @@ def test_a_header_is_taken_apart(header: str, name: str, codes: dict[str, str]) 
         ("lvi", ("yes", "-", "no"), "lvi binary", ["yes", None, "no"]),
         # A column called M need not hold metastases.
         ("M", ("12.5", "3.1", "8.2"), "m number", [12.5, 3.1, 8.2]),
+        ("Status", ("stable", "relapse", "stable"), "status binary",
+         ["stable", "relapse", "stable"]),
         ("OS_STATUS", ("1:DECEASED", "0:LIVING", "NA"), "event binary", [True, False, None]),
     ],
 )  # fmt: skip
@@ -216,6 +220,31 @@ def test_the_outcome_of_tcga_and_cbioportal(tmp_path: Path) -> None:
     assert outcome["event"].tolist() == [True, False]
 
 
+def test_the_outcome_of_the_gdc_is_made_of_two_columns(tmp_path: Path) -> None:
+    text = "case_submitter_id\tvital_status\tdays_to_death\tdays_to_last_follow_up\n"
+    rows = "".join(f"TCGA-AA-{i:04d}\tAlive\t'--\t{100 + i}\n" for i in range(9))
+    text += rows + "TCGA-BB-0001\tDead\t40\t'--\nTCGA-BB-0002\tDead\t70\t60\n"
+
+    clinical = read_clinical(table(tmp_path, text, "clinical.tsv"))
+    outcome = survival_outcome(clinical)
+
+    assert clinical.time_unit == "days"
+    assert outcome["time"].tolist()[-3:] == [108, 40, 70]
+    assert outcome["event"].sum() == 2
+    assert any("`time` is `days_to_death`" in note for note in clinical.notes)
+
+
+def test_patients_can_go_by_their_pseudonyms(tmp_path: Path) -> None:
+    clinical = read_clinical(table(tmp_path, "patient_id,age\na,50\nb,-4\na,50\nNA,3\n"))
+    names = read_pseudonyms(table(tmp_path, "id,pseudonym\na,P1\nb,P2\n", "names.csv"))
+
+    hidden = clinical_under_pseudonyms(clinical, names)
+
+    assert hidden.table["patient_id"].tolist() == ["P1", "P2"]
+    assert hidden.dropped["id"].tolist() == ["P1", ""]
+    assert hidden.unreadable["patient_id"].tolist() == ["P2"]
+
+
 def test_outcome_columns_can_be_named(tmp_path: Path) -> None:
     rows = "".join(f"p{i:02d},{i + 1},{('no', 'yes')[i % 2]}\n" for i in range(12))
     clinical = read_clinical(table(tmp_path, f"patient_id,PFS weeks,Relapse\n{rows}"))
@@ -235,7 +264,7 @@ def test_without_follow_up_the_columns_are_named_and_classes_offered(tmp_path: P
 
     with pytest.raises(TableError, match=r"survival needs `time` .* and `event` .* it has sex, ag"):
         survival_outcome(clinical)
-    with pytest.raises(TableError, match="fit-head FEATURES --labels TABLE --target 'Lymphovasc"):
+    with pytest.raises(TableError, match="fit-head FEATURES --labels TABLE --target lymphovasc"):
         survival_outcome(clinical)
 
 
