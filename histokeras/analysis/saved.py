@@ -13,7 +13,7 @@ from histokeras.analysis.collect import Predictions, collect_predictions, predic
 from histokeras.analysis.evaluate import evaluate_levels
 from histokeras.analysis.units import EvaluationConfig
 from histokeras.cohort.categories import CATEGORIES, category_values, patient_categories
-from histokeras.cohort.grouping import Grouping, parse_grouping
+from histokeras.cohort.grouping import Grouping, as_named, parse_grouping
 from histokeras.cohort.join import Joined, join_labels
 from histokeras.cohort.labels import Cohort, read_cohort
 from histokeras.cohort.split_file import read_split
@@ -31,6 +31,7 @@ from histokeras.types import (
     PATIENT_ID,
     PRED,
     PROB,
+    REGRESSION,
     SLIDE_ID,
     SPLIT,
     TILE,
@@ -223,9 +224,10 @@ def relabelled(
         TableError: If nothing fits, or a label is none of the classes (or no number).
         LeakageError: If all that is labelled was in the training data.
     """
-    # A table of another place may lack a class, or hold the groups already.
+    # A table of another place may lack a class, hold the groups already, or call NOR NORM.
+    group = None if saved.task == REGRESSION else saved.group or as_named(saved.classes)
     cohort = read_cohort(
-        labels, target=target, task=saved.task, strict=strict, group=saved.group, complete=False
+        labels, target=target, task=saved.task, strict=strict, group=group, complete=False
     )
     keys = [SLIDE_ID, TILE, PATIENT_ID]
     if saved.slides is None:

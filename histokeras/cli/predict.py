@@ -114,7 +114,7 @@ def predict(**arguments: Any) -> None:
         click.echo(json.dumps(json.loads(predictions.slides.to_json(orient="records")), indent=2))
     else:
         click.echo(str(output))
-    if plan is not None and run.classes:
+    if plan is not None and run.classes and not run.ready_made:
         what = shlex.join(["histokeras", "heatmap", str(output), *map(str, arguments["inputs"])])
         click.echo(f"Class maps of the slides: {what} --of class", err=True)
     if plan is not None:

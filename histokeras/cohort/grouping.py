@@ -21,10 +21,12 @@ class Grouping:
     Attributes:
         members: Group -> its classes; ``*`` stands for all that no group names.
         positive: Of two groups the positive one; None if neither is.
+        others_stay: Whether a class in no group stays as it is, and is not left out.
     """
 
     members: Mapping[str, tuple[str, ...]]
     positive: str | None = None
+    others_stay: bool = False
 
     def __str__(self) -> str:
         """Return what gives this grouping again."""
@@ -41,7 +43,8 @@ class Grouping:
                 return name
         if label in self.members:
             return label
-        return next((n for n, classes in self.members.items() if EVERY_OTHER in classes), None)
+        rest = next((n for n, classes in self.members.items() if EVERY_OTHER in classes), None)
+        return label if rest is None and self.others_stay else rest
 
     def require_known(self, labels: Sequence[str], column: str) -> None:
         """Check that every class that a group names is there.
@@ -99,6 +102,15 @@ def parse_grouping(text: str) -> Grouping:
     rest = [name for name, classes in members.items() if EVERY_OTHER in classes]
     named = [name for name in members if name not in rest]
     return Grouping(members, named[0] if rest and len(named) == 1 else None)
+
+
+def as_named(classes: Sequence[str]) -> Grouping:
+    """Return what gives tissues the names that a run knows them by: NORM is its NOR.
+
+    Args:
+        classes: Of the run.
+    """
+    return Grouping({name: (name,) for name in classes}, others_stay=True)
 
 
 def _require_once(members: Mapping[str, tuple[str, ...]], text: str) -> None:

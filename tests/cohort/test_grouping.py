@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from histokeras.cohort.grouping import parse_grouping
+from histokeras.cohort.grouping import as_named, parse_grouping
 from histokeras.cohort.labels import Cohort, read_cohort
 from histokeras.errors import ConfigError, TableError
 from histokeras.tissue import TISSUES
@@ -97,3 +97,10 @@ def test_what_is_no_grouping_is_refused(text: str, why: str) -> None:
     with pytest.raises(ConfigError, match=why) as caught:
         parse_grouping(text)
     assert "tumour=TUM" in str(caught.value.hint)
+
+
+def test_tissues_take_the_names_that_a_run_knows_them_by() -> None:
+    found = read_cohort(tiles("NORM", "TUM", "BACK"), group=as_named(TISSUES), complete=False)
+
+    # BACK stays, and is refused where classes are compared: it is none of the run's.
+    assert labels_of(found) == ["NOR", "TUM", "BACK"]
