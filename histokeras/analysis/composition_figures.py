@@ -38,8 +38,9 @@ class CompositionConfig:
     Attributes:
         pool: ``tiles``: a patient is the pool of all tiles, so that a slide counts by its area;
             ``slides``: the mean of the patient's slides.
-        interval: ``blocks`` (bootstrap of squares of 8 x 8 tiles), ``wilson`` (tiles taken as
-            independent; shares of tiles only) or ``none``.
+        interval: ``blocks`` (bootstrap of squares of 8 x 8 tiles; of pooled tiles never narrower
+            than Wilson's), ``wilson`` (tiles taken as independent; shares of tiles only) or
+            ``none``.
         min_tiles: Slides and patients of fewer tiles get no figures, at least 1.
         exclude: Classes that are left out; the others then make up 1.
         n_resamples: Resamples behind each interval of ``blocks``.
@@ -236,13 +237,18 @@ class Composer:
         draw = Draw(self.config.n_resamples, self.config.seed, name)
         if mean_of_slides:
             drawn = [self.shares(sums) for sums in block_draws(used, draw)]
-            values = self.values(np.mean(drawn, axis=0))
-        else:
-            total: Any = 0.0
-            for sums in block_draws(used, draw):
-                total = total + sums
-            values = self.values(self.shares(total))
-        return percentile_interval(values, alpha=ALPHA)
+            return percentile_interval(self.values(np.mean(drawn, axis=0)), alpha=ALPHA)
+        total: Any = 0.0
+        for sums in block_draws(used, draw):
+            total = total + sums
+        low, high = percentile_interval(self.values(self.shares(total)), alpha=ALPHA)
+        # No resample holds a class that no tile has: a certain 0 would be claimed of it.
+        least, most = self._wilson(np.sum([sums.sum(axis=0) for sums in used], axis=0))
+        wider = np.isfinite(low) & np.isfinite(least), np.isfinite(high) & np.isfinite(most)
+        return (
+            np.where(wider[0], np.minimum(low, least), low),
+            np.where(wider[1], np.maximum(high, most), high),
+        )
 
     def _wilson(self, sums: Floats) -> tuple[Floats, Floats]:
         ends = np.full((2, len(self.figures)), np.nan)

@@ -68,6 +68,13 @@ def sentences(metrics: Mapping[str, Any]) -> list[str]:
     if metrics["excluded"]:
         names = listed([named(name) for name in metrics["excluded"]])
         said.append(f"Left out: {names}. The shares of the other classes make up 1.")
+    fat = [name for name in metrics["classes"] if tissue_of(name) == "ADI"]
+    if fat and metrics["cut_from_slides"]:
+        said.append(
+            f"{named(fat[0])} is nearly as bright as glass: tiles of it may have been left out as "
+            f"background, so that its share is a lower bound. `--exclude {fat[0]}` tells of the "
+            "other tissue."
+        )
     if metrics["n_without_figures"]:
         few = plural(metrics["n_without_figures"], metrics["unit"])
         said.append(f"{few} of fewer than {metrics['min_tiles']} tiles: no figures.")
@@ -193,8 +200,8 @@ def methods(metrics: Mapping[str, Any]) -> str:
     interval = {
         "blocks": f"Intervals (95 %) are percentiles of {metrics['n_resamples']:,} resamples of "
         f"squares of {side} x {side} neighbouring tiles within each slide (seed "
-        f"{metrics['seed']}): they tell how much other tissue of the same slides might differ, "
-        "not what the classifier gets wrong.",
+        f"{metrics['seed']}), and of pooled tiles never narrower than Wilson's: they tell how much "
+        "other tissue of the same slides might differ, not what the classifier gets wrong.",
         "wilson": "Intervals (95 %) are Wilson's, of tiles as if independent.",
         "none": "No intervals were computed.",
     }[metrics["interval"]]

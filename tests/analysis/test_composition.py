@@ -179,6 +179,19 @@ def test_one_block_has_no_interval() -> None:
     assert row["share_TUM"] == pytest.approx(1 / 3)
 
 
+def test_a_class_of_no_tile_is_not_certain_to_be_absent() -> None:
+    places = np.stack([np.arange(100), np.zeros(100, int)], axis=1)
+    sums = count_tiles(probabilities([1, 2] * 50), places)
+
+    row = compose([SlideCounts("s", "p", "", sums)], CLASSES, CompositionConfig()).patients.iloc[0]
+
+    # Wilson's upper end of 0 of 100: z^2 / (100 + z^2).
+    assert (row["share_LYM_low"], row["share_LYM_high"]) == pytest.approx((0, 0.0370), abs=5e-5)
+    assert row["lym_tum_ratio_high"] > 0.05
+    # Every block holds as many of both: the tiles as if independent are what is left of doubt.
+    assert row["share_TUM_low"] == pytest.approx(0.4038, abs=5e-5)
+
+
 def test_draws_hold_as_many_blocks_as_there_are_and_go_in_parts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -108,6 +108,17 @@ def test_each_case_has_its_warning(change: dict[str, object], codes: list[str]) 
         assert "72 %" in found[0].title
 
 
+def test_fat_of_slides_is_a_lower_bound(tmp_path: Path) -> None:
+    table = slide_table([0] * 30 + [1] * 30, ("ADI", "TUM"))
+    folder = write_predicted(tmp_path / "pred", {"s": table}, {"s": "P"})
+    run_composition(CompositionJob(folders=[folder]), tmp_path / "out", options={})
+
+    html = write_report(tmp_path / "out").read_text(encoding="utf-8")
+
+    assert "its share is a lower bound" in html
+    assert "--exclude ADI" in html
+
+
 def test_without_a_tumour_the_commonest_class_leads() -> None:
     metrics = made_metrics()
 
