@@ -81,10 +81,14 @@ def sentences(metrics: Mapping[str, Any]) -> list[str]:
     found = metrics["correction"]
     if found:
         tiles = plural(found["n_tiles"], f"{found['side']} tile")
+        resampled = (
+            " Their intervals draw these tiles anew as well."
+            if metrics["interval"] == "blocks"
+            else ""
+        )
         said.append(
             f"The corrected shares undo what the classifier confuses on average, by {tiles}, of "
-            f"which it got {percent(found['accuracy'])} right. Their intervals take its errors as "
-            "known."
+            f"which it got {percent(found['accuracy'])} right.{resampled}"
         )
     return said
 

@@ -263,6 +263,25 @@ def test_correction_brings_shares_nearer_to_the_truth() -> None:
     assert simple.apply(np.array([0.95, 0.05])).tolist() == [1.0, 0.0]
 
 
+def test_few_tiles_behind_a_correction_make_its_interval_wide() -> None:
+    rng = np.random.default_rng(0)
+    places = np.stack([np.arange(4000) % 80, np.arange(4000) // 80], axis=1)
+    sums = count_tiles(probabilities(rng.integers(0, 2, 4000), 2), places)
+    slide = SlideCounts("s", "p", "", sums)
+    rates = np.array([[0.8, 0.2], [0.3, 0.7]])
+    width = {}
+    for n in (10, 40, 100_000):
+        correction = correction_of(rates * n, ("STR", "TUM"))
+        row = compose([slide], ("STR", "TUM"), CompositionConfig(), correction).patients.iloc[0]
+        assert row["corrected_TUM_low"] < row["corrected_TUM"] < row["corrected_TUM_high"]
+        width[n] = row["corrected_TUM_high"] - row["corrected_TUM_low"]
+        plain = row["share_TUM_high"] - row["share_TUM_low"]
+
+    # q = .2 + .5 c: a matrix known to the last digit doubles the interval.
+    assert width[100_000] == pytest.approx(2 * plain, rel=0.1)
+    assert width[10] > width[40] > 3 * width[100_000]
+
+
 def test_corrections_that_cannot_be_are_refused(tmp_path: Path) -> None:
     with pytest.raises(TableError, match="no tile of b stands"):
         correction_of(np.array([[9.0, 1.0], [0.0, 0.0]]), ("a", "b"))
