@@ -18,30 +18,60 @@ _SIDES = ("val", "test")
 
 @dataclass(frozen=True, eq=False)
 class Correction:
-    """The inverse of a confusion matrix.
+    """A confusion matrix and its inverse.
 
     Attributes:
-        inverse: Shape ``(K, K)``, float64: of the matrix whose rows, the truth, sum to 1.
+        counts: Tiles, shape ``(K, K)``, float64: rows the truth, columns the prediction.
+        inverse: Shape ``(K, K)``, float64: of the matrix with rows that sum to 1.
         condition: Its condition number.
-        accuracy: Share of the tiles that were right, 0..1.
-        n_tiles: Tiles behind it.
-        side: Side of the split that they were on: val, test or all.
+        side: Side of the split that the tiles were on: val, test or all.
     """
 
+    counts: Floats
     inverse: Floats
     condition: float
-    accuracy: float = float("nan")
-    n_tiles: int = 0
     side: str = ""
 
-    def apply(self, shares: Floats) -> Floats:
+    @property
+    def n_tiles(self) -> int:
+        """Tiles behind the matrix."""
+        return int(self.counts.sum())
+
+    @property
+    def accuracy(self) -> float:
+        """Share of these tiles that were right, 0..1."""
+        return float(np.trace(self.counts) / self.counts.sum())
+
+    def apply(self, shares: Floats, inverses: Floats | None = None) -> Floats:
         """Return corrected shares: ``(C^T)^-1 q``, what is below 0 set to 0, scaled to sum to 1.
 
         Args:
             shares: Shares of tiles by their predicted class, shape ``(..., K)``.
+            inverses: Of :meth:`drawn`, one for each of the shares, ``(R, K)`` then; None for the
+                matrix itself.
         """
-        found = np.clip(shares @ self.inverse, 0.0, None)
+        by = self.inverse if inverses is None else inverses
+        found = np.clip(np.matmul(shares[..., np.newaxis, :], by)[..., 0, :], 0.0, None)
         return np.asarray(found / found.sum(axis=-1, keepdims=True))
+
+    def drawn(self, n_resamples: int, seed: int) -> Floats:
+        """Return inverses of matrices whose tiles were drawn anew, each class as often as it was.
+
+        Args:
+            n_resamples: How many, ``R``.
+            seed: Of the draws.
+
+        Returns:
+            Shape ``(R, K, K)``; NaN where a matrix cannot be inverted with profit.
+        """
+        rng = np.random.default_rng([seed, n_resamples])
+        truth = self.counts.sum(axis=1)
+        rows = zip(truth.astype(np.int64), self.counts / truth[:, np.newaxis], strict=True)
+        drawn = np.stack([rng.multinomial(n, rates, n_resamples) / n for n, rates in rows], axis=1)
+        usable = np.linalg.cond(drawn) <= MOST_CONDITION
+        inverses = np.full(drawn.shape, np.nan)
+        inverses[usable] = np.linalg.inv(drawn[usable])
+        return inverses
 
     def as_json(self) -> dict[str, Any]:
         """Return what metrics tell of it."""
@@ -82,8 +112,7 @@ def correction_of(confusion: Floats, classes: Sequence[str], *, side: str = "") 
             code="CONFUSION_UNFIT",
             hint="Leave out the correction, or train a better classifier.",
         )
-    right = float(np.trace(confusion) / truth.sum())
-    return Correction(np.linalg.inv(rates), condition, right, int(truth.sum()), side)
+    return Correction(confusion, np.linalg.inv(rates), condition, side)
 
 
 def read_correction(folder: Path, classes: Sequence[str]) -> Correction:

@@ -38,8 +38,9 @@ class CompositionConfig:
     Attributes:
         pool: ``tiles``: a patient is the pool of all tiles, so that a slide counts by its area;
             ``slides``: the mean of the patient's slides.
-        interval: ``blocks`` (bootstrap of squares of 8 x 8 tiles), ``wilson`` (tiles taken as
-            independent; shares of tiles only) or ``none``.
+        interval: ``blocks`` (bootstrap of squares of 8 x 8 tiles; of pooled tiles never narrower
+            than Wilson's), ``wilson`` (tiles taken as independent; shares of tiles only) or
+            ``none``.
         min_tiles: Slides and patients of fewer tiles get no figures, at least 1.
         exclude: Classes that are left out; the others then make up 1.
         n_resamples: Resamples behind each interval of ``blocks``.
@@ -157,6 +158,10 @@ class Composer:
     ) -> None:
         require_possible(classes, config)
         self.config, self._correction = config, correction
+        # The same for all: what the classifier confuses, it confuses everywhere.
+        self._drawn = None
+        if correction is not None and config.interval == BLOCKS:
+            self._drawn = correction.drawn(config.n_resamples, config.seed)
         self._kept = np.array([name not in config.exclude for name in classes])
         self.classes = tuple(name for name in classes if name not in config.exclude)
         self._kinds = (SHARE, SOFT, CORRECTED) if correction else (SHARE, SOFT)
@@ -170,12 +175,18 @@ class Composer:
             )
         )
 
-    def shares(self, sums: Floats) -> Floats:
-        """Return shares of the kept classes, ``(..., n_kinds, K')``, of sums ``(..., 2, K)``."""
+    def shares(self, sums: Floats, *, resampled: bool = False) -> Floats:
+        """Return shares of the kept classes, ``(..., n_kinds, K')``, of sums ``(..., 2, K)``.
+
+        Args:
+            sums: The sums.
+            resampled: Whether the first axis counts resamples: each is then corrected by a
+                confusion matrix of its own.
+        """
         with np.errstate(divide="ignore", invalid="ignore"):
             shares = sums / sums.sum(axis=-1, keepdims=True)
             if self._correction is not None:
-                more = self._correction.apply(shares[..., 0, :])
+                more = self._correction.apply(shares[..., 0, :], self._drawn if resampled else None)
                 shares = np.concatenate([shares, more[..., np.newaxis, :]], axis=-2)
             shares = shares[..., self._kept]
             whole = shares.sum(axis=-1, keepdims=True)
@@ -235,14 +246,20 @@ class Composer:
         name = "\n".join(sorted(slide.slide_id for slide in slides))
         draw = Draw(self.config.n_resamples, self.config.seed, name)
         if mean_of_slides:
-            drawn = [self.shares(sums) for sums in block_draws(used, draw)]
-            values = self.values(np.mean(drawn, axis=0))
-        else:
-            total: Any = 0.0
-            for sums in block_draws(used, draw):
-                total = total + sums
-            values = self.values(self.shares(total))
-        return percentile_interval(values, alpha=ALPHA)
+            drawn = [self.shares(sums, resampled=True) for sums in block_draws(used, draw)]
+            return percentile_interval(self.values(np.mean(drawn, axis=0)), alpha=ALPHA)
+        total: Any = 0.0
+        for sums in block_draws(used, draw):
+            total = total + sums
+        values = self.values(self.shares(total, resampled=True))
+        low, high = percentile_interval(values, alpha=ALPHA)
+        # No resample holds a class that no tile has: a certain 0 would be claimed of it.
+        least, most = self._wilson(np.sum([sums.sum(axis=0) for sums in used], axis=0))
+        wider = np.isfinite(low) & np.isfinite(least), np.isfinite(high) & np.isfinite(most)
+        return (
+            np.where(wider[0], np.minimum(low, least), low),
+            np.where(wider[1], np.maximum(high, most), high),
+        )
 
     def _wilson(self, sums: Floats) -> tuple[Floats, Floats]:
         ends = np.full((2, len(self.figures)), np.nan)

@@ -235,6 +235,7 @@ def _metrics(
         "n_without_figures": int((main[N_TILES] < job.config.min_tiles).sum()) if len(main) else 0,
         "n_few_blocks": int((main[N_BLOCKS] < FEW_BLOCKS).sum()) if N_BLOCKS in main else 0,
         "sides": {side or "new": n for side, n in sorted(sides.items())},
+        "cut_from_slides": reader.of_slides,
         "class_balanced": _is_balanced(reader),
         "tile_accuracy": next((value for value in own if value is not None), None),
         "label_levels": sorted(levels - {""}),

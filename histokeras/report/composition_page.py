@@ -95,6 +95,17 @@ def write_composition_page(folder: Path, page: Path | None = None) -> Path:
     return page
 
 
+def told_composition(folder: Path) -> tuple[str, list[Table]]:
+    """Return what another page says of a composition: one line, and the cohort's medians.
+
+    Raises:
+        FeatureError: If the command did not end there (RUN_UNFINISHED), or a file is damaged.
+        TableError: If a table of it cannot be read.
+    """
+    metrics = _read(folder).metrics
+    return headline(metrics), [_medians(metrics)]
+
+
 def _read(folder: Path) -> RunFiles:
     require_no_links_out(folder)
     record = clean(read_record(folder))

@@ -68,16 +68,27 @@ def sentences(metrics: Mapping[str, Any]) -> list[str]:
     if metrics["excluded"]:
         names = listed([named(name) for name in metrics["excluded"]])
         said.append(f"Left out: {names}. The shares of the other classes make up 1.")
+    fat = [name for name in metrics["classes"] if tissue_of(name) == "ADI"]
+    if fat and metrics["cut_from_slides"]:
+        said.append(
+            f"{named(fat[0])} is nearly as bright as glass: tiles of it may have been left out as "
+            f"background, so that its share is a lower bound. `--exclude {fat[0]}` tells of the "
+            "other tissue."
+        )
     if metrics["n_without_figures"]:
         few = plural(metrics["n_without_figures"], metrics["unit"])
         said.append(f"{few} of fewer than {metrics['min_tiles']} tiles: no figures.")
     found = metrics["correction"]
     if found:
         tiles = plural(found["n_tiles"], f"{found['side']} tile")
+        resampled = (
+            " Their intervals draw these tiles anew as well."
+            if metrics["interval"] == "blocks"
+            else ""
+        )
         said.append(
             f"The corrected shares undo what the classifier confuses on average, by {tiles}, of "
-            f"which it got {percent(found['accuracy'])} right. Their intervals take its errors as "
-            "known."
+            f"which it got {percent(found['accuracy'])} right.{resampled}"
         )
     return said
 
@@ -193,8 +204,8 @@ def methods(metrics: Mapping[str, Any]) -> str:
     interval = {
         "blocks": f"Intervals (95 %) are percentiles of {metrics['n_resamples']:,} resamples of "
         f"squares of {side} x {side} neighbouring tiles within each slide (seed "
-        f"{metrics['seed']}): they tell how much other tissue of the same slides might differ, "
-        "not what the classifier gets wrong.",
+        f"{metrics['seed']}), and of pooled tiles never narrower than Wilson's: they tell how much "
+        "other tissue of the same slides might differ, not what the classifier gets wrong.",
         "wilson": "Intervals (95 %) are Wilson's, of tiles as if independent.",
         "none": "No intervals were computed.",
     }[metrics["interval"]]

@@ -6,6 +6,7 @@ from typing import Any
 
 from histokeras.report.cluster_page import told_clusters
 from histokeras.report.comparison import compared
+from histokeras.report.composition_page import told_composition
 from histokeras.report.html import render, require_own_page, write_page
 from histokeras.report.run_files import RunFiles, read_run
 from histokeras.report.strata import strata_tables
@@ -17,7 +18,9 @@ from histokeras.runs.record import read_object
 from histokeras.study.run import Step, StudyRun, read_record_of
 
 PAGE = "study.html"
-_SEARCH, _CLUSTER = "tune ", "cluster"
+_SEARCH = "tune "
+_TOLD = {"cluster": told_clusters, "composition": told_composition}
+"""What is said of commands whose pages hold no figures of a run."""
 
 
 def write_study_page(study: StudyRun) -> Path:
@@ -75,8 +78,8 @@ def _told_otherwise(step: Step, out: Path) -> dict[str, Any] | None:
         says, *notes = format_search(read_object(step.output / SUMMARY)).splitlines()
         told: dict[str, Any] = {"says": says, "notes": notes, "tables": []}
         page = TUNING_PAGE
-    elif step.stage.command == _CLUSTER:
-        headline, tables = told_clusters(step.output)
+    elif step.stage.command in _TOLD:
+        headline, tables = _TOLD[step.stage.command](step.output)
         told, page = {"says": headline, "notes": [], "tables": tables}, "report.html"
     else:
         return None

@@ -179,6 +179,19 @@ def test_one_block_has_no_interval() -> None:
     assert row["share_TUM"] == pytest.approx(1 / 3)
 
 
+def test_a_class_of_no_tile_is_not_certain_to_be_absent() -> None:
+    places = np.stack([np.arange(100), np.zeros(100, int)], axis=1)
+    sums = count_tiles(probabilities([1, 2] * 50), places)
+
+    row = compose([SlideCounts("s", "p", "", sums)], CLASSES, CompositionConfig()).patients.iloc[0]
+
+    # Wilson's upper end of 0 of 100: z^2 / (100 + z^2).
+    assert (row["share_LYM_low"], row["share_LYM_high"]) == pytest.approx((0, 0.0370), abs=5e-5)
+    assert row["lym_tum_ratio_high"] > 0.05
+    # Every block holds as many of both: the tiles as if independent are what is left of doubt.
+    assert row["share_TUM_low"] == pytest.approx(0.4038, abs=5e-5)
+
+
 def test_draws_hold_as_many_blocks_as_there_are_and_go_in_parts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -248,6 +261,25 @@ def test_correction_brings_shares_nearer_to_the_truth() -> None:
     simple = correction_of(np.array([[9.0, 1.0], [2.0, 8.0]]), ("a", "b"))
     assert simple.apply(np.array([0.55, 0.45])).tolist() == pytest.approx([0.5, 0.5])
     assert simple.apply(np.array([0.95, 0.05])).tolist() == [1.0, 0.0]
+
+
+def test_few_tiles_behind_a_correction_make_its_interval_wide() -> None:
+    rng = np.random.default_rng(0)
+    places = np.stack([np.arange(4000) % 80, np.arange(4000) // 80], axis=1)
+    sums = count_tiles(probabilities(rng.integers(0, 2, 4000), 2), places)
+    slide = SlideCounts("s", "p", "", sums)
+    rates = np.array([[0.8, 0.2], [0.3, 0.7]])
+    width = {}
+    for n in (10, 40, 100_000):
+        correction = correction_of(rates * n, ("STR", "TUM"))
+        row = compose([slide], ("STR", "TUM"), CompositionConfig(), correction).patients.iloc[0]
+        assert row["corrected_TUM_low"] < row["corrected_TUM"] < row["corrected_TUM_high"]
+        width[n] = row["corrected_TUM_high"] - row["corrected_TUM_low"]
+        plain = row["share_TUM_high"] - row["share_TUM_low"]
+
+    # q = .2 + .5 c: a matrix known to the last digit doubles the interval.
+    assert width[100_000] == pytest.approx(2 * plain, rel=0.1)
+    assert width[10] > width[40] > 3 * width[100_000]
 
 
 def test_corrections_that_cannot_be_are_refused(tmp_path: Path) -> None:

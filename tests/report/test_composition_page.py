@@ -9,6 +9,7 @@ from histokeras.analysis.composition_figures import CompositionConfig
 from histokeras.analysis.composition_run import CompositionJob, run_composition
 from histokeras.errors import FeatureError
 from histokeras.files import write_json
+from histokeras.report.composition_page import told_composition
 from histokeras.report.composition_words import cautions, headline, leading_class
 from histokeras.report.page import write_report
 from tests.analysis.composition_folders import slide_table, write_predicted
@@ -106,6 +107,27 @@ def test_each_case_has_its_warning(change: dict[str, object], codes: list[str]) 
     assert [caution.code for caution in found] == codes
     if change.get("tile_accuracy") == 0.72 and codes:
         assert "72 %" in found[0].title
+
+
+def test_a_study_tells_the_cohort_in_one_table(tmp_path: Path) -> None:
+    said, (medians,) = told_composition(composed(tmp_path, 3))
+
+    assert said.startswith("TUM (tumour) makes")
+    assert [str(row[0]) for row in medians.rows] == [
+        "LYM (lymphocytes)", "STR (stroma)", "TUM (tumour)", "STR / (STR + TUM)", "LYM / TUM",
+        "Entropy (nats)",
+    ]  # fmt: skip
+
+
+def test_fat_of_slides_is_a_lower_bound(tmp_path: Path) -> None:
+    table = slide_table([0] * 30 + [1] * 30, ("ADI", "TUM"))
+    folder = write_predicted(tmp_path / "pred", {"s": table}, {"s": "P"})
+    run_composition(CompositionJob(folders=[folder]), tmp_path / "out", options={})
+
+    html = write_report(tmp_path / "out").read_text(encoding="utf-8")
+
+    assert "its share is a lower bound" in html
+    assert "--exclude ADI" in html
 
 
 def test_without_a_tumour_the_commonest_class_leads() -> None:
