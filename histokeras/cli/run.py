@@ -13,8 +13,8 @@ from histokeras.cli import options
 if TYPE_CHECKING:
     from histokeras.study.config import StudyConfig
 
-_EXTRAS = {"tune": "optuna"}
-"""Group of commands -> the module of its extra, which is called as the group is."""
+_EXTRAS = {"tune": "optuna", "survival": "statsmodels"}
+"""Command, or group of commands -> the module of its extra, which is called as it is."""
 
 
 @click.command()

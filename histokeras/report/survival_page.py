@@ -89,6 +89,17 @@ def write_survival_page(folder: Path, page: Path | None = None) -> Path:
     return page
 
 
+def told_survival(folder: Path) -> tuple[str, list[Table]]:
+    """Return what another page says of a folder of survival: one line, and the models compared.
+
+    Raises:
+        FeatureError: If the command did not end there (RUN_UNFINISHED), or a file is damaged.
+    """
+    metrics = _read(folder).metrics
+    table = _compared_table(metrics)
+    return headline(metrics), [] if table is None else [table]
+
+
 def _read(folder: Path) -> RunFiles:
     require_no_links_out(folder)
     record = clean(read_record(folder))

@@ -10,6 +10,7 @@ from histokeras.report.composition_page import told_composition
 from histokeras.report.html import render, require_own_page, write_page
 from histokeras.report.run_files import RunFiles, read_run
 from histokeras.report.strata import strata_tables
+from histokeras.report.survival_page import told_survival
 from histokeras.report.tables import Table, baseline_table
 from histokeras.report.text import at
 from histokeras.report.tuning import BEST_RUN, SUMMARY, format_search
@@ -19,7 +20,12 @@ from histokeras.study.run import Step, StudyRun, read_record_of
 
 PAGE = "study.html"
 _SEARCH = "tune "
-_TOLD = {"cluster": told_clusters, "composition": told_composition}
+_TOLD = {
+    "cluster": told_clusters,
+    "composition": told_composition,
+    "clinical": lambda folder: ("What goes with which clinical column stands on its page.", []),
+    "survival": told_survival,
+}
 """What is said of commands whose pages hold no figures of a run."""
 
 
@@ -41,7 +47,7 @@ def write_study_page(study: StudyRun) -> Path:
     require_own_page(page)
     steps = {step.stage.name: step for step in study.steps()}
     names = list(study.config.runs)
-    folders = [_run_folder(steps[name]) for name in names]
+    folders = [_run_of(steps[name]) for name in names]
     runs = [read_run(folder) for folder in folders if folder is not None]
     content: dict[str, Any] = compared(names, runs) if runs else {"forest": None}
     html = render(
@@ -55,12 +61,6 @@ def write_study_page(study: StudyRun) -> Path:
     )
     write_page(page, html, [content["forest"]] if content["forest"] else [])
     return page
-
-
-def _run_folder(step: Step) -> Path | None:
-    """Return where the run of a stage lies: of a search, that of its best."""
-    searches = step.stage.command.startswith("tune ")
-    return step.output / "best" if searches and step.output is not None else step.output
 
 
 def _run_of(step: Step) -> Path | None:
