@@ -170,6 +170,17 @@ def test_slides_need_the_resolution_that_the_tiles_have(
     assert list(table) == ["minx", "miny", "width", "height", "prob_TUM", "prob_rest"]
     assert set(table["width"]) == {64}
 
+    # Features of slides that are there already serve as well, and need the same word.
+    made = histokeras("extract-features", slide, "-o", tmp_path / "feats", "--backbone",
+                      "stain-texture", "--tile-px", PX)  # fmt: skip
+    silent = histokeras("predict", run, tmp_path / "feats", "-o", tmp_path / "c")
+    again = histokeras("predict", run, tmp_path / "feats", "-o", tmp_path / "c", "--mpp", 0.5)
+    coarse = histokeras("predict", run, tmp_path / "feats", "-o", tmp_path / "d", "--mpp", 1)
+    assert (made.exit_code, silent.exit_code, again.exit_code) == (0, 3, 0)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "c/predictions/S1.csv"), table)
+    assert coarse.exit_code == 3
+    assert "tile_mpp 0.5 (wanted 1" in coarse.stderr
+
 
 def test_a_set_that_tells_its_resolution_is_cut_alike_by_itself(
     hmu: Path, slide: Path, histokeras: Call, tmp_path: Path
