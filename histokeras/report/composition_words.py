@@ -188,7 +188,8 @@ def _few_blocks(metrics: Mapping[str, Any]) -> Caution | None:
         f"{plural(metrics['n_few_blocks'], metrics['unit'])} of fewer than 10 blocks of tiles",
         f"Their tissue fills few squares of {side} x {side} tiles: their intervals are not "
         "reliable, most often too narrow; of a single block there is none.",
-        "See the column `n_blocks`; cut smaller tiles, or add slides.",
+        "See the column `n_blocks`; cut smaller tiles, add slides, or take smaller squares with "
+        "`--block-tiles`, which neighbours make too sure of.",
     )
 
 
@@ -205,7 +206,8 @@ def methods(metrics: Mapping[str, Any]) -> str:
         "blocks": f"Intervals (95 %) are percentiles of {metrics['n_resamples']:,} resamples of "
         f"squares of {side} x {side} neighbouring tiles within each slide (seed "
         f"{metrics['seed']}), and of pooled tiles never narrower than Wilson's: they tell how much "
-        "other tissue of the same slides might differ, not what the classifier gets wrong.",
+        "other tissue of the same slides might differ, not what the classifier gets wrong, and are "
+        "still too narrow where regions of one tissue are wider than these squares.",
         "wilson": "Intervals (95 %) are Wilson's, of tiles as if independent.",
         "none": "No intervals were computed.",
     }[metrics["interval"]]
