@@ -59,12 +59,20 @@ def headline(metrics: Mapping[str, Any]) -> str:
     )
 
 
+def counts(metrics: Mapping[str, Any]) -> list[str]:
+    """Return how many tiles, slides and patients there are, where such are known.
+
+    Args:
+        metrics: The content of composition.json.
+    """
+    known = {word: metrics[f"n_{word}s"] for word in ("tile", "slide", "patient")}
+    return [plural(n, word) for word, n in known.items() if n or word == "tile"]
+
+
 def sentences(metrics: Mapping[str, Any]) -> list[str]:
     """Return what stands below the headline: what was counted, and what was not."""
-    said = [
-        f"{plural(metrics['n_tiles'], 'tile')} of {plural(metrics['n_slides'], 'slide')}"
-        + (f" of {plural(metrics['n_patients'], 'patient')}." if metrics["n_patients"] else ".")
-    ]
+    counted = " of ".join(counts(metrics))
+    said = [f"{counted}."]
     if metrics["excluded"]:
         names = listed([named(name) for name in metrics["excluded"]])
         said.append(f"Left out: {names}. The shares of the other classes make up 1.")

@@ -137,6 +137,8 @@ def test_ready_made_tiles_have_no_blocks_and_a_balanced_pool_is_named(
     assert wilson.exit_code == 0, wilson.output
     assert "class-balanced by design" in wilson.output
     assert pd.read_csv(tmp_path / "out" / "patients.csv")["n_tiles"].tolist() == [30, 30]
+    assert "60 tiles of 2 patients." in wilson.output
+    assert len(pd.read_csv(tmp_path / "out" / "slides.csv")) == 0
     assert slides.exit_code == 3
     assert "the slide of" in slides.output
 
