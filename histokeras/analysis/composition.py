@@ -83,7 +83,11 @@ def compose(
         }
         for name, own in sorted(by_patient.items())
     ]
-    tables = pd.DataFrame(rows), pd.DataFrame(patients)
+    # A table without rows has its first columns all the same.
+    tables = (
+        pd.DataFrame(rows, columns=None if rows else [SLIDE_ID, PATIENT_ID, SPLIT, N_TILES]),
+        pd.DataFrame(patients, columns=None if patients else [PATIENT_ID, SPLIT, N_TILES]),
+    )
     dropped = _few_tiles(tables, composer.config)
     return Composition(*tables, composer.classes, composer.figures, dropped)
 
@@ -104,8 +108,6 @@ def _joined(slides: Iterable[SlideCounts]) -> list[SlideCounts]:
 def _few_tiles(tables: Sequence[pd.DataFrame], config: CompositionConfig) -> pd.DataFrame:
     lost = []
     for kind, table in zip(("slide", "patient"), tables, strict=True):
-        if table.empty:
-            continue
         few = table[table[N_TILES] < config.min_tiles]
         lost += [
             (kind, name, f"fewer than {config.min_tiles} tiles: no figures")

@@ -26,8 +26,6 @@ N_EXCLUDED, N_BLOCKS = "n_excluded", "n_blocks"
 LOW, HIGH = "_low", "_high"
 BLOCKS, WILSON, NONE = "blocks", "wilson", "none"
 TILES, SLIDES = "tiles", "slides"
-BLOCK_TILES = 8
-"""Side in tiles of the squares that are resampled: neighbouring tiles are of one tissue."""
 ALPHA = 0.05
 
 
@@ -38,11 +36,13 @@ class CompositionConfig:
     Attributes:
         pool: ``tiles``: a patient is the pool of all tiles, so that a slide counts by its area;
             ``slides``: the mean of the patient's slides.
-        interval: ``blocks`` (bootstrap of squares of 8 x 8 tiles; of pooled tiles never narrower
-            than Wilson's), ``wilson`` (tiles taken as independent; shares of tiles only) or
-            ``none``.
+        interval: ``blocks`` (bootstrap of squares of neighbouring tiles; of pooled tiles never
+            narrower than Wilson's), ``wilson`` (tiles taken as independent; shares of tiles only)
+            or ``none``.
         min_tiles: Slides and patients of fewer tiles get no figures, at least 1.
         exclude: Classes that are left out; the others then make up 1.
+        block_tiles: Side of these squares in tiles, at least 1. Intervals are too narrow where
+            regions of one tissue are wider.
         n_resamples: Resamples behind each interval of ``blocks``.
         seed: Seed of the resamples.
     """
@@ -51,6 +51,7 @@ class CompositionConfig:
     interval: str = BLOCKS
     min_tiles: int = 50
     exclude: tuple[str, ...] = ()
+    block_tiles: int = 8
     n_resamples: int = 2000
     seed: int = 0
 
@@ -79,13 +80,16 @@ class SlideCounts:
     pooled: bool = True
 
 
-def count_tiles(probs: AnyFloats, places: npt.NDArray[np.int64] | None) -> Floats:
+def count_tiles(
+    probs: AnyFloats, places: npt.NDArray[np.int64] | None, block_tiles: int = 8
+) -> Floats:
     """Sum tiles over the blocks that they lie in.
 
     Args:
         probs: Probabilities, shape ``(n, K)``, in 0..1.
         places: Column and row of each tile on the slide's grid, shape ``(n, 2)``; None puts all
             tiles into one block.
+        block_tiles: Side of a block in tiles.
 
     Returns:
         float64, shape ``(n_blocks, 2, K)``: tiles that each class comes first in (the first class
@@ -95,7 +99,7 @@ def count_tiles(probs: AnyFloats, places: npt.NDArray[np.int64] | None) -> Float
     sums = np.zeros((1, 2, k))
     block = np.zeros(n, np.int64)
     if places is not None and n:
-        _, block = np.unique(places // BLOCK_TILES, axis=0, return_inverse=True)
+        _, block = np.unique(places // block_tiles, axis=0, return_inverse=True)
         block = block.reshape(-1)
         sums = np.zeros((int(block.max()) + 1, 2, k))
     np.add.at(sums[:, 0], (block, predicted_classes(probs)), 1.0)
@@ -323,5 +327,7 @@ def require_possible(classes: Sequence[str], config: CompositionConfig) -> None:
             "a Wilson interval counts tiles: it cannot be had of a mean of slides.",
             hint="Leave out `--pool slides`, or take `--interval blocks`.",
         )
-    if config.min_tiles < 1:
-        raise ConfigError(f"`min_tiles` must be at least 1. Received: min_tiles={config.min_tiles}")
+    for name in ("min_tiles", "block_tiles", "n_resamples"):
+        value = getattr(config, name)
+        if value < 1:
+            raise ConfigError(f"`{name}` must be at least 1. Received: {name}={value}")

@@ -96,11 +96,12 @@ class TileReader:
             parts += [f"{name}:{side}" for name, side in sorted(source.seen.items())]
         return sha256_text("\n".join(parts))
 
-    def read(self, *, in_blocks: bool) -> Iterator[SlideCounts]:
+    def read(self, *, block_tiles: int | None) -> Iterator[SlideCounts]:
         """Yield every slide, or part of one; one table is held at a time.
 
         Args:
-            in_blocks: Whether tiles are summed over the blocks that they lie in.
+            block_tiles: Side in tiles of the blocks that tiles are summed over; None for all of a
+                slide as one.
 
         Raises:
             TableError: If a table is damaged, a patient unknown (PATIENT_UNKNOWN), or a slide
@@ -123,7 +124,7 @@ class TileReader:
                         hint="Give each slide once.",
                     )
                 taken.add(slide_id)
-                yield self._slide(source, slide_id, split, finder, in_blocks)
+                yield self._slide(source, slide_id, split, finder, block_tiles)
 
     def _finder(self, source: Source) -> PatientFinder:
         slides = source.saved.slides
@@ -136,7 +137,12 @@ class TileReader:
         return PatientFinder([known], self.slide_patients)
 
     def _slide(
-        self, source: Source, slide_id: str, split: str, finder: PatientFinder, in_blocks: bool
+        self,
+        source: Source,
+        slide_id: str,
+        split: str,
+        finder: PatientFinder,
+        block_tiles: int | None,
     ) -> SlideCounts:
         path = predictions_path(source.saved.folder, slide_id)
         if not path.is_file():
@@ -148,8 +154,11 @@ class TileReader:
         patient = self._patient(finder.of_slide(slide_stem(slide_id)), f"slide `{slide_id}`")
         split = split or _seen(source, patient, slide_id)
         table = _read(path)
-        places = _places(table, path) if in_blocks else None
-        sums = count_tiles(_probs(table, self.classes, path), places)
+        probs = _probs(table, self.classes, path)
+        if block_tiles is None:
+            sums = count_tiles(probs, None)
+        else:
+            sums = count_tiles(probs, _places(table, path), block_tiles)
         return SlideCounts(slide_id, patient, split, sums, self._is_tumours(slide_id))
 
     def _ready_made(

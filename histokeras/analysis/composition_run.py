@@ -13,7 +13,6 @@ from histokeras.analysis.composition import Composition, compose, summary
 from histokeras.analysis.composition_correct import Correction, read_correction, tile_accuracy
 from histokeras.analysis.composition_figures import (
     ALPHA,
-    BLOCK_TILES,
     BLOCKS,
     N_BLOCKS,
     CompositionConfig,
@@ -194,7 +193,8 @@ def _opened(job: CompositionJob) -> tuple[TileReader, Correction | None]:
 
 
 def _composed(job: CompositionJob, reader: TileReader, correction: Correction | None) -> Composed:
-    slides = reader.read(in_blocks=job.config.interval == BLOCKS)
+    blocks = job.config.block_tiles if job.config.interval == BLOCKS else None
+    slides = reader.read(block_tiles=blocks)
     found = compose(slides, reader.classes, job.config, correction)
     dropped = found.dropped
     if job.slides_only:
@@ -226,7 +226,7 @@ def _metrics(
         "interval": job.config.interval,
         "alpha": ALPHA,
         "n_resamples": job.config.n_resamples if job.config.interval == BLOCKS else 0,
-        "block_tiles": BLOCK_TILES,
+        "block_tiles": job.config.block_tiles,
         "min_tiles": job.config.min_tiles,
         "seed": job.config.seed,
         "n_slides": len(found.slides),

@@ -34,8 +34,16 @@ from histokeras.cli import options
     type=click.Choice(("blocks", "wilson", "none")),
     default="blocks",
     show_default=True,
-    help="95 % intervals: bootstrap of squares of 8 x 8 tiles; or Wilson's of shares of tiles, "
-    "which takes neighbouring tiles as independent and is too narrow.",
+    help="95 % intervals: bootstrap of squares of neighbouring tiles; or Wilson's of shares of "
+    "tiles, which takes them as independent and is far too narrow.",
+)
+@click.option(
+    "--block-tiles",
+    type=click.IntRange(min=1),
+    default=8,
+    show_default=True,
+    help="Side of these squares in tiles: as wide as regions of one tissue are; needs some 10 "
+    "squares in a slide or patient.",
 )
 @click.option(
     "--min-tiles",
@@ -88,7 +96,7 @@ def composition(folders: tuple[Path, ...], **arguments: Any) -> None:
     from histokeras.runs.record import read_object
 
     output = Path(arguments["output"])
-    names = ("pool", "interval", "min_tiles", "n_resamples", "seed")
+    names = ("pool", "interval", "block_tiles", "min_tiles", "n_resamples", "seed")
     exclude = tuple(dict.fromkeys(arguments["exclude"]))
     pseudonyms = read_pseudonyms(arguments["pseudonyms"])
     job = CompositionJob(

@@ -13,6 +13,7 @@ from histokeras.report import tables
 from histokeras.report.colours import class_looks
 from histokeras.report.composition_words import (
     cautions,
+    counts,
     headline,
     leading_class,
     main_prefix,
@@ -158,13 +159,7 @@ def _figures(path: Path, metrics: Mapping[str, Any]) -> pd.DataFrame:
 
 def _subtitle(metrics: Mapping[str, Any], record: Mapping[str, Any]) -> str:
     date = str(record.get("started") or "")[:16].replace("T", " ")
-    parts = (
-        plural(metrics["n_patients"], "patient") if metrics["n_patients"] else "",
-        plural(metrics["n_slides"], "slide"),
-        plural(metrics["n_tiles"], "tile"),
-        f"{date} UTC" if date else "",
-    )
-    return " · ".join(part for part in parts if part)
+    return " · ".join([*reversed(counts(metrics)), *([f"{date} UTC"] if date else [])])
 
 
 def _bars(table: pd.DataFrame, metrics: Mapping[str, Any]) -> Plot | None:

@@ -59,12 +59,20 @@ def headline(metrics: Mapping[str, Any]) -> str:
     )
 
 
+def counts(metrics: Mapping[str, Any]) -> list[str]:
+    """Return how many tiles, slides and patients there are, where such are known.
+
+    Args:
+        metrics: The content of composition.json.
+    """
+    known = {word: metrics[f"n_{word}s"] for word in ("tile", "slide", "patient")}
+    return [plural(n, word) for word, n in known.items() if n or word == "tile"]
+
+
 def sentences(metrics: Mapping[str, Any]) -> list[str]:
     """Return what stands below the headline: what was counted, and what was not."""
-    said = [
-        f"{plural(metrics['n_tiles'], 'tile')} of {plural(metrics['n_slides'], 'slide')}"
-        + (f" of {plural(metrics['n_patients'], 'patient')}." if metrics["n_patients"] else ".")
-    ]
+    counted = " of ".join(counts(metrics))
+    said = [f"{counted}."]
     if metrics["excluded"]:
         names = listed([named(name) for name in metrics["excluded"]])
         said.append(f"Left out: {names}. The shares of the other classes make up 1.")
@@ -188,7 +196,8 @@ def _few_blocks(metrics: Mapping[str, Any]) -> Caution | None:
         f"{plural(metrics['n_few_blocks'], metrics['unit'])} of fewer than 10 blocks of tiles",
         f"Their tissue fills few squares of {side} x {side} tiles: their intervals are not "
         "reliable, most often too narrow; of a single block there is none.",
-        "See the column `n_blocks`; cut smaller tiles, or add slides.",
+        "See the column `n_blocks`; cut smaller tiles, add slides, or take smaller squares with "
+        "`--block-tiles`, which neighbours make too sure of.",
     )
 
 
@@ -205,7 +214,8 @@ def methods(metrics: Mapping[str, Any]) -> str:
         "blocks": f"Intervals (95 %) are percentiles of {metrics['n_resamples']:,} resamples of "
         f"squares of {side} x {side} neighbouring tiles within each slide (seed "
         f"{metrics['seed']}), and of pooled tiles never narrower than Wilson's: they tell how much "
-        "other tissue of the same slides might differ, not what the classifier gets wrong.",
+        "other tissue of the same slides might differ, not what the classifier gets wrong, and are "
+        "still too narrow where regions of one tissue are wider than these squares.",
         "wilson": "Intervals (95 %) are Wilson's, of tiles as if independent.",
         "none": "No intervals were computed.",
     }[metrics["interval"]]

@@ -105,6 +105,8 @@ def test_excluded_classes_leave_and_the_others_make_one() -> None:
         compose([], CLASSES, CompositionConfig(exclude=("FAT",)))
     with pytest.raises(ConfigError, match="leaves no class"):
         compose([], CLASSES, CompositionConfig(exclude=CLASSES))
+    with pytest.raises(ConfigError, match=r"`block_tiles` must be at least 1\. Received"):
+        compose([], CLASSES, CompositionConfig(block_tiles=0))
     with pytest.raises(ConfigError, match="mean of slides"):
         compose([], CLASSES, CompositionConfig(interval="wilson", pool="slides"))
 
@@ -125,6 +127,7 @@ def test_ties_go_to_the_first_class_and_blocks_are_eight_tiles_wide() -> None:
     assert sums.shape == (3, 2, 3)
     assert sums[0].tolist() == [[1, 1, 0], pytest.approx([0.6, 0.8, 0.6])]
     assert sums.sum(axis=0)[0].tolist() == [2, 1, 1]
+    assert [len(count_tiles(probs, places, side)) for side in (1, 4, 16)] == [4, 4, 1]
     # Tiles left of the slide's own origin lie in blocks of their own.
     assert len(count_tiles(probs, places - 8)) == 3
 

@@ -40,7 +40,9 @@ def test_composition_writes_tables_a_page_and_a_record_once(
     first = histokeras("composition", predicted, "-o", out)
     again = histokeras("composition", predicted, "-o", out)
     other = histokeras("composition", predicted, "-o", out, "--seed", 1)
-    anew = histokeras("composition", predicted, "-o", out, "--seed", 1, "--overwrite", "--json")
+    anew = histokeras(
+        "composition", predicted, "-o", out, "--block-tiles", 4, "--overwrite", "--json"
+    )
 
     assert first.exit_code == 0, first.output
     assert first.stdout.strip() == str(out)
@@ -56,7 +58,9 @@ def test_composition_writes_tables_a_page_and_a_record_once(
     assert "nothing to do" in again.output
     assert other.exit_code == 3
     assert "other options (seed)" in other.output
-    assert json.loads(anew.stdout)["seed"] == 1
+    assert json.loads(anew.stdout)["block_tiles"] == 4
+    # 12 rows of 16 tiles and one of 8.
+    assert patients["n_blocks"].tolist() == [2 * 14, 14]
     assert json.loads((out / "run.json").read_text())["status"] == "done"
 
 
@@ -133,6 +137,8 @@ def test_ready_made_tiles_have_no_blocks_and_a_balanced_pool_is_named(
     assert wilson.exit_code == 0, wilson.output
     assert "class-balanced by design" in wilson.output
     assert pd.read_csv(tmp_path / "out" / "patients.csv")["n_tiles"].tolist() == [30, 30]
+    assert "60 tiles of 2 patients." in wilson.output
+    assert len(pd.read_csv(tmp_path / "out" / "slides.csv")) == 0
     assert slides.exit_code == 3
     assert "the slide of" in slides.output
 
