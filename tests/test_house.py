@@ -23,7 +23,8 @@ FREE_OF_TENSORFLOW = (
     "histokeras.analysis.saved", "histokeras.analysis.evaluation", "histokeras.report.page",
     "histokeras.report.comparison", "histokeras.report.heatmap_run",
     "histokeras.training.explanation", "histokeras.training.explain_tiles",
-    "histokeras.models.catalog", "histokeras.models.weights",
+    "histokeras.models.catalog", "histokeras.models.weights", "histokeras.analysis.survival_run",
+    "histokeras.training.patient_features",
 )  # fmt: skip
 
 

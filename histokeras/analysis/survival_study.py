@@ -205,9 +205,23 @@ def prepare_survival(job: SurvivalJob, means: pd.DataFrame | None = None) -> Sur
         time_unit=job.time_unit or str(outcome.attrs.get("time_unit") or ""),
         funnel=funnel.counts,
         left_out=pd.DataFrame(lost, columns=["kind", "id", "reason"]),
-        notes=(*clinical.notes, *(tissue.notes if tissue is not None else ())),
+        notes=(*clinical.notes, *_tissue_notes(tissue, patients)),
         inputs=_inputs(job, patients, features, columns),
     )  # fmt: skip
+
+
+def _tissue_notes(tissue: Clinical | None, patients: pd.DataFrame) -> tuple[str, ...]:
+    """Return what must be known of a table of the tissue: a classifier knows its own patients."""
+    if tissue is None:
+        return ()
+    if SPLIT not in tissue.kinds:
+        return tissue.notes
+    side = tissue.table.set_index(PATIENT_ID)[SPLIT].astype(str)
+    n = int(side.reindex(patients[PATIENT_ID]).isin(["train", "val"]).sum())
+    said = (
+        f"{n} of {len(patients)} patients took part in training what made the table of the tissue"
+    )
+    return (*tissue.notes, f"{said}: its figures are better for them") if n else tissue.notes
 
 
 def _rows_lost(clinical: Clinical) -> list[tuple[str, str, str]]:

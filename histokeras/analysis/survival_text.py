@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from histokeras.analysis.survival_words import ALL, model_title, p_text
+from histokeras.analysis.survival_words import ALL, RISK, hazard_title, model_title, p_text
 from histokeras.analysis.text import aligned, cell, plural
 
 
@@ -25,13 +25,17 @@ def format_survival(metrics: Mapping[str, Any]) -> str:
         lines += ["Hazard ratio of each column alone, with 95 % interval:", *aligned(rows)]
     for model in metrics["models"]:
         if model["problem"]:
-            which = model["columns"][0] if model["model"] == "univariable" else model["model"]
+            alone = model["model"] == "univariable"
+            which = model["columns"][0] if alone else hazard_title(model["model"])
             lines.append(f"Not computed: {which}: {model['problem']}.")
     for curve in metrics["curves"]:
+        name = curve["name"]
+        if name.startswith(RISK):
+            name = f"groups by the risk of: {model_title(name.removeprefix(RISK))}"
         if curve["log_rank"]:
-            lines.append(f"Log-rank, {curve['name']}: {p_text(curve['log_rank']['p'])}.")
-        elif curve["name"] != ALL:
-            lines.append(f"Log-rank, {curve['name']}: not computed: {curve['reason']}.")
+            lines.append(f"Log-rank, {name}: {p_text(curve['log_rank']['p'])}.")
+        elif name != ALL:
+            lines.append(f"Log-rank, {name}: not computed: {curve['reason']}.")
     return "\n".join(lines)
 
 

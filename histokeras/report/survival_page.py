@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from histokeras.analysis.survival_words import model_title, p_text
+from histokeras.analysis.survival_words import hazard_title, model_title, p_text
 from histokeras.errors import FeatureError, TableError
 from histokeras.foreign.folders import require_no_links_out
 from histokeras.report import tables
@@ -192,7 +192,7 @@ def _hazard_table(model: str, metrics: Mapping[str, Any], cox: pd.DataFrame) -> 
         notes += [f"{note[0].upper()}{note[1:]}." for note in block["notes"]]
     head = ["Term", "Hazard ratio", "p", *(["q"] if alone else []), "Same over time?",
             "Patients / events"]  # fmt: skip
-    return Table(model_title(model), head, rows, notes)
+    return Table(hazard_title(model), head, rows, notes)
 
 
 def _bare(p: float) -> str:

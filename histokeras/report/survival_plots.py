@@ -105,7 +105,8 @@ def time_ticks(longest: float, unit: str) -> list[float]:
 
 def _draw_curve(axes: Axes, curve: pd.DataFrame, colour: str) -> None:
     time, survival = (curve[name].to_numpy(np.float64) for name in ("time", "survival"))
-    low, high = (curve[name].to_numpy(np.float64) for name in ("low", "high"))
+    # Where all have died there is no interval: the band ends with the curve's last fall.
+    low, high = (curve[name].ffill().to_numpy(np.float64) for name in ("low", "high"))
     known = np.isfinite(low) & np.isfinite(high)
     axes.fill_between(
         time, low, high, where=known, step="post", color=colour, alpha=0.14, linewidth=0

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from histokeras.analysis.survival import EVENTS_A_TERM, FEWEST_EVENTS
-from histokeras.analysis.survival_words import model_title, p_text
+from histokeras.analysis.survival_words import hazard_title, model_title, p_text
 from histokeras.report.caution import Caution
 from histokeras.report.text import at, interval, listed, plural
 
@@ -31,7 +31,7 @@ def headline(metrics: Mapping[str, Any]) -> str:
         name = next(iter(models))
         found = models[name]["c_index"]
         chance = found["low"] is not None and found["low"] <= _CHANCE <= found["high"]
-        said_of = ", which chance may give" if chance else ""
+        said_of = ": not to be told from chance" if chance else ""
         return f"{model_title(name)}: C-index {interval(found)}{said_of}."
     said = [_added(name, models[name]) for name in added if models[name].get("difference")]
     if not said:
@@ -124,7 +124,7 @@ def _not_fitted(metrics: Mapping[str, Any]) -> Caution | None:
     if not failed:
         return None
     said = [
-        f"{m['columns'][0] if m['model'] == 'univariable' else model_title(m['model'])}: "
+        f"{m['columns'][0] if m['model'] == 'univariable' else hazard_title(m['model'])}: "
         f"{m['problem']}"
         for m in failed
     ]
@@ -138,7 +138,7 @@ def _not_fitted(metrics: Mapping[str, Any]) -> Caution | None:
 
 def _unsteady(metrics: Mapping[str, Any]) -> Caution | None:
     names = [
-        model_title(m["model"])
+        hazard_title(m["model"])
         for m in metrics["models"]
         if m["terms"] and m["n_events"] < EVENTS_A_TERM * len(m["terms"])
     ]

@@ -9,13 +9,11 @@ import pandas as pd
 
 from histokeras.analysis.site_probe import probe_sites
 from histokeras.cohort.sites import known_sites
-from histokeras.features.index import FeatureIndex
-from histokeras.features.store import read_rows
 from histokeras.training.fit_job import Study
+from histokeras.training.patient_features import patient_means
 from histokeras.training.rows import TileRows
 from histokeras.types import LABEL, PATIENT_ID, REGRESSION
 
-_RUN = 8192
 _UNKNOWN = "the patients of slides or tiles are not known"
 
 
@@ -48,30 +46,6 @@ def probe_study(
     found = [sites.of_group.get(patient, "") for patient in patients]
     probe = probe_sites(means, found, labels, n_resamples=n_resamples, seed=seed)
     return {**probe, **about}
-
-
-def patient_means(index: FeatureIndex, rows: TileRows) -> tuple[list[str], npt.NDArray[np.float64]]:
-    """Return the mean feature vector of each patient, reading a part of a file at a time.
-
-    Args:
-        index: The feature files.
-        rows: Their tiles, at least one; each tile of a patient weighs the same.
-
-    Returns:
-        The patients, sorted, and their means, float64 ``(P, n_features)``.
-    """
-    of_unit = rows.units[PATIENT_ID].to_numpy(str)
-    patients, numbers = np.unique(of_unit[rows.unit], return_inverse=True)
-    sums = np.zeros((len(patients), index.n_features))
-    for file, part in rows.of_files():
-        mine, owners = rows.row[part], numbers[part]
-        for start in range(0, len(mine), _RUN):
-            wanted, owner = mine[start : start + _RUN], owners[start : start + _RUN]
-            first = int(wanted[0])
-            vectors = read_rows(index.paths[file], first, int(wanted[-1]) + 1)[wanted - first]
-            for number in np.unique(owner):
-                sums[number] += vectors[owner == number].sum(axis=0, dtype=np.float64)
-    return patients.tolist(), sums / np.bincount(numbers)[:, np.newaxis]
 
 
 def _labels(units: pd.DataFrame, patients: Sequence[str], task: str) -> npt.NDArray[Any]:

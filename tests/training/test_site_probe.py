@@ -16,7 +16,8 @@ from histokeras.training.fit_run import run_fit
 from histokeras.training.fit_study import rows_of
 from histokeras.training.head import HeadConfig
 from histokeras.training.loop import FitConfig
-from histokeras.training.site_probe import patient_means, probe_study
+from histokeras.training.patient_features import patient_means
+from histokeras.training.site_probe import probe_study
 from tests.training.conftest import write_cohort
 
 N_PATIENTS = 36
