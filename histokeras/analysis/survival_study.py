@@ -27,7 +27,7 @@ from histokeras.cohort.clinical import Clinical, read_clinical
 from histokeras.cohort.outcome import survival_outcome
 from histokeras.cohort.split_file import read_split
 from histokeras.errors import ConfigError, TableError
-from histokeras.files import sha256_text
+from histokeras.files import sha256_bytes, sha256_text
 from histokeras.types import PATIENT_ID, SPLIT
 
 TIME, EVENT = "time", "event"
@@ -334,7 +334,7 @@ def _inputs(
 ) -> dict[str, Any]:
     return {
         "patients": sha256_text(patients.to_csv(index=False)),
-        "features": None if features is None else sha256_text(repr(features.tolist())),
+        "features": None if features is None else sha256_bytes(features.tobytes()),
         "columns": {kind: list(names) for kind, names in columns.items()},
         "groups": list(job.groups),
         "cutoff": job.cutoff,

@@ -1,8 +1,9 @@
 """What ``survival`` found, as plain text for the terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from histokeras.analysis.survival import FEWEST_EVENTS
 from histokeras.analysis.survival_words import ALL, RISK, hazard_title, model_title, p_text
 from histokeras.analysis.text import aligned, cell, plural
 
@@ -14,6 +15,9 @@ def format_survival(metrics: Mapping[str, Any]) -> str:
         metrics: What :func:`~histokeras.analysis.survival_run.run_survival` returns.
     """
     lines = [f"{plural(metrics['n'], 'patient')}, {plural(metrics['n_events'], 'event')}."]
+    if metrics["few_events"]:
+        few = f"Fewer than {FEWEST_EVENTS} events are too few: nothing is computed."
+        return "\n".join([*lines, few])
     lines += _compared(metrics["compared"])
     rows = [
         [term["name"], f"{term['hazard_ratio']:.2f} [{term['low']:.2f}, {term['high']:.2f}]",
@@ -23,12 +27,22 @@ def format_survival(metrics: Mapping[str, Any]) -> str:
     ]  # fmt: skip
     if rows:
         lines += ["Hazard ratio of each column alone, with 95 % interval:", *aligned(rows)]
-    for model in metrics["models"]:
+    return "\n".join([*lines, *_problems(metrics["models"]), *_tests(metrics["curves"])])
+
+
+def _problems(models: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = []
+    for model in models:
         if model["problem"]:
             alone = model["model"] == "univariable"
             which = model["columns"][0] if alone else hazard_title(model["model"])
             lines.append(f"Not computed: {which}: {model['problem']}.")
-    for curve in metrics["curves"]:
+    return lines
+
+
+def _tests(curves: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = []
+    for curve in curves:
         name = curve["name"]
         if name.startswith(RISK):
             name = f"groups by the risk of: {model_title(name.removeprefix(RISK))}"
@@ -36,7 +50,7 @@ def format_survival(metrics: Mapping[str, Any]) -> str:
             lines.append(f"Log-rank, {name}: {p_text(curve['log_rank']['p'])}.")
         elif name != ALL:
             lines.append(f"Log-rank, {name}: not computed: {curve['reason']}.")
-    return "\n".join(lines)
+    return lines
 
 
 def _compared(compared: Mapping[str, Any]) -> list[str]:

@@ -71,8 +71,7 @@ def write_survival_page(folder: Path, page: Path | None = None) -> Path:
         forest=_c_index_plot(metrics),
         curves=[plot for plot in drawn if plot is not None],
         hazards=hazard_plot(metrics["models"]),
-        hazard_tables=[_hazard_table(name, metrics, _table(folder / "cox.csv"))
-                       for name in dict.fromkeys(m["model"] for m in metrics["models"])],
+        hazard_tables=_hazard_tables(metrics, _table(folder / "cox.csv")),
         funnel=tables.funnel_table(run),
         dropped=tables.dropped_table(run),
         methods=methods(metrics),
@@ -166,6 +165,13 @@ def _c_index_plot(metrics: Mapping[str, Any]) -> Any:
     rows = [(model_title(name), m["c_index"]) for name, m in models.items() if "c_index" in m]
     plot = forest_plot(rows, "C-index") if rows else None
     return None if plot is None else replace(plot, title="C-index of each model")
+
+
+def _hazard_tables(metrics: Mapping[str, Any], cox: pd.DataFrame) -> list[Table]:
+    if metrics["few_events"]:
+        return []
+    names = dict.fromkeys(str(model["model"]) for model in metrics["models"])
+    return [_hazard_table(name, metrics, cox) for name in names]
 
 
 def _hazard_table(model: str, metrics: Mapping[str, Any], cox: pd.DataFrame) -> Table:

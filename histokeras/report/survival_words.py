@@ -22,10 +22,9 @@ def headline(metrics: Mapping[str, Any]) -> str:
     """
     models = _models(metrics)
     if not at(metrics, "compared", "computed"):
-        return (
-            f"{plural(metrics['n'], 'patient')}, {plural(metrics['n_events'], 'event')}: no C-index"
-            f" ({at(metrics, 'compared', 'reason')})."
-        )
+        why = "too few events" if metrics["few_events"] else at(metrics, "compared", "reason")
+        n, events = plural(metrics["n"], "patient"), plural(metrics["n_events"], "event")
+        return f"{n}, {events}: no C-index ({why})."
     added = [name for name in models if name.startswith(f"{_CLINICAL}+")]
     if not added:
         name = next(iter(models))
@@ -221,7 +220,7 @@ def methods(metrics: Mapping[str, Any]) -> list[str]:
         "likelihood in five inner folds of the patients that are learned from; features as "
         "principal components of each patient's mean, their number chosen likewise. C-index by "
         "Harrell; risks of different folds are not compared with each other. Differences are "
-        "paired: of the same patients, on the same resamples.",
+        "paired: of the same patients, on the same resamples; models are not fitted anew for them.",
         f"Numbers are cut at {cut}, learned on the patients that models learn from, and applied "
         "unchanged to those that are tested.",
     ]

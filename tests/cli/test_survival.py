@@ -116,7 +116,7 @@ def test_few_events_are_said_and_nothing_is_computed(
     metrics = json.loads((tmp_path / "out/metrics.json").read_text())
     assert not metrics["compared"]["computed"]
     assert not any(model["terms"] for model in metrics["models"])
-    assert "6 events are too few" in done.stderr
+    assert "Fewer than 10 events are too few" in done.stderr
     page = (tmp_path / "out/report.html").read_text()
     assert "6 events: too few to compute from" in page
     assert "median" in page
