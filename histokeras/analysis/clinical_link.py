@@ -187,9 +187,12 @@ def _measures(
             seen[_orders(column)[0]] = name
     if not found:
         raise TableError(
-            f"{path} has no column to test; it has {names}.",
+            f"{path} has no column to test: none of its {len(names)} columns holds two values in "
+            f"the patients that are used. It has {', '.join(names[:8])}"
+            f"{', ...' if len(names) > 8 else ''}.",
             code="COLUMN_MISSING",
-            hint="Name columns of numbers with --columns.",
+            hint="Are its figures empty, as where no patient has enough tiles? Else name columns "
+            "with --columns.",
         )
     return found, notes
 

@@ -36,6 +36,7 @@ COMMANDS = {
     "cluster": "Cluster tiles without labels; compare with label, site, tumour type.",
     "heatmap": "Map of a class over whole slides; GeoJSON for QuPath.",
     "report": "One page of a run to look at; or several runs in one table.",
+    "app": "A web page of a run: a tile, a slide, the patients.",
     "run": "Run a whole study from its config file; one page at the end.",
     "verify": "Check every feature file of a folder.",
     "init": "Write example tables and a config that run.",

@@ -8,9 +8,9 @@ import io
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import tifffile
@@ -98,11 +98,15 @@ def white_composite(picture: PillowImage.Image, name: str) -> Image:
     return np.asarray(picture.convert("RGB"))
 
 
-def open_picture(path: Path) -> PillowImage.Image:
+def open_picture(
+    source: Path | IO[bytes], *, name: str = "", formats: Sequence[str] = PICTURE_FORMATS
+) -> PillowImage.Image:
     """Open (not yet decode) an image with Pillow, under its limit of pixels.
 
     Args:
-        path: The image.
+        source: The image: a file, or its bytes in memory.
+        name: What it is called in messages; the file's own name if empty.
+        formats: What Pillow may take it for.
 
     Returns:
         The lazy image; close it.
@@ -110,21 +114,22 @@ def open_picture(path: Path) -> PillowImage.Image:
     Raises:
         SlideError: SLIDE_TOO_LARGE.
     """
+    name = name or (source.name if isinstance(source, Path) else "picture")
     with warnings.catch_warnings():
         # The size is judged below; Pillow's own warning would come as a second voice.
         warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)
         try:
-            picture = PillowImage.open(path, formats=PICTURE_FORMATS)
+            picture = PillowImage.open(source, formats=tuple(formats))
         except PillowImage.DecompressionBombError as error:
             raise SlideError(
-                f"image `{path.name}` is too large to be decoded whole: {error}",
+                f"image `{name}` is too large to be decoded whole: {error}",
                 code="SLIDE_TOO_LARGE",
                 hint="Convert it to a tiled TIFF.",
             ) from error
     width, height = picture.size
     if width * height > (PillowImage.MAX_IMAGE_PIXELS or 0):
         picture.close()
-        raise _too_large(path.name, (width, height))
+        raise _too_large(name, (width, height))
     return picture
 
 

@@ -121,7 +121,7 @@ def explain(
     if isinstance(inputs, np.ndarray):
         return Explanations(
             tuple(explain_tiles(classifier, inputs, **how)),  # type: ignore[arg-type]
-            _notes(classifier, method, layer),
+            notes_on(classifier, method, layer),
         )
     paths = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
     job = ExplainJob(
@@ -137,7 +137,7 @@ def explain(
     if found.failures:
         raise found.failures[0][1]
     explanations = tuple(_explained(classifier, job, found, strict=True))
-    return Explanations(explanations, _notes(classifier, method, layer, explanations))
+    return Explanations(explanations, notes_on(classifier, method, layer, explanations))
 
 
 def write_explanations(
@@ -192,7 +192,7 @@ def write_explanations(
         done.failures = [
             {key: names.masked(text) for key, text in row.items()} for row in done.failures
         ]
-    done.notes = (*_notes(classifier, job.method, job.layer), *counts.notes())
+    done.notes = (*notes_on(classifier, job.method, job.layer), *counts.notes())
     write_gallery(output, TABLE, earlier, pd.DataFrame(done.rows))
     write_failures(output, done.failures)
     record.facts["notes"] = list(done.notes)
@@ -284,12 +284,20 @@ class _Counts:
         return found
 
 
-def _notes(
+def notes_on(
     classifier: Classifier,
     method: str,
     layer: str | None,
     tiles: Sequence[Explanation] = (),
 ) -> tuple[str, ...]:
+    """Return what a reader of explanations must know of the run and of these tiles.
+
+    Args:
+        classifier: The network.
+        method: One of ``METHODS``.
+        layer: For grad-cam; the last map if None.
+        tiles: The explanations.
+    """
     notes = []
     if classifier.weights.kind == "random":
         notes.append("random weights know nothing of images")

@@ -2,9 +2,12 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from click.testing import Result
+
+from histokeras.tissue import TISSUES
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SMALL = ("--set", "patients=16", "--set", "slide-px=512", "--set", "tile-px=64",
@@ -56,6 +59,32 @@ def test_the_study_in_small_runs_both_arms_and_a_second_run_does_nothing(
     drawn = {"study.html", "study.json"}
     for path, time in before.items():
         assert path.name in drawn or "study_files" in path.parts or path.stat().st_mtime_ns == time
+
+
+def test_the_gastric_study_in_small_goes_from_tiles_to_survival(
+    histokeras: Callable[..., Result], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+
+    done = histokeras(
+        "run", CONFIGS / "gastric_tme-demo.toml", "-o", out, "--set", "tiles-per-class=12",
+        "--set", "patients=12", "--set", "slide-px=896", "--set", "epochs=1",
+        "--set", "min-tiles=2",
+    )  # fmt: skip
+
+    assert done.exit_code == 0, done.output
+    page = (out / "study.html").read_text(encoding="utf-8")
+    for stage in ("tissue", "tumour", "fine-tuned", "composition", "clinical", "survival"):
+        assert f'<a href="{stage}/report.html">' in page
+    assert json.loads((out / "tumour" / "metrics.json").read_text())["positive"] == "TUM"
+    table = pd.read_csv(out / "composition" / "patients.csv")
+    shares = [name for name in table if name in {f"share_{tissue}" for tissue in TISSUES}]
+    assert len(shares) == 8
+    assert table["patient_id"].tolist() == sorted(table["patient_id"])
+    whole = table[shares].dropna().sum(axis=1)
+    np.testing.assert_allclose(whole, 1)
+    assert len(list((out / "maps").glob("*.class.png"))) == 12
+    assert set(pd.read_csv(out / "survival" / "km.csv")["curve"]) >= {"all", "label"}
 
 
 def test_slips_are_one_clear_line(histokeras: Callable[..., Result], tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""The web page of one run: a tile, a slide, the patients. Only ``page`` knows Streamlit."""
