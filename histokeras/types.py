@@ -20,9 +20,12 @@ PRED = "pred_"
 """Prefix of the column of a predicted number: ``pred_<target>``."""
 ATTENTION = "attention"
 """Column of what a tile weighs in its bag, 0..1; 1 in all over the bag."""
-CLASSIFICATION, REGRESSION = "classification", "regression"
-TASKS = (CLASSIFICATION, REGRESSION)
-"""What is learned: classes, or a number."""
+CLASSIFICATION, REGRESSION, SURVIVAL = "classification", "regression", "survival"
+TASKS = (CLASSIFICATION, REGRESSION, SURVIVAL)
+"""What is learned: classes, a number, or who has an event earlier."""
+RISK = "risk"
+"""Column of a logarithm of a hazard ratio, against the mean of the training patients; higher is
+worse."""
 
 STAIN_NORMS = ("none", "macenko", "reinhard")
 """Ways to normalise stains. What one does is part of the features: changed, it gets another name.

@@ -15,12 +15,15 @@ COLOUR = "colour"
 FROZEN = "frozen"
 POOLED, POOLED_SHARE = "pooled", "pooled-share"
 MEAN = "mean"
+CONSTANT, CLINICAL = "constant", "clinical"
 TITLES = {
     FROZEN: "same network, not fine-tuned",
     POOLED: "linear head, mean over tiles",
     POOLED_SHARE: "linear head, share of tiles",
     "majority": "majority class",
     MEAN: "mean of the training patients",
+    CONSTANT: "the same for everyone",
+    CLINICAL: "clinical columns alone",
     COLOUR: "six colour numbers",
     FLOOR: "colour and texture, no network",
     "tumour_type": "tumour type alone",

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from histokeras.analysis.number_format import number_block
+from histokeras.analysis.risk_format import risk_block
 from histokeras.analysis.site_text import site_lines
 from histokeras.analysis.strata_format import strata_lines
 from histokeras.analysis.text import OPTIMISTIC, aligned, cell, plural, short, value, wrapped
 from histokeras.analysis.verdict import signed
-from histokeras.types import REGRESSION
+from histokeras.types import REGRESSION, SURVIVAL
 
 _AGGREGATIONS = {
     "probability": "probability",
@@ -58,6 +59,8 @@ def _level_block(
         return [f"{split}, {level} level: not evaluated ({figures['reason']})"]
     if metrics.get("task") == REGRESSION:
         return number_block(metrics, split, level, figures)
+    if metrics.get("task") == SURVIVAL:
+        return risk_block(metrics, split, figures)
     aggregations = figures["aggregations"]
     rows = [("", *(_AGGREGATIONS.get(name, name) for name in aggregations), "n")]
     for label, *path in _rows(next(iter(aggregations.values()))):

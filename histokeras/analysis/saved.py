@@ -18,7 +18,7 @@ from histokeras.cohort.join import Joined, join_labels
 from histokeras.cohort.labels import Cohort, read_cohort
 from histokeras.cohort.split_file import read_split
 from histokeras.cohort.split_table import CLEAN
-from histokeras.errors import LeakageError, TableError
+from histokeras.errors import ConfigError, LeakageError, TableError
 from histokeras.files import safe_name
 from histokeras.foreign.folders import require_no_links_out
 from histokeras.models.catalog import STAIN_TEXTURE
@@ -32,6 +32,7 @@ from histokeras.types import (
     PRED,
     PROB,
     REGRESSION,
+    RISK,
     SLIDE_ID,
     SPLIT,
     TILE,
@@ -169,11 +170,17 @@ def open_saved(folder: Path) -> Saved:
     Raises:
         FeatureError: If the command that writes them has not finished (RUN_UNFINISHED).
         TableError: If there are none.
+        ConfigError: If they are risks of survival.
     """
     require_no_links_out(folder)
     record = read_record(folder)
     require_ended(folder, record)
     first = _read(prediction_files(folder)[0])
+    if RISK in first:
+        raise ConfigError(
+            f"{folder} holds risks of survival, which this command does not know.",
+            hint="Their figures stand in metrics.json and report.html.",
+        )
     task, classes = predicted_names(first)
     written = read_object(folder / "metrics.json")
     group = record.get("labels", {}).get("group") or record.get("group")

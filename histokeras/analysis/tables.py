@@ -6,7 +6,7 @@ import numpy as np
 
 from histokeras.analysis.collect import Predictions
 from histokeras.files import write_csv
-from histokeras.types import FOLD, PATIENT_ID, PROB, REGRESSION
+from histokeras.types import CLASSIFICATION, FOLD, PATIENT_ID, PROB
 
 
 def write_tables(folder: Path, predictions: Predictions) -> None:
@@ -21,7 +21,7 @@ def write_tables(folder: Path, predictions: Predictions) -> None:
     for name, table in (("slides", predictions.slides), ("patients", predictions.patients)):
         # Without cross-validation there are no folds to tell.
         known = table if (table[FOLD] != "").any() else table.drop(columns=FOLD)
-        if predictions.task != REGRESSION:
+        if predictions.task == CLASSIFICATION:
             scores = table[[f"{PROB}{label}" for label in predictions.classes]].to_numpy()
             predicted = np.asarray(predictions.classes, object)[scores.argmax(axis=1)]
             known = known.assign(predicted=predicted)

@@ -161,7 +161,7 @@ def job_from(arguments: dict[str, Any]) -> Any:
             features=extract.output,
             group=study_options.grouping_from(arguments),
             shares=parse_shares(arguments["shares"]) if arguments["shares"] else SHARES,
-            stratify=study_options.stratified(arguments["stratify"]),
+            stratify=study_options.column_names(arguments["stratify"]),
             head=head,
             **{name: arguments[name] for name in same},
         ),

@@ -11,7 +11,7 @@ from click.core import ParameterSource
 from histokeras.foreign.kinds import refuse_foreign_model
 from histokeras.models.catalog import BACKBONES, DEFAULT_BACKBONE
 from histokeras.runs.events import STALL_S
-from histokeras.types import STAIN_NORMS, TASKS
+from histokeras.types import CLASSIFICATION, REGRESSION, STAIN_NORMS
 
 F = TypeVar("F", bound=Callable[..., Any])
 _INPUTS = ("slides", "inputs")
@@ -136,8 +136,8 @@ target = click.option(
 )
 task = click.option(
     "--task",
-    type=click.Choice(TASKS),
-    default=TASKS[0],
+    type=click.Choice((CLASSIFICATION, REGRESSION)),
+    default=CLASSIFICATION,
     show_default=True,
     help="regression: the target is a number, such as a score.",
 )
@@ -286,17 +286,18 @@ def recorded(arguments: Mapping[str, Any], *left_out: str) -> dict[str, Any]:
     return kept
 
 
-def refuse_given(names: Mapping[str, str], why: str) -> None:
+def refuse_given(names: Mapping[str, str], why: str, *, of: str = CLASSIFICATION) -> None:
     """Refuse options that were given, on the command line or in a file, and mean nothing here.
 
     Args:
         names: Name of a parameter -> what it is called on the command line.
         why: Why they mean nothing, a clause.
+        of: What they are for.
     """
     context = click.get_current_context()
     for name, option in names.items():
         if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
-            raise click.UsageError(f"`{option}` is for classification: {why}. Leave it out.")
+            raise click.UsageError(f"`{option}` is for {of}: {why}. Leave it out.")
 
 
 _RANKS = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP)

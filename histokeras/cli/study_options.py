@@ -7,8 +7,35 @@ import click
 
 from histokeras.cli import options
 from histokeras.models.catalog import DEFAULT_HEAD, HEAD_NAMES, TILE_HEADS
+from histokeras.types import CLASSIFICATION, TASKS
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+task = click.option(
+    "--task",
+    type=click.Choice(TASKS),
+    default=CLASSIFICATION,
+    show_default=True,
+    help="regression: the target is a number, such as a score; survival: a time and an event.",
+)
+time = click.option(
+    "--time",
+    metavar="COLUMN",
+    help="Of survival: column of follow-up times, in any unit.  [default: time, OS_MONTHS, ...]",
+)
+event = click.option(
+    "--event",
+    metavar="COLUMN",
+    help="Of survival: column of events, 1 seen, 0 censored.  [default: event, OS_STATUS, ...]",
+)
+clinical_columns = click.option(
+    "--clinical-columns",
+    "clinical",
+    default="",
+    metavar="COLUMNS",
+    help="Of survival: columns, with commas, that the clinical model beside the head learns from.  "
+    "[default: those called age, sex, T, N, M, stage, grade and the like]",
+)
 
 
 def _grouping(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
@@ -109,6 +136,6 @@ def one_division(arguments: dict[str, Any]) -> dict[str, Any]:
     return settled
 
 
-def stratified(text: str) -> tuple[str, ...]:
-    """Return the columns of ``--stratify``."""
+def column_names(text: str) -> tuple[str, ...]:
+    """Return the columns of ``--stratify`` or ``--clinical-columns``."""
     return tuple(name.strip() for name in text.split(",") if name.strip())

@@ -11,6 +11,7 @@ from histokeras.cohort.grouping import LEFT_OUT, Grouping
 from histokeras.cohort.ids import canonical_key, patient_from_slide, slide_stem, tile_key
 from histokeras.cohort.notes import first_rows, table_notes
 from histokeras.cohort.numbers import canonical_numbers, numbers_note, require_two_numbers
+from histokeras.cohort.outcome_labels import outcome_labels, outcome_note
 from histokeras.errors import TableError
 from histokeras.tables import (
     find_column,
@@ -27,6 +28,7 @@ from histokeras.types import (
     PATIENT_ID,
     REGRESSION,
     SLIDE_ID,
+    SURVIVAL,
     TASKS,
     TILE,
 )
@@ -55,7 +57,8 @@ class Cohort:
             the table does not tell).
         notes: Sentences for the person at the screen.
         label_rows: The first row of each class in the file.
-        task: Whether the labels are classes (``classification``) or numbers (``regression``).
+        task: Whether the labels are classes (``classification``), numbers (``regression``) or
+            outcomes (``survival``).
     """
 
     table: pd.DataFrame
@@ -109,7 +112,7 @@ def read_cohort(
         source: A file (see ``read_table``) or a table; it is not changed.
         target: Name of the label column; None for a table without labels.
         level: tile, slide or patient; by default the finest key column that the table has.
-        task: ``regression`` reads labels as numbers.
+        task: ``regression`` reads labels as numbers, ``survival`` as outcomes.
         strict: Whether a row without key or label is an error.
         group: Which classes count as one; None for each on its own.
         complete: Whether all classes that ``group`` names must be there, as where something is
@@ -347,8 +350,12 @@ def _no_classes(labels: list[str], column: str, n_rows: int) -> tuple[tuple[str,
     return (), [numbers_note(labels, column)]
 
 
-_LABELS = {CLASSIFICATION: canonical_labels, REGRESSION: canonical_numbers}
-_KINDS = {CLASSIFICATION: _classes_of, REGRESSION: _no_classes}
+_LABELS = {
+    CLASSIFICATION: canonical_labels,
+    REGRESSION: canonical_numbers,
+    SURVIVAL: outcome_labels,
+}
+_KINDS = {CLASSIFICATION: _classes_of, REGRESSION: _no_classes, SURVIVAL: outcome_note}
 
 
 def _listed(table: pd.DataFrame, key: str) -> pd.DataFrame:

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
+from histokeras.cohort.outcome_labels import require_events
 from histokeras.cohort.split_table import Split, apply_split
 from histokeras.errors import TableError
-from histokeras.types import LABEL, PATIENT_ID, REGRESSION, SPLIT, SPLITS
+from histokeras.types import CLASSIFICATION, LABEL, PATIENT_ID, SPLIT, SPLITS, SURVIVAL
 
 _ANEW = "Split anew with `histokeras split`, or check which slides have features."
 
@@ -18,15 +19,17 @@ def require_learnable(units: pd.DataFrame, split: Split, task: str) -> None:
     Args:
         units: Slides or tiles with ``patient_id``, ``label`` and the split's unit column.
         split: The split.
-        task: What is learned: of numbers only that there are some is asked.
+        task: What is learned: of numbers only that there are some is asked, of survival that there
+            are events enough.
 
     Raises:
         TableError: SPLIT_IMPOSSIBLE if train or val is empty, train lacks a class, or a class
-            stands on one side alone; NO_OVERLAP if the split names none of the units.
+            stands on one side alone; TOO_FEW_EVENTS; NO_OVERLAP if the split names none of the
+            units.
         LeakageError: If a patient lies on two sides.
     """
     for where, placed in _folds(units, split):
-        counts = side_counts(placed, by_class=task != REGRESSION)
+        counts = side_counts(placed, by_class=task == CLASSIFICATION)
         train, val, test = (counts[side] for side in SPLITS)
         for side in SPLITS[:2]:
             if not any(counts[side].values()):
@@ -38,6 +41,8 @@ def require_learnable(units: pd.DataFrame, split: Split, task: str) -> None:
         if alone:
             what = f"class(es) {alone} are in train alone{where}"
             raise _impossible(f"{what}: nothing could be said of them", counts)
+        if task == SURVIVAL:
+            require_events(placed, where)
 
 
 def side_counts(placed: pd.DataFrame, *, by_class: bool = True) -> dict[str, dict[str, int]]:

@@ -12,6 +12,7 @@ from histokeras.cohort.ids import base_patient, patient_from_slide
 from histokeras.cohort.join import Joined
 from histokeras.cohort.labels import Cohort, find_target, read_cohort
 from histokeras.cohort.numbers import by_quantiles
+from histokeras.cohort.outcome_labels import by_outcome
 from histokeras.cohort.site_folds import fold_sites
 from histokeras.cohort.sites import Sites, read_sites
 from histokeras.cohort.split_file import read_split, split_text, write_split
@@ -26,6 +27,7 @@ from histokeras.types import (
     SLIDE_ID,
     SPLIT,
     SPLITS,
+    SURVIVAL,
     TILE,
 )
 
@@ -45,6 +47,8 @@ __all__ = [
 
 SHARES = (70.0, 15.0, 15.0)
 """Default percent of train, val and test."""
+_BALANCED = {REGRESSION: by_quantiles, SURVIVAL: by_outcome}
+"""What a split balances where labels are no classes."""
 _GROUP = "_group"
 _SIDE = "_side"
 
@@ -80,7 +84,8 @@ def split_patients(
     Each class gets its shares rounded down or up, and stands on every side; within a class the
     values of ``stratify`` are spread evenly. A patient whose rows bear several labels counts as a
     class of its own, "a+b". Of a target that is a number (regression) the quantiles of the means of
-    the patients are balanced, at most five. The row order does not matter.
+    the patients are balanced, at most five; of survival the events, quantiles of their times, and
+    who was censored. The row order does not matter.
 
     Args:
         source: Any table with a patient column (or slide names that are TCGA barcodes), or a
@@ -293,8 +298,8 @@ class _How:
         # A message about a missing column lists the user's columns, not ours.
         shown = table.drop(columns=_GROUP)
         columns = [find_target(shown, name) for name in self.stratify]
-        if target and self.task == REGRESSION:
-            table = by_quantiles(table, _GROUP, self.folds or len(SPLITS))
+        if target and self.task in _BALANCED:
+            table = _BALANCED[self.task](table, _GROUP, self.folds or len(SPLITS))
         groups = _collect(table, columns, labelled=bool(target))
         made = (
             self._folds(groups, unit, sites)

@@ -200,8 +200,11 @@ HEAD_NAMES = tuple(HEAD_RATES)
 BAG_HEADS = ("mil",)
 """Heads that learn from bags, all tiles of a labelled slide or patient, and not from tiles."""
 TILE_HEADS = tuple(name for name in HEAD_NAMES if name not in BAG_HEADS)
-BATCH_SIZE, BAG_BATCH_SIZE = 64, 8
-"""Tiles a step, and bags a step: a bag is thousands of tiles."""
+RISK_HEADS = ("linear", "mlp", "mil")
+"""Heads of survival: the mean of the tiles' risks, or the risk of a bag."""
+BATCH_SIZE, BAG_BATCH_SIZE, RISK_BATCH_SIZE = 64, 8, 512
+"""Tiles a step; bags a step: a bag is thousands of tiles; of survival patients a step, who are set
+against each other: as a rule all."""
 DEFAULT_HEAD = "linear"
 
 

@@ -7,12 +7,13 @@ import numpy as np
 import numpy.typing as npt
 
 from histokeras.errors import ConfigError
-from histokeras.models.catalog import BAG_HEADS, TILE_HEADS
+from histokeras.models.catalog import BAG_HEADS, RISK_HEADS, TILE_HEADS
 
 Vector = npt.NDArray[np.float32]
 FEATURES, MASK = "features", "mask"
 """Inputs of a head of bags; a head of tiles has the first alone."""
 _EMBEDDING, _SCORE, _ATTENTION, _PROBABILITIES = "dropout", "score", "attention", "probabilities"
+_LOG_HAZARD = "log_hazard"
 _EMBEDDED, _GATED = 256, 128
 
 
@@ -48,7 +49,9 @@ def build_head(
     if n_classes < 2:
         raise ConfigError(f"`n_classes` must be at least 2. Received: n_classes={n_classes}")
     if head in BAG_HEADS:
-        return _bag(n_features, n_classes, mean, scale)
+        inputs, logits = _bag(n_features, (n_classes, "logits"), mean, scale)
+        outputs = keras.layers.Softmax(dtype="float32", name=_PROBABILITIES)(logits)
+        return keras.Model(inputs, outputs, name="mil_head")
     inputs, logits = _ended(head, n_features, (n_classes, "logits"), mean, scale)
     outputs = keras.layers.Softmax(dtype="float32", name=_PROBABILITIES)(logits)
     return keras.Model(inputs, outputs, name=f"{head.replace('-', '_')}_head")
@@ -76,6 +79,56 @@ def build_number_head(
     return keras.Model(inputs, number, name=f"{head.replace('-', '_')}_number_head")
 
 
+def build_risk_head(
+    head: str, n_features: int, *, mean: Vector | None = None, scale: Vector | None = None
+) -> keras.Model:
+    """Build a top-up head that gives the logarithm of a patient's hazard, up to a constant.
+
+    Args:
+        head: ``linear`` or ``mlp``, whose tiles each get one and a patient their mean; or ``mil``,
+            attention over the tiles, see :func:`_bag`.
+        n_features: Length of one feature vector.
+        mean: As for :func:`build_head`.
+        scale: As for :func:`build_head`.
+
+    Returns:
+        An uncompiled model of bags: a dict of ``features`` float32 ``(batch, n_tiles, n_features)``
+        and ``mask`` bool ``(batch, n_tiles)`` -> ``(batch, 1)`` float32, unbounded.
+
+    Raises:
+        ConfigError: If there is no such head.
+    """
+    if head not in RISK_HEADS:
+        allowed = ", ".join(RISK_HEADS)
+        raise ConfigError(f"`head` must be one of {allowed}. Received: head={head!r}")
+    if head in BAG_HEADS:
+        inputs, risk = _bag(n_features, (1, "risk"), mean, scale)
+        return keras.Model(inputs, risk, name="mil_risk_head")
+    features = keras.Input((None, n_features), name=FEATURES)
+    mask = keras.Input((None,), dtype="bool", name=MASK)
+    x = HEADS[head](features, *_moments(n_features, mean, scale))
+    start = "zeros" if head == "linear" else "glorot_uniform"
+    # A bias would be the same for everyone: only differences of risks are learned.
+    of_tile = keras.layers.Dense(
+        1, use_bias=False, kernel_initializer=start, dtype="float32", name=_LOG_HAZARD
+    )(x)
+    risk = keras.layers.GlobalAveragePooling1D(dtype="float32", name="risk")(of_tile, mask=mask)
+    return keras.Model({FEATURES: features, MASK: mask}, risk, name=f"{head}_risk_head")
+
+
+def tile_part(model: keras.Model) -> keras.Model:
+    """Return the part of a head of survival that gives tiles their own risk.
+
+    Args:
+        model: ``linear`` or ``mlp`` of :func:`build_risk_head`.
+
+    Returns:
+        Tiles ``(batch, n_tiles, n_features)`` -> ``(batch, n_tiles, 1)``. It shares the weights.
+    """
+    features = model.get_layer(FEATURES).output
+    return keras.Model(features, model.get_layer(_LOG_HAZARD).output)
+
+
 def _ended(
     head: str, n_features: int, last: tuple[int, str], mean: Vector | None, scale: Vector | None
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
@@ -98,8 +151,12 @@ def _moments(n: int, mean: Vector | None, scale: Vector | None) -> tuple[Vector,
     return mean, np.ones(n, np.float32) if scale is None else scale
 
 
-def _bag(n_features: int, n_classes: int, mean: Vector | None, scale: Vector | None) -> keras.Model:
-    """Build gated attention over the tiles of a bag (Ilse, Tomczak, Welling 2018, equation 9).
+def _bag(
+    n_features: int, last: tuple[int, str], mean: Vector | None, scale: Vector | None
+) -> tuple[dict[str, keras.KerasTensor], keras.KerasTensor]:
+    """Return the inputs and the last linear layer, of a size and a name, of gated attention.
+
+    It is over the tiles of a bag (Ilse, Tomczak, Welling 2018, equation 9).
 
     Of the tiles' embeddings ``h_k = relu(E x_k + e)`` the bag's is their weighted mean
     ``z = sum_k a_k h_k`` with
@@ -107,8 +164,8 @@ def _bag(n_features: int, n_classes: int, mean: Vector | None, scale: Vector | N
     ``a_k = exp(w^T (tanh(V h_k) * sigm(U h_k))) / sum_j exp(w^T (tanh(V h_j) * sigm(U h_j)))``
 
     over the tiles j of the bag, so that ``a_k >= 0`` and ``sum_k a_k = 1``; the classes are a
-    softmax of a linear function of z. Tiles have no order and a bag no size: neither changes what
-    is learned. E gives 256 numbers (dropout 0.25), V and U give 128.
+    softmax of a linear function of z, a risk is linear itself. Tiles have no order and a bag no
+    size: neither changes what is learned. E gives 256 numbers (dropout 0.25), V and U give 128.
     """
     features = keras.Input((None, n_features), name=FEATURES)
     mask = keras.Input((None,), dtype="bool", name=MASK)
@@ -122,25 +179,25 @@ def _bag(n_features: int, n_classes: int, mean: Vector | None, scale: Vector | N
     score = keras.layers.Reshape((-1,), name=_SCORE)(w(keras.layers.Multiply(name="gated")([v, u])))
     attention = keras.layers.Softmax(dtype="float32", name=_ATTENTION)(score, mask=mask)
     z = keras.layers.Dot(axes=1, dtype="float32", name="bag")([attention, h])
-    logits = keras.layers.Dense(n_classes, dtype="float32", name="logits")(z)
-    outputs = keras.layers.Softmax(dtype="float32", name=_PROBABILITIES)(logits)
-    return keras.Model({FEATURES: features, MASK: mask}, outputs, name="mil_head")
+    size, name = last
+    outputs = keras.layers.Dense(size, dtype="float32", name=name)(z)
+    return {FEATURES: features, MASK: mask}, outputs
 
 
 def bag_parts(model: keras.Model) -> tuple[keras.Model, keras.Model]:
     """Split a head of bags, so that a large one need not stand in memory as features.
 
     Args:
-        model: ``mil`` of :func:`build_head`.
+        model: ``mil`` of :func:`build_head` or :func:`build_risk_head`.
 
     Returns:
         Tiles ``(batch, n_tiles, n_features)`` -> embeddings ``(batch, n_tiles, 256)`` and scores
         ``(batch, n_tiles)``; these two and the mask -> attention ``(batch, n_tiles)``, which sums
-        to 1 over each bag, and probabilities ``(batch, n_classes)``. They share its weights.
+        to 1 over each bag, and what the head gives ``(batch, n_outputs)``. They share its weights.
     """
     h, score = model.get_layer(_EMBEDDING).output, model.get_layer(_SCORE).output
     features, mask = (model.get_layer(name).output for name in (FEATURES, MASK))
-    outputs = [model.get_layer(name).output for name in (_ATTENTION, _PROBABILITIES)]
+    outputs = [model.get_layer(_ATTENTION).output, model.outputs[0]]
     return keras.Model(features, [h, score]), keras.Model([h, score, mask], outputs)
 
 

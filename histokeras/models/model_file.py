@@ -13,9 +13,9 @@ from histokeras.errors import FeatureError
 from histokeras.files import prepare_folder, remove, sha256_bytes, write_bytes, write_json
 from histokeras.foreign.kinds import refuse_foreign_model
 from histokeras.foreign.text import read_json
-from histokeras.models.heads import build_head, build_number_head
+from histokeras.models.heads import build_head, build_number_head, build_risk_head
 from histokeras.models.weights import FINETUNED, is_named
-from histokeras.types import REGRESSION, TASKS
+from histokeras.types import REGRESSION, SURVIVAL, TASKS
 
 _FORMAT = "histokeras-head"
 _VERSION = 1
@@ -23,6 +23,11 @@ _CARD = "model.json"
 _WEIGHTS = "weights.safetensors"
 _MAX_BYTES = 1 << 30
 _MAX_FEATURES, _MAX_CLASSES = 16_384, 10_000
+_WANTED_OF: dict[str, set[str]] = {
+    REGRESSION: {"target", "target_mean", "target_scale"},
+    SURVIVAL: {"target", "risk_mean", "risk_sd", "risk_cut"},
+}
+"""What a card says of a head that has no classes."""
 _WANTED = "A run is a folder that `histokeras fit-head` or `finetune` wrote."
 
 
@@ -33,7 +38,8 @@ def write_head(folder: Path, model: keras.Model, card: Mapping[str, Any]) -> Non
         folder: Where ``model.json`` and ``weights.safetensors`` go; made if need be.
         model: A model of :func:`build_head`.
         card: What the head is for; must hold ``head``, ``n_features`` and ``classes``, and for a
-            number ``task``, ``target``, ``target_mean`` and ``target_scale``.
+            number ``task``, ``target``, ``target_mean`` and ``target_scale``; for survival
+            ``task``, ``target``, ``risk_mean``, ``risk_sd`` and ``risk_cut``.
 
     Raises:
         OutputError: If it cannot be written.
@@ -86,9 +92,7 @@ def read_card(folder: Path) -> dict[str, Any]:
             code="MODEL_VERSION",
         )
     wanted = {"head", "n_features", "classes"}
-    if card.get("task") == REGRESSION:
-        wanted |= {"target", "target_mean", "target_scale"}
-    missing = wanted - set(card)
+    missing = (wanted | _WANTED_OF.get(str(card.get("task")), set())) - set(card)
     if missing:
         raise FeatureError(f"{path} lacks {sorted(missing)}.", code="MODEL_DAMAGED")
     if card.get("task", TASKS[0]) not in TASKS:
@@ -134,6 +138,8 @@ def _require_sound(card: Mapping[str, Any], path: Path) -> None:
 def _built(card: Mapping[str, Any]) -> keras.Model:
     if card.get("task") == REGRESSION:
         return build_number_head(card["head"], int(card["n_features"]))
+    if card.get("task") == SURVIVAL:
+        return build_risk_head(card["head"], int(card["n_features"]))
     return build_head(card["head"], int(card["n_features"]), len(card["classes"]))
 
 

@@ -4,13 +4,15 @@ from collections.abc import Callable, Iterator
 
 import pandas as pd
 
+from histokeras.analysis.concordance import C_INDEX
 from histokeras.analysis.verdict import CHANCE, FLOOR_ITSELF
 from histokeras.report.caution import Caution
 from histokeras.report.finetuning import finetuning_cautions
 from histokeras.report.number_cautions import few, no_relation, values_off
+from histokeras.report.risk_words import risk_cautions
 from histokeras.report.run_files import RunFiles
 from histokeras.report.text import at, interval, is_number, listed, number, plural
-from histokeras.types import REGRESSION, SPLITS
+from histokeras.types import CLASSIFICATION, REGRESSION, SPLITS, SURVIVAL
 
 SMALL_CLASS = 10
 """Below this number of test patients of a class its figures are hardly worth their decimals."""
@@ -52,7 +54,7 @@ def _lost(run: RunFiles) -> Iterator[Caution]:
 
 
 def _side_not_tested(run: RunFiles) -> Iterator[Caution]:
-    chosen = "" if run.task == REGRESSION else ", and the temperature was chosen,"
+    chosen = ", and the temperature was chosen," if run.task == CLASSIFICATION else ""
     what = {
         "train": "The head and the baselines were fitted to these patients.",
         "val": f"Training stopped{chosen} where these were best.",
@@ -145,7 +147,7 @@ def _meaning_of_sides(table: pd.DataFrame, task: str) -> str:
     n_tested = sum(pair == {"train", "test"} or not pair & set(SPLITS) for pair in sides)
     if n_tested:
         return f"{seen} (pairs of training and test: {n_tested:,}): the figures are too good."
-    and_more = "" if task == REGRESSION else " and the temperature"
+    and_more = " and the temperature" if task == CLASSIFICATION else ""
     return (
         "None of them joins training and test. Copies in validation mislead early stopping"
         f"{and_more}, not the test figures."
@@ -165,7 +167,7 @@ def _not_compared(run: RunFiles) -> Iterator[Caution]:
 
 def _floor(run: RunFiles) -> Iterator[Caution]:
     # Where nothing is shown at all, the floor is not the point.
-    if not run.main or any(no_relation(run)):
+    if not run.main or run.task == SURVIVAL or any(no_relation(run)):
         return
     beaten, text = at(run.main, "verdict", "beaten"), at(run.main, "verdict", "text") or ""
     if beaten is False:
@@ -190,10 +192,15 @@ def _floor(run: RunFiles) -> Iterator[Caution]:
         )
 
 
+_COMPARED = {
+    CLASSIFICATION: ("auc", "an AUC", CHANCE),
+    REGRESSION: ("spearman", "a Spearman correlation", 0.0),
+    SURVIVAL: (C_INDEX, "a C-index", CHANCE),
+}
+
+
 def _categories(run: RunFiles) -> Iterator[Caution]:
-    figure, said, chance = "auc", "an AUC", CHANCE
-    if run.task == REGRESSION:
-        figure, said, chance = "spearman", "a Spearman correlation", 0.0
+    figure, said, chance = _COMPARED.get(run.task, _COMPARED[CLASSIFICATION])
     for name, what in (("tumour_type", "Tumour type"), ("site", "The site")):
         difference = at(run.main, "baselines", name, "difference", figure)
         low, reach = at(difference, "low"), at(run.main, "baselines", name, figure, "low")
@@ -296,6 +303,6 @@ def _not_evaluated(run: RunFiles) -> Iterator[Caution]:
 
 _CHECKS: tuple[Callable[[RunFiles], Iterator[Caution]], ...] = (
     _unfinished, _lost, _not_evaluated, _side_not_tested, _patients, _duplicates, _not_compared,
-    no_relation, _floor, finetuning_cautions, _categories, values_off, _weights, _mini, _unsigned,
-    _classes, few, _failed, _calibration,
+    no_relation, risk_cautions, _floor, finetuning_cautions, _categories, values_off, _weights,
+    _mini, _unsigned, _classes, few, _failed, _calibration,
 )  # fmt: skip

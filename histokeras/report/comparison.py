@@ -17,7 +17,7 @@ from histokeras.report.more_plots import forest_plot
 from histokeras.report.run_files import RunFiles, read_run
 from histokeras.report.tables import Cell, Table
 from histokeras.report.text import DASH, at, clean, interval, listed, measured, plural
-from histokeras.types import CLASSIFICATION, REGRESSION
+from histokeras.types import CLASSIFICATION, REGRESSION, SURVIVAL
 
 
 def write_comparison(runs: Sequence[str | Path], path: str | Path) -> Path:
@@ -84,6 +84,12 @@ def compared(names: Sequence[str], runs: Sequence[RunFiles]) -> dict[str, Any]:
 
 def _require_one_task(runs: Sequence[RunFiles]) -> None:
     """Refuse runs of classes beside runs of numbers: no figure is common to them."""
+    followed = [run.name for run in runs if run.task == SURVIVAL]
+    if followed:
+        raise ConfigError(
+            f"runs of survival ({listed(followed)}) are not compared on one page.",
+            hint="Look at the page of each: `histokeras report RUN`.",
+        )
     numbers = [run.name for run in runs if run.task == REGRESSION]
     if 0 < len(numbers) < len(runs):
         classes = [run.name for run in runs if run.task != REGRESSION]

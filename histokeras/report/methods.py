@@ -8,7 +8,7 @@ from histokeras.report.finetuning import finetuning
 from histokeras.report.run_files import RunFiles
 from histokeras.report.text import at, is_number, listed, number, value_text
 from histokeras.runs.record import TRAINING
-from histokeras.types import REGRESSION
+from histokeras.types import REGRESSION, SURVIVAL
 
 _HEADS = {
     "linear": "a linear softmax head (multinomial logistic regression)",
@@ -22,6 +22,12 @@ _NUMBER_HEADS = {
     "write-up": "a head of 2,048 units (batch normalisation, tanh, dropout 0.5) and one linear "
     "output",
 }
+_RISK_HEADS = {
+    "linear": "a linear head",
+    "mlp": "a head with one hidden layer of 256 units (ReLU, dropout 0.5) and one linear output",
+    "mil": "gated attention over all tiles of a patient at once (Ilse et al. 2018) and one linear "
+    "output",
+}
 _BACKBONES = {
     "inceptionv3": "InceptionV3",
     "resnet50": "ResNet50",
@@ -31,6 +37,11 @@ _BACKBONES = {
     "xception": "Xception",
     "mini": "mini, a small residual network trained on procedural tissue alone,",
 }
+_RISK_FIGURES = (
+    "Risks were judged by Harrell's C-index (pairs within a fold, where there are folds), the "
+    "hazard ratio of one standard deviation of the training patients' risk, and Kaplan-Meier "
+    "curves and the log-rank test of patients above and below the training patients' median risk. "
+)
 _VERSIONS = {
     "histokeras": "histokeras",
     "tensorflow": "TensorFlow",
@@ -72,6 +83,8 @@ def _cohort(run: RunFiles) -> str:
         )
     if run.task == REGRESSION and level:
         labels = f"The target, {run.target}, is a number and stood at the {level} level."
+    if run.task == SURVIVAL and level:
+        labels = f"Time and event ({run.target}) were those of the patient."
     if len(funnel) < 2:
         return labels
     first, used = funnel[0], funnel[-1]
@@ -162,6 +175,8 @@ def _split(run: RunFiles) -> str:
     target = split.get("target")
     if run.task == REGRESSION and target == run.target:
         target = f"quantiles of {target}"
+    if run.task == SURVIVAL and target == run.target:
+        target = "events and quantiles of their times"
     balanced = listed([str(name) for name in (target, *split.get("stratify", [])) if name])
     so = (f", stratified by {balanced}" if balanced else "") + (
         f" (seed {split['seed']})" if split.get("seed") is not None else ""
@@ -197,7 +212,7 @@ def _head(run: RunFiles) -> str:
     head = options.get("head") or at(run.record, "config", "head")
     if run.record.get("command") not in TRAINING or not head:
         return ""
-    heads = _NUMBER_HEADS if run.task == REGRESSION else _HEADS
+    heads = {REGRESSION: _NUMBER_HEADS, SURVIVAL: _RISK_HEADS}.get(run.task, _HEADS)
     frozen = "frozen " if run.record.get("finetune") else ""
     text = (
         f"On the standardised {frozen}features, {heads.get(head, f'the head {head}')} was trained"
@@ -205,6 +220,7 @@ def _head(run: RunFiles) -> str:
     if is_number(options.get("learning_rate")):
         text += f" with Adam (learning rate {options['learning_rate']:g}"
         what = " bags" if head in BAG_HEADS else ""
+        what = " patients" if run.task == SURVIVAL else what
         size = options.get("batch_size")
         text += f", batches of {size}{what})" if size else ")"
     text += _loss(run)
@@ -231,6 +247,11 @@ def _chosen(run: RunFiles) -> str:
 
 
 def _loss(run: RunFiles) -> str:
+    if run.task == SURVIVAL:
+        pooled = "" if run.head.get("head") in BAG_HEADS else (
+            ", a patient's risk being the mean of those of its tiles"
+        )  # fmt: skip
+        return f" on the partial likelihood of Cox's model (ties after Efron){pooled}"
     if run.task == REGRESSION:
         level = run.metrics.get("label_level")
         weighed = f", each labelled {level} weighing the same" if level else ""
@@ -255,7 +276,9 @@ def _evaluation(run: RunFiles) -> str:
     if not run.main:
         return ""
     text = ""
-    if run.head.get("head") in BAG_HEADS:
+    if run.task == SURVIVAL:
+        text = _RISK_FIGURES
+    elif run.head.get("head") in BAG_HEADS:
         text = f"Each {run.metrics.get('label_level')} got one probability as a whole. "
     elif run.level != "tile" and "mean_probability" in (run.main.get("aggregations") or {}):
         text = f"The probabilities of all tiles of a {run.level} were averaged. "

@@ -48,6 +48,7 @@ def history_plots(run: RunFiles) -> list[Plot]:
         "val_auc": Key("validation AUC", "#0072b2"),
         "val_balanced_accuracy": Key("validation balanced accuracy", "#009e73", (1.5, 2)),
         "val_spearman": Key("validation Spearman, tiles", "#0072b2"),
+        "val_c_index": Key("validation C-index", "#0072b2"),
     }
     figures = {name: key for name, key in figures.items() if name in table}
     drawn = [("history", "Training: loss", losses, "Loss")]

@@ -9,6 +9,7 @@ from histokeras.report.number_words import number_verdict
 from histokeras.report.plots import Plot
 from histokeras.report.run_files import RunFiles
 
+MORE_THAN_COLOUR = "Is it more than colour?"
 NUMBER_FILES = {
     "curves.json": "empty: predicted numbers have no curves",
     "patients.csv": "one row a patient: side, true and predicted number, type and site",
@@ -28,6 +29,7 @@ def number_content(run: RunFiles) -> tuple[dict[str, Any], list[Plot]]:
         "sides": tables.number_sides_table(run),
         "figures": [*tables.number_figure_tables(run), tables.number_other_sides_table(run)],
         "baselines": tables.number_baseline_table(run),
+        "baselines_title": MORE_THAN_COLOUR,
         "folds": tables.number_fold_table(run),
         "plots": found,
         "history": history,

@@ -23,9 +23,10 @@ from histokeras.report.html import (
 )
 from histokeras.report.methods import methods
 from histokeras.report.more_plots import history_plots, scores_plot
-from histokeras.report.number_page import NUMBER_FILES, number_content
+from histokeras.report.number_page import MORE_THAN_COLOUR, NUMBER_FILES, number_content
 from histokeras.report.pictures import Pictures, left_out_text, read_pictures
 from histokeras.report.plots import Plot, calibration_plot, curve_plot
+from histokeras.report.risk_page import RISK_FILES, risk_content
 from histokeras.report.run_files import RunFiles, read_run
 from histokeras.report.sites import site_section
 from histokeras.report.strata import strata_left_out, strata_tables
@@ -33,7 +34,7 @@ from histokeras.report.survival_page import write_survival_page
 from histokeras.report.text import at
 from histokeras.report.words import verdict
 from histokeras.runs.record import read_record
-from histokeras.types import REGRESSION
+from histokeras.types import CLASSIFICATION, REGRESSION, SURVIVAL
 
 _MARGIN_BYTES = 200_000
 _DRAWN_BYTES = 2_000_000
@@ -133,7 +134,7 @@ def _galleries(pictures: Pictures) -> dict[str, Any]:
 
 def _content(run: RunFiles) -> tuple[dict[str, Any], list[Plot]]:
     record = run.record
-    own, plots = number_content(run) if run.task == REGRESSION else _class_content(run)
+    own, plots = _CONTENT.get(run.task, _class_content)(run)
     sides = own.pop("sides")
     content = {
         **own,
@@ -179,6 +180,7 @@ def _class_content(run: RunFiles) -> tuple[dict[str, Any], list[Plot]]:
         "sides": tables.sides_table(run),
         "figures": [*tables.figure_tables(run), tables.other_sides_table(run)],
         "baselines": tables.baseline_table(run),
+        "baselines_title": MORE_THAN_COLOUR,
         "folds": tables.fold_table(run),
         "plots": found,
         "history": history,
@@ -186,6 +188,14 @@ def _class_content(run: RunFiles) -> tuple[dict[str, Any], list[Plot]]:
         "calibration": tables.calibration_table(run),
     }
     return content, plots
+
+
+_CONTENT = {
+    CLASSIFICATION: _class_content,
+    REGRESSION: number_content,
+    SURVIVAL: risk_content,
+}
+_OWN_FILES = {REGRESSION: NUMBER_FILES, SURVIVAL: RISK_FILES}
 
 
 def _settings(record: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -226,7 +236,7 @@ def _confusion_data(run: RunFiles, caption: str) -> Plot:
 
 
 def _files(run: RunFiles, page: Path) -> tables.Table:
-    files = {**_FILES, **(NUMBER_FILES if run.task == REGRESSION else {})}
+    files = {**_FILES, **_OWN_FILES.get(run.task, {})}
     rows = [
         [f"{name}/" if (run.folder / name).is_dir() else name, text]
         for name, text in files.items()

@@ -14,7 +14,16 @@ from histokeras.foreign.folders import require_no_links_out
 from histokeras.report.text import at, clean, listed
 from histokeras.runs.record import TRAINING, read_object, read_record
 from histokeras.tables import read_own
-from histokeras.types import CLASSIFICATION, LABEL, LEVELS, PRED, REGRESSION, SLIDE_ID, SPLIT
+from histokeras.types import (
+    CLASSIFICATION,
+    LABEL,
+    LEVELS,
+    PRED,
+    REGRESSION,
+    SLIDE_ID,
+    SPLIT,
+    SURVIVAL,
+)
 
 _TABLES = ("patients", "slides", "dropped", "failures", "duplicates", "pictures")
 _SPLITS = ("test", "all", "val", "train")
@@ -54,7 +63,7 @@ class RunFiles:
 
     @property
     def task(self) -> str:
-        """What was learned: ``classification`` or ``regression``."""
+        """What was learned: ``classification``, ``regression`` or ``survival``."""
         return str(self.metrics.get("task") or CLASSIFICATION)
 
     @property
@@ -100,7 +109,7 @@ class RunFiles:
 
         For regression its name in any case: columns are called after it.
         """
-        if self.task == REGRESSION:
+        if self.task in (REGRESSION, SURVIVAL):
             return str(self.metrics.get("target") or LABEL)
         found = str(at(self.record, "config", "target") or "")
         return "" if found.casefold() == LABEL else found

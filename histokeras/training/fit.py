@@ -27,7 +27,7 @@ from histokeras.training.head import HeadConfig
 from histokeras.training.loop import FitConfig
 from histokeras.training.tasks import Fitted
 from histokeras.training.vectors import MemoryVectors
-from histokeras.types import ATTENTION, CLASSIFICATION, LABEL, REGRESSION
+from histokeras.types import ATTENTION, CLASSIFICATION, LABEL, REGRESSION, SURVIVAL
 
 
 @dataclass(frozen=True, repr=False)
@@ -205,6 +205,11 @@ def fit_head(
         TableError: If tables do not fit each other or the features.
         LeakageError: If a patient lies on two sides of the split.
     """
+    if task == SURVIVAL:
+        raise ConfigError(
+            "`fit_head` learns classes and numbers.",
+            hint="Survival: `histokeras fit-head FEATURES --labels TABLE --task survival`.",
+        )
     if head not in HEAD_RATES:
         raise ConfigError(f"`head` must be one of {', '.join(HEAD_RATES)}. Received: {head!r}")
     rate = learning_rate or HEAD_RATES[head]

@@ -11,9 +11,11 @@ import pandas as pd
 from histokeras.analysis.bootstrap import N_RESAMPLES
 from histokeras.analysis.figures import SPECIFICITY
 from histokeras.cohort.categories import category_values
+from histokeras.cohort.clinical_values import clinical_values
 from histokeras.cohort.grouping import Grouping
 from histokeras.cohort.join import Joined, join_labels
 from histokeras.cohort.labels import Cohort, read_cohort
+from histokeras.cohort.outcome_labels import require_one_outcome, with_outcome
 from histokeras.cohort.pseudonyms import (
     patients_by_slide,
     read_labels,
@@ -29,11 +31,19 @@ from histokeras.cohort.split_table import Split, apply_split
 from histokeras.errors import ConfigError, TableError
 from histokeras.features.index import FeatureIndex, index_features, own_labels
 from histokeras.files import sha256_text
-from histokeras.models.catalog import BAG_HEADS, TILE_HEADS
+from histokeras.models.catalog import BAG_HEADS, RISK_HEADS, TILE_HEADS
 from histokeras.runs.record import read_left_out, read_outcomes, read_record
 from histokeras.training.head import HeadConfig
-from histokeras.training.tasks import TASKS
-from histokeras.types import CLASSIFICATION, LABEL, PATIENT_ID, REGRESSION, TILE
+from histokeras.training.tasks import TASKS as LABELLED_TASKS
+from histokeras.types import (
+    CLASSIFICATION,
+    LABEL,
+    PATIENT_ID,
+    REGRESSION,
+    SURVIVAL,
+    TASKS,
+    TILE,
+)
 
 CATEGORY = "category_"
 """Prefix of the columns of units that hold tumour type and site."""
@@ -60,8 +70,11 @@ class FitJob:
         memory_gb: Features beyond this are streamed.
         n_resamples: Resamples behind each interval.
         specificity: At which sensitivity is given.
-        task: ``classification``, or ``regression`` where the target is a number.
+        task: ``classification``, ``regression`` where the target is a number, or ``survival``.
         pseudonyms: Table of pseudonyms, by which labels, slide table and split are translated.
+        time: For survival the column of follow-up times; None for the one that is called so.
+        event: Its column of events.
+        clinical: Its columns that a model without pictures learns from; empty for those known.
         group: Which classes of the labels count as one; None for each on its own.
     """
 
@@ -83,6 +96,9 @@ class FitJob:
     specificity: float = SPECIFICITY
     task: str = CLASSIFICATION
     pseudonyms: Path | None = None
+    time: str | None = None
+    event: str | None = None
+    clinical: Sequence[str] = ()
     group: Grouping | None = None
 
     def __post_init__(self) -> None:
@@ -90,12 +106,21 @@ class FitJob:
             raise ConfigError(
                 f"`task` must be one of {', '.join(TASKS)}. Received: task={self.task!r}"
             )
-        if self.task == REGRESSION and self.group is not None:
+        if self.task != CLASSIFICATION and self.group is not None:
             raise ConfigError("`--group` is of classes: a number has none.")
         if self.task == REGRESSION and self.head.head in BAG_HEADS:
             raise ConfigError(
                 f"--head {self.head.head} learns classes, and no number.",
                 hint=f"Give --head {', '.join(TILE_HEADS)} with --task regression.",
+            )
+        if self.task == SURVIVAL and self.head.head not in RISK_HEADS:
+            raise ConfigError(
+                f"--head {self.head.head} does not learn survival.",
+                hint=f"Give --head {', '.join(RISK_HEADS)} with --task survival.",
+            )
+        if self.task != SURVIVAL and (self.time or self.event or self.clinical):
+            raise ConfigError(
+                "`--time`, `--event` and `--clinical-columns` are for `--task survival`."
             )
         if self.preserve_site and (self.folds is None or self.stratify):
             raise ConfigError(
@@ -116,9 +141,9 @@ class FitJob:
 
     @property
     def head_options(self) -> dict[str, object]:
-        """How the head is trained, as plain values; a number has no class weights."""
+        """How the head is trained, as plain values; only classes have class weights."""
         options = self.head.as_dict()
-        if self.task == REGRESSION:
+        if self.task != CLASSIFICATION:
             del options["class_weight"]
         return options
 
@@ -184,7 +209,8 @@ def prepare_study(job: FitJob) -> Study:
         "n_resamples": job.n_resamples,
         "specificity": job.specificity,
         # Not written for classes, so that runs from before there were numbers are known again.
-        **({"task": job.task, "target": cohort.target} if job.task == REGRESSION else {}),
+        **({} if job.task == CLASSIFICATION else {"task": job.task, "target": cohort.target}),
+        **({"clinical": list(job.clinical)} if job.clinical else {}),
         **job.grouping,
         **({} if index.tiles_mpp is None else {"tiles_mpp": index.tiles_mpp}),
     }
@@ -214,15 +240,10 @@ def join_study(
     require_renamed(units, pseudonyms)
     source: Any = own_labels(tiles) if job.labels is None else read_labels(job.labels, pseudonyms)
     target = job.target if job.labels is not None else LABEL
+    if job.task == SURVIVAL:
+        source, target = with_outcome(source, job.time, job.event)
     cohort = read_cohort(source, target=target, task=job.task, strict=job.strict, group=job.group)
-    TASKS[job.task].positive(cohort, job.positive_class)
-    if job.head.head in BAG_HEADS and cohort.level == TILE:
-        raise TableError(
-            f"labels stand at the tile: --head {job.head.head} learns slides or patients as a "
-            "whole.",
-            code="LEVEL_UNFIT",
-            hint=f"Give labels by slide_id or patient_id, or --head {', '.join(TILE_HEADS)}.",
-        )
+    _require_fitting(job, cohort)
     joined = join_labels(
         units,
         cohort,
@@ -230,12 +251,37 @@ def join_study(
         slides=others,
         patients_unknown=job.patients_unknown,
     )
+    if job.task == SURVIVAL:
+        require_one_outcome(joined.units)
+        # Columns that are named wrongly are said before any work.
+        clinical_values(cohort, joined, job.clinical)
     found = category_values(cohort, joined)
     columns = {f"{CATEGORY}{name}": values for name, values in found.items()}
     joined = dataclasses.replace(joined, units=joined.units.assign(**columns))
     split = _split(job, cohort, joined)
     require_learnable(joined.units, split, job.task)
     return cohort, joined, split
+
+
+def _require_fitting(job: FitJob, cohort: Cohort) -> None:
+    """Refuse a positive class where there is none to choose, and labels of tiles for whole ones."""
+    if job.task != SURVIVAL:
+        LABELLED_TASKS[job.task].positive(cohort, job.positive_class)
+    if cohort.level != TILE:
+        return
+    if job.task == SURVIVAL:
+        raise TableError(
+            "time and event stand at the tile: survival is of patients.",
+            code="LEVEL_UNFIT",
+            hint="Give a table with one row a patient: patient_id, time, event.",
+        )
+    if job.head.head in BAG_HEADS:
+        raise TableError(
+            f"labels stand at the tile: --head {job.head.head} learns slides or patients as a "
+            "whole.",
+            code="LEVEL_UNFIT",
+            hint=f"Give labels by slide_id or patient_id, or --head {', '.join(TILE_HEADS)}.",
+        )
 
 
 def told_of_pseudonyms(error: TableError, features: Path, pseudonyms: Path | None) -> TableError:
@@ -294,4 +340,5 @@ def _split(job: FitJob, cohort: Cohort, joined: Joined) -> Split:
             cohort, stratify=tuple(job.stratify), patients_unknown=job.patients_unknown, **how
         )
     sites = read_unit_sites(cohort, joined) if job.preserve_site else None
-    return split_units(joined, target=job.target, sites=sites, **how)
+    target = cohort.target if job.task == SURVIVAL else job.target
+    return split_units(joined, target=target, sites=sites, **how)

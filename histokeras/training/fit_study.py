@@ -15,6 +15,7 @@ from histokeras.analysis.collect import Predictions
 from histokeras.analysis.compare import FROZEN, MEAN, POOLED, POOLED_SHARE
 from histokeras.analysis.evaluate import curves_of_levels
 from histokeras.analysis.metrics import predicted_classes
+from histokeras.analysis.risk_baselines import RiskBaselines
 from histokeras.analysis.saved import figures
 from histokeras.analysis.units import EvaluationConfig
 from histokeras.cohort.categories import patient_categories
@@ -35,7 +36,7 @@ from histokeras.training.rows import TileRows, tile_rows
 from histokeras.training.site_probe import probe_study
 from histokeras.training.tasks import TASKS, AnyBaselines, Fitted
 from histokeras.training.vectors import Vectors
-from histokeras.types import ATTENTION, FOLD, PATIENT_ID, REGRESSION, SPLIT, SPLITS
+from histokeras.types import ATTENTION, CLASSIFICATION, FOLD, PATIENT_ID, SPLIT, SPLITS
 
 CHECKPOINTS = "checkpoints"
 """Folder of a run that is not finished: what its trainings are resumed from, one file each."""
@@ -59,7 +60,7 @@ class Fold:
 
     number: int | None
     fitted: Fitted
-    baselines: AnyBaselines
+    baselines: AnyBaselines | RiskBaselines
     frozen: tuple[FeatureIndex, Fitted] | None = None
     pooled: Fitted | None = None
 
@@ -119,12 +120,13 @@ def fit_study(
         parts.append(_predict(study, job, fold, scored, patient_safe=not note))
         folds.append(fold)
         if folder is not None:
-            _write_fold(folder, study, job, fold, positive, note)
-    predicted = _pooled(parts)
+            names = TASKS[job.task].names(study.cohort, positive)
+            write_fold(folder, study, job, fold, names, note)
+    predicted = pooled(parts)
     patients = predicted.rows.units[PATIENT_ID]
     predictions = dataclasses.replace(
         predicted.collect(keep_tiles=study.cohort.level == "tile"),
-        categories=patient_categories(patients, _categories(predicted.rows)),
+        categories=patient_categories(patients, categories_of(predicted.rows)),
     )
     present = set(predicted.rows.units[SPLIT].iloc[np.unique(predicted.rows.unit)])
     config = EvaluationConfig(
@@ -156,7 +158,8 @@ def rows_of(study: Study, number: int | None) -> TileRows:
     return tile_rows(study.index, placed, TASKS[study.cohort.task].classes(study.cohort))
 
 
-def _categories(rows: TileRows) -> dict[str, list[str]]:
+def categories_of(rows: TileRows) -> dict[str, list[str]]:
+    """Return tumour type and site of each unit, as far as they are known."""
     return {
         str(name).removeprefix(CATEGORY): values.tolist()
         for name, values in rows.units.items()
@@ -198,7 +201,7 @@ def fit_fold_baselines(
     """Fit the baselines of a split or fold."""
     seed = job.head.fit.seed + (number or 0)
     task = TASKS[study.cohort.task]
-    return task.fit_baselines(study.index, rows, study.cohort, _categories(rows), seed)
+    return task.fit_baselines(study.index, rows, study.cohort, categories_of(rows), seed)
 
 
 def resume_of(
@@ -247,9 +250,11 @@ def _predict(
     vectors = open_rows(study, job, rows)
     scores = fold.fitted.scores(vectors)
     own, attention = scores.pop(next(iter(scores))), scores.pop(ATTENTION, None)
+    # Those of risks are applied to patients, in ``survival_study``.
+    assert not isinstance(fold.baselines, RiskBaselines)
     others = {
         **scores,
-        **baseline_probabilities(fold.baselines, study.index, rows, _categories(rows)),
+        **baseline_probabilities(fold.baselines, study.index, rows, categories_of(rows)),
     }
     if fold.frozen is not None:
         index, head = fold.frozen
@@ -264,7 +269,7 @@ def _predict(
     return Predicted(rows, own, cohort.outputs, others, patient_safe, cohort.task, attention)
 
 
-def _pooled(parts: Sequence[Predicted]) -> Predicted:
+def pooled(parts: Sequence[Predicted]) -> Predicted:
     """Pool the test predictions of all folds, each tile once, in the order of the files."""
     if len(parts) == 1:
         return parts[0]
@@ -276,7 +281,7 @@ def _pooled(parts: Sequence[Predicted]) -> Predicted:
     )
     unit = unit + np.repeat(offsets[:-1], [len(part.rows) for part in parts])
     order = np.lexsort((row, file))
-    pooled = TileRows(
+    joined = TileRows(
         file[order], row[order], unit[order], target[order], pd.concat(units, ignore_index=True)
     )
     # A baseline that one fold could not fit is none of the whole.
@@ -288,7 +293,7 @@ def _pooled(parts: Sequence[Predicted]) -> Predicted:
     found = [part.attention for part in parts if part.attention is not None]
     attention = found if len(found) == len(parts) else None
     return Predicted(
-        pooled,
+        joined,
         np.concatenate([part.probabilities for part in parts])[order],
         parts[0].classes,
         others,
@@ -298,9 +303,19 @@ def _pooled(parts: Sequence[Predicted]) -> Predicted:
     )
 
 
-def _write_fold(
-    folder: Path, study: Study, job: FitJob, fold: Fold, positive: str | None, note: str
+def write_fold(
+    folder: Path, study: Study, job: FitJob, fold: Fold, names: Mapping[str, Any], note: str
 ) -> None:
+    """Write the head of a fold, its baselines and its training curve.
+
+    Args:
+        folder: The run folder.
+        study: What was learned from.
+        job: How.
+        fold: What came of it.
+        names: What the card says of the task: ``classes``, ``positive`` or ``task``.
+        note: "" or why the split is not patient-safe.
+    """
     place = folder if fold.number is None else folder / "folds" / str(fold.number)
     prepare_folder(place / "head")
     write_csv(place / "history.csv", fold.fitted.history)
@@ -309,9 +324,9 @@ def _write_fold(
     card = {
         "head": job.head.head,
         "n_features": study.index.n_features,
-        **TASKS[job.task].names(study.cohort, positive),
+        **names,
         # What a column of predictions is called after must be the column's own name.
-        "target": study.cohort.target if job.task == REGRESSION else job.target,
+        "target": job.target if job.task == CLASSIFICATION else study.cohort.target,
         "level": study.cohort.level,
         **job.grouping,
         **study.tiles_mpp,

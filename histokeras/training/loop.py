@@ -14,6 +14,7 @@ import pandas as pd
 import tensorflow as tf
 
 from histokeras.errors import ConfigError, FeatureError
+from histokeras.models.cox_loss import cox_loss
 from histokeras.models.heads import FEATURES, MASK
 from histokeras.training.checkpoint import State, read_checkpoint, write_checkpoint
 
@@ -25,8 +26,14 @@ Validate = Callable[[keras.Model], dict[str, float]]
 OnEpoch = Callable[[dict[str, float]], None]
 """Called with the row of each epoch; what it raises ends the training."""
 CROSS_ENTROPY, SQUARED_ERROR = "sparse_categorical_crossentropy", "mean_squared_error"
-_TARGETS = {CROSS_ENTROPY: (tf.int32, ["accuracy"]), SQUARED_ERROR: (tf.float32, [])}
+COX = "cox"
+_TARGETS = {
+    CROSS_ENTROPY: (tf.int32, ["accuracy"]),
+    SQUARED_ERROR: (tf.float32, []),
+    COX: (tf.float32, []),
+}
 """Loss -> type of its targets, and what else is logged of the training data."""
+_OWN: dict[str, Any] = {COX: cox_loss}
 _CHECKPOINT_SHARE = 0.05
 """Largest share of the time that goes into checkpoints: a head's epoch may take milliseconds, and
 a disk tens of them to write one."""
@@ -143,7 +150,8 @@ def fit(
         data: What an epoch learns from.
         validate: Given the model, returns figures of the validation data; must hold ``val_loss``.
         config: How to train.
-        loss: ``sparse_categorical_crossentropy`` or ``mean_squared_error``.
+        loss: ``sparse_categorical_crossentropy``, ``mean_squared_error`` or ``cox``, whose targets
+            are those of :func:`~histokeras.models.cox_loss.cox_loss`.
         resume: Where to go on after an interruption; None to keep no checkpoint.
         from_start: Whether the weights before the first epoch compete too, as epoch 0.
         warmup_steps: Steps over which the rate rises to its value: Adam's first steps are as long
@@ -160,7 +168,7 @@ def fit(
     """
     model.compile(
         optimizer=keras.optimizers.Adam(_rate(config.learning_rate, warmup_steps)),
-        loss=loss,
+        loss=_OWN.get(loss, loss),
         weighted_metrics=list(_TARGETS[loss][1]),
     )
     model.optimizer.build(model.trainable_variables)
@@ -275,22 +283,27 @@ def vector_data(
 
 
 def bag_data(
-    batches: Callable[[int], Iterator[Batch]], *, steps: int, n_features: int
+    batches: Callable[[int], Iterator[Batch]],
+    *,
+    steps: int,
+    n_features: int,
+    loss: str = CROSS_ENTROPY,
 ) -> EpochData:
     """Return the data of a head of bags.
 
     Args:
         batches: Given the epoch, yields bags, padded to one size (a dict: ``features`` float32
-            ``(b, n_tiles, n_features)``, ``mask`` bool ``(b, n_tiles)``), class numbers and
-            sample weights.
+            ``(b, n_tiles, n_features)``, ``mask`` bool ``(b, n_tiles)``), targets and sample
+            weights.
         steps: Number of batches an epoch.
         n_features: Length of a vector.
+        loss: As in :func:`fit`.
     """
     inputs = {
         FEATURES: tf.TensorSpec((None, None, n_features), tf.float32),
         MASK: tf.TensorSpec((None, None), tf.bool),
     }
-    return _generated(batches, steps, inputs, tf.int32)
+    return _generated(batches, steps, inputs, _TARGETS[loss][0])
 
 
 def _generated(

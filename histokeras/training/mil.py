@@ -120,8 +120,8 @@ def fit_mil(
         order = np.random.default_rng((seed, epoch)).permutation(len(targets))
         for start in range(0, len(order), size):
             chosen = order[start : start + size]
-            drawn = [_drawn(bags, int(number), (seed, epoch)) for number in chosen]
-            yield padded(drawn), targets[chosen], weight[targets[chosen]]
+            tiles = [drawn(bags, int(number), (seed, epoch)) for number in chosen]
+            yield padded(tiles), targets[chosen], weight[targets[chosen]]
 
     def validate(model: keras.Model) -> dict[str, float]:
         probabilities, _ = predict_bags(model, val_bags)
@@ -140,13 +140,20 @@ def _of_bags(labelled: Labelled, bags: BagVectors) -> npt.NDArray[np.int32]:
     return np.asarray(labelled.targets[firsts], np.int32)
 
 
-def _drawn(bags: BagVectors, number: int, seed: tuple[int, int]) -> Matrix:
-    """Return the tiles of a bag that an epoch learns from."""
-    positions = bags.positions[number]
-    if len(positions) > BAG_TILES:
+def drawn(bags: BagVectors, number: int, seed: tuple[int, int], most: int | None = None) -> Matrix:
+    """Return the tiles of a bag that an epoch learns from.
+
+    Args:
+        bags: The bags.
+        number: Of the bag.
+        seed: Of the training, and the epoch.
+        most: How many tiles at most; 2,048 if None.
+    """
+    positions, most = bags.positions[number], most or BAG_TILES
+    if len(positions) > most:
         # Of the epoch and the bag alone: neither order nor history changes what is drawn.
         rng = np.random.default_rng((*seed, number))
-        positions = np.sort(rng.choice(positions, BAG_TILES, replace=False))
+        positions = np.sort(rng.choice(positions, most, replace=False))
     return bags.take(positions)
 
 
@@ -176,11 +183,11 @@ def predict_bags(model: keras.Model, bags: BagVectors) -> tuple[Matrix, npt.NDAr
     does not depend on the others, and of a large one only embeddings are held.
 
     Args:
-        model: ``mil`` of :func:`histokeras.models.heads.build_head`.
+        model: ``mil`` of :func:`histokeras.models.heads.build_head`, or of ``build_risk_head``.
         bags: ``n`` tiles.
 
     Returns:
-        Probabilities, float32 ``(n_bags, n_classes)``; attention of each tile, ``(n,)``.
+        Probabilities (or risks), float32 ``(n_bags, n_outputs)``; attention of each tile, ``(n,)``.
     """
     of_tiles, of_bag = bag_parts(model)
     probabilities = np.empty((len(bags.positions), model.output_shape[-1]), np.float32)

@@ -11,7 +11,7 @@ from histokeras.features.index import FeatureIndex
 from histokeras.features.store import read_extras, read_features
 from histokeras.files import prepare_folder, safe_name, write_bytes, write_csv
 from histokeras.training.results import Predicted
-from histokeras.types import ATTENTION, LABEL, PATIENT_ID, REGRESSION, SLIDE_ID, SPLIT, TILE
+from histokeras.types import ATTENTION, CLASSIFICATION, LABEL, PATIENT_ID, SLIDE_ID, SPLIT, TILE
 
 COLUMNS = ("file", SLIDE_ID, TILE, "x", "y", PATIENT_ID, SPLIT, LABEL, "predicted", "prob", "why")
 _RIGHT, _WRONG, _SAMPLE, _OVERVIEW = "right", "wrong", "sample", "overview"
@@ -29,8 +29,8 @@ def write_pictures(
     Of the tiles that feature files hold pictures of (at most 64 a slide), those of the test side:
     a random sample of each class, and of each class the most confident right and wrong ones. Where
     there are no labels, a sample and the most confident ones of each predicted class. Of predicted
-    numbers the tiles with the lowest and the highest ones. Of bags, whose tiles all bear the same
-    probability, those with most attention. And a few slides with their tiles.
+    numbers and risks the tiles with the lowest and the highest ones. Of bags, whose tiles all bear
+    the same, those with most attention. And a few slides with their tiles.
 
     Args:
         folder: The run folder.
@@ -49,7 +49,7 @@ def write_pictures(
         return 0
     tested = tiles[tiles[SPLIT] == "test"] if (tiles[SPLIT] == "test").any() else tiles
     on_test = slides[slides[SLIDE_ID].isin(set(tested[SLIDE_ID]))]
-    choose = _extremes if predicted.task == REGRESSION else _chosen
+    choose = _chosen if predicted.task == CLASSIFICATION else _extremes
     parts = [*choose(tested, seed), on_test.head(_OVERVIEWS)]
     chosen = pd.concat([part for part in parts if len(part)], ignore_index=True)
     prepare_folder(folder / "pictures")
@@ -97,11 +97,11 @@ def _described(table: pd.DataFrame, predicted: Predicted) -> pd.DataFrame:
     for name in (SLIDE_ID, TILE, PATIENT_ID, SPLIT, LABEL):
         if name in table:
             described[name] = table[name].to_numpy(object)
-    if predicted.task == REGRESSION:
+    if predicted.task == CLASSIFICATION:
+        described["predicted"] = names[scores.argmax(axis=1)]
+        described["prob"] = scores.max(axis=1).astype(np.float64).round(4)
+    else:
         described["predicted"] = [float(f"{number:.5g}") for number in scores[:, 0]]
-        return described
-    described["predicted"] = names[scores.argmax(axis=1)]
-    described["prob"] = scores.max(axis=1).astype(np.float64).round(4)
     if predicted.attention is not None:
         described[ATTENTION] = table[ATTENTION].astype(np.float64).round(6)
     return described
@@ -140,8 +140,12 @@ def _chosen(tiles: pd.DataFrame, seed: int) -> list[pd.DataFrame]:
 
 def _extremes(tiles: pd.DataFrame, seed: int) -> list[pd.DataFrame]:
     """Return the tiles with the lowest and the highest numbers; nothing is drawn at random."""
+    if ATTENTION in tiles:
+        # The tiles of a bag have one number: those that weigh most first.
+        tiles = tiles.sort_values(ATTENTION, ascending=False, kind="stable")
     ordered = tiles.sort_values("predicted", kind="stable")
-    ends = ((_LOW, ordered), (_HIGH, ordered.iloc[::-1]))
+    falling = tiles.sort_values("predicted", ascending=False, kind="stable")
+    ends = ((_LOW, ordered), (_HIGH, falling))
     # Few tiles: none is both.
     most = min(_EXTREMES, len(tiles) // 2)
     return [_varied(end).head(most).assign(why=why) for why, end in ends]

@@ -22,6 +22,7 @@ from histokeras.types import (
     PATIENT_ID,
     SLIDE_ID,
     SPLIT,
+    SURVIVAL,
     TILE,
 )
 
@@ -37,8 +38,8 @@ class Predicted:
     Attributes:
         rows: Whose they are.
         probabilities: float32 ``(n, n_classes)``; for regression ``(n, 1)``, numbers in the
-            target's own unit.
-        classes: The class of each column; for regression the target.
+            target's own unit; for survival ``(n, 1)``, risks.
+        classes: The class of each column; for regression the target, for survival ``risk``.
         others: Name -> what else the tiles got, float32 ``(n, n_classes)``: ``raw``, baselines.
         patient_safe: Whether patients are known; if not, ``patient_id`` stays empty in tables.
         task: What was learned.
@@ -56,7 +57,8 @@ class Predicted:
     @property
     def columns(self) -> list[str]:
         """Names of the columns of tile tables that hold the predictions."""
-        return [f"{KINDS[self.task].prefix}{name}" for name in self.classes]
+        prefix = "" if self.task == SURVIVAL else KINDS[self.task].prefix
+        return [f"{prefix}{name}" for name in self.classes]
 
     def tables(self) -> Iterator[tuple[int, pd.DataFrame]]:
         """Yield each feature file's number and its tiles with their probabilities."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from histokeras.errors import FeatureError, MissingError
+from histokeras.errors import ConfigError, FeatureError, MissingError
 from histokeras.features.job import ExtractJob
 from histokeras.features.settings import require_same_settings, stain_norm_of
 from histokeras.foreign.folders import require_no_links_out
@@ -19,6 +19,7 @@ from histokeras.tiles.grid import TileSpec
 from histokeras.types import (
     CLASSIFICATION,
     REGRESSION,
+    SURVIVAL,
     Mpp,
 )
 
@@ -93,6 +94,7 @@ def open_run(run: Path) -> TrainedRun:
 
     Raises:
         FeatureError: If it holds no head, is not finished, or its folds do not belong together.
+        ConfigError: If it is one of survival.
     """
     require_no_links_out(run)
     require_ended(run, read_record(run))
@@ -104,6 +106,11 @@ def open_run(run: Path) -> TrainedRun:
             f"the run in {run} is not finished.",
             code="RUN_UNFINISHED",
             hint="Give the same command again that began it.",
+        )
+    if cards[0].get("task") == SURVIVAL:
+        raise ConfigError(
+            f"{run} is a run of survival, which this command does not know.",
+            hint="Its risks stand in patients.csv and predictions/, its figures in report.html.",
         )
     same = ("task", "target", "classes", "features", "n_features", "split_sha256", "n_folds")
     alike = all(card.get(key) == cards[0].get(key) for card in cards[1:] for key in same)

@@ -167,7 +167,7 @@ def test_large_bags_are_drawn_from_in_training_alone(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(mil, "BAG_TILES", 20)
     some = in_bags(bags(2, 0, tiles=50)[0].vectors)
 
-    draws = [mil._drawn(some, number, (0, epoch)) for number, epoch in ((1, 3), (1, 3), (1, 4))]
+    draws = [mil.drawn(some, number, (0, epoch)) for number, epoch in ((1, 3), (1, 3), (1, 4))]
 
     assert {draw.shape for draw in draws} == {(20, WIDTH)}
     assert len(np.unique(draws[0], axis=0)) == 20
