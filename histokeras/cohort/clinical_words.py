@@ -224,9 +224,12 @@ EVENT_WORDS: Mapping[str, bool] = {
 def event_of(text: str) -> bool | None:
     """Return whether the event was seen, of a plain text; None if it says neither.
 
-    cBioPortal writes ``1:DECEASED``: number and word must then agree.
+    cBioPortal writes ``1:DECEASED``: a word that is known must agree with its number. Of others
+    (``0:DiseaseFree``, ``1:PROGRESSION``) the number tells.
     """
     parts = [part.strip().casefold() for part in text.split(":", 1)]
     parts = [re.sub(r"^([01])\.0+$", r"\1", part) for part in parts]
+    if len(parts) == 2 and parts[0] in ("0", "1") and parts[1] not in EVENT_WORDS:
+        return EVENT_WORDS[parts[0]]
     found = {EVENT_WORDS.get(part) for part in parts}
     return found.pop() if len(found) == 1 else None

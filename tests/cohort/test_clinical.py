@@ -6,7 +6,7 @@ import pytest
 
 from histokeras.cohort.clinical import read_clinical
 from histokeras.cohort.clinical_names import clinical_under_pseudonyms
-from histokeras.cohort.clinical_words import parse_header, plain_text
+from histokeras.cohort.clinical_words import event_of, parse_header, plain_text
 from histokeras.cohort.outcome import survival_outcome
 from histokeras.cohort.pseudonyms import read_pseudonyms
 from histokeras.errors import TableError
@@ -324,3 +324,12 @@ def test_the_real_gastric_table(real_data: Path) -> None:
     }  # fmt: skip
     with pytest.raises(TableError, match="survival needs `time`"):
         survival_outcome(clinical)
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [("1:DECEASED", True), ("0:DiseaseFree", False), ("1:Recurred/Progressed", True),
+     ("0:DECEASED", None), ("2:other", None), ("alive", False), ("1.0", True)],
+)  # fmt: skip
+def test_number_and_word_of_an_event(text: str, seen: bool | None) -> None:
+    assert event_of(text) is seen
