@@ -115,8 +115,9 @@ def predict(**arguments: Any) -> None:
     else:
         click.echo(str(output))
     if plan is not None and run.classes and not run.ready_made:
-        what = shlex.join(["histokeras", "heatmap", str(output), *map(str, arguments["inputs"])])
-        click.echo(f"Class maps of the slides: {what} --of class", err=True)
+        # Where slides lie may hold the name of a person: it is not said again.
+        what = shlex.join(["histokeras", "heatmap", str(output)])
+        click.echo(f"Class maps of the slides: {what} SLIDES --of class", err=True)
     if plan is not None:
         extract_text.end(plan, allow_empty=arguments["allow_empty"])
 
