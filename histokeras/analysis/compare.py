@@ -1,6 +1,6 @@
 """A network beside the simplest things that could have reached its figures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ COLOUR = "colour"
 FROZEN = "frozen"
 POOLED, POOLED_SHARE = "pooled", "pooled-share"
 MEAN = "mean"
-CONSTANT, CLINICAL = "constant", "clinical"
+CONSTANT, CLINICAL, IMAGE = "constant", "clinical", "image"
 TITLES = {
     FROZEN: "same network, not fine-tuned",
     POOLED: "linear head, mean over tiles",
@@ -24,11 +24,17 @@ TITLES = {
     MEAN: "mean of the training patients",
     CONSTANT: "the same for everyone",
     CLINICAL: "clinical columns alone",
+    IMAGE: "same head, image alone",
     COLOUR: "six colour numbers",
     FLOOR: "colour and texture, no network",
     "tumour_type": "tumour type alone",
     "site": "site alone",
 }
+
+
+def asked_first(baselines: Iterable[str]) -> list[str]:
+    """Return names of baselines, first what a journal asks for: clinical columns, image alone."""
+    return sorted(baselines, key=lambda name: (name != CLINICAL, name != IMAGE))
 
 
 def difference_figures(network: Figures, baseline: Figures, names: Sequence[str]) -> Figures:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from histokeras.analysis.clinical_terms import learn_columns, terms_of
 from histokeras.analysis.compare import CONSTANT
 from histokeras.analysis.efron import efron_data, log_likelihood
 from histokeras.analysis.metrics import AnyFloats, Bools, Floats
@@ -99,34 +99,4 @@ def encoded(columns: Mapping[str, "pd.Series[Any]"], train: Bools) -> tuple[list
     Returns:
         Names of the covariates, and their values, float64 ``(n, k)``, finite.
     """
-    terms: list[str] = []
-    parts: list[npt.NDArray[Any]] = []
-    for name, values in columns.items():
-        found, missing = _covariates(name, values, train)
-        if missing[train].any():
-            found[f"{name}: missing"] = missing.astype(np.float64)
-        terms += found
-        parts += found.values()
-    return terms, np.column_stack(parts) if parts else np.empty((len(train), 0))
-
-
-def _covariates(
-    name: str, values: "pd.Series[Any]", train: Bools
-) -> tuple[dict[str, npt.NDArray[Any]], Bools]:
-    if not isinstance(values.dtype, pd.CategoricalDtype):
-        return _numeric(name, np.asarray(values, np.float64), train)
-    codes = np.asarray(values.cat.codes, np.float64)
-    if values.cat.ordered:
-        return _numeric(name, np.where(codes < 0, np.nan, codes), train)
-    seen = sorted(set(codes[train & (codes >= 0)].astype(int)))
-    levels = values.cat.categories
-    found = {f"{name}: {levels[k]}": (codes == k).astype(np.float64) for k in seen[1:]}
-    return found, codes < 0
-
-
-def _numeric(name: str, numbers: Floats, train: Bools) -> tuple[dict[str, npt.NDArray[Any]], Bools]:
-    missing = np.isnan(numbers)
-    known = numbers[train & ~missing]
-    if not len(known):
-        return {}, np.zeros(len(numbers), np.bool_)
-    return {name: np.where(missing, np.median(known), numbers)}, missing
+    return terms_of(learn_columns(columns, train), columns, len(train))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from histokeras.analysis.compare import CLINICAL
+from histokeras.analysis.compare import IMAGE, asked_first
 from histokeras.analysis.concordance import C_INDEX
 from histokeras.analysis.text import OPTIMISTIC, aligned, cell, plural, wrapped
 
@@ -48,12 +48,12 @@ def _group(groups: Mapping[str, Any], name: str) -> str:
 def _baselines(figures: Mapping[str, Any]) -> list[str]:
     baselines = figures["baselines"]
     rows = [("simple baseline", "C-index", "this run minus it")]
-    # What a journal asks for first.
-    for name in sorted(baselines, key=lambda name: name != CLINICAL):
+    for name in asked_first(baselines):
         block = baselines[name]
         difference = block["difference"][C_INDEX]
         rows.append((block["title"], cell(block[C_INDEX]), cell(difference)))
     taken = figures.get("clinical_columns")
-    told = [f"clinical columns: {', '.join(taken)}"] if taken else []
+    seen = ", which the head learned from too" if IMAGE in baselines else ""
+    told = [f"clinical columns: {', '.join(taken)}{seen}"] if taken else []
     text = [line for part in (*told, figures["verdict"]["text"]) for line in wrapped(part)]
     return [*aligned(rows), *text]

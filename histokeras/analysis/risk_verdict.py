@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from histokeras.analysis.bootstrap import ALPHA
-from histokeras.analysis.compare import CLINICAL, FLOOR
+from histokeras.analysis.compare import CLINICAL, FLOOR, IMAGE
 from histokeras.analysis.concordance import C_INDEX
 from histokeras.analysis.verdict import CHANCE, FLOOR_ITSELF
 
@@ -12,6 +12,7 @@ _WORDS = {
     CLINICAL: "the clinical columns alone",
     FLOOR: "colour and texture alone, without a network",
 }
+_IMAGE_ALONE = "the same head on images alone"
 _NO_CLINICAL = "There are no clinical columns to compare with."
 
 
@@ -48,6 +49,9 @@ def risk_verdict(
             state, text = _compared(baselines[name], words)
             sentences.append(text)
             states.append(state)
+    if IMAGE in baselines:
+        # It is a network itself: told, but no measure of whether one was needed.
+        sentences.append(_compared(baselines[IMAGE], _IMAGE_ALONE)[1])
     if CLINICAL not in baselines:
         sentences.append(_NO_CLINICAL)
     beaten = shown and all(states) if states else (None if shown else False)

@@ -23,7 +23,12 @@ _OF_CLASSES = {
     "class_weight": "--class-weight",
     "specificity": "--specificity",
 }
-_OF_SURVIVAL = {"time": "--time", "event": "--event", "clinical": "--clinical-columns"}
+_OF_SURVIVAL = {
+    "time": "--time",
+    "event": "--event",
+    "clinical": "--clinical-columns",
+    "with_clinical": "--with-clinical",
+}
 
 
 @click.command("fit-head")
@@ -34,6 +39,7 @@ _OF_SURVIVAL = {"time": "--time", "event": "--event", "clinical": "--clinical-co
 @study_options.time
 @study_options.event
 @study_options.clinical_columns
+@study_options.with_clinical
 @study_options.group
 @options.positive
 @options.output
@@ -103,7 +109,7 @@ def fit_head(**arguments: Any) -> None:
     With --task survival the head learns the risk of patients by the Cox loss, and is set beside a
     Cox model of clinical columns alone: C-index, hazard ratios, Kaplan-Meier curves of high and low
     risk, cut at the training median. It needs 10 events in train and 2 in val; figures of test
-    need 5.
+    need 5. With --with-clinical the head learns from features and clinical columns together.
 
     \b
     Examples:
@@ -113,6 +119,7 @@ def fit_head(**arguments: Any) -> None:
       histokeras fit-head feats/ --labels scores.csv --target buffa --task regression -o run/
       histokeras fit-head feats/ --labels labels.csv --target label --head mil -o run/
       histokeras fit-head feats/ --labels clinical.csv --task survival --cv 5 -o run/
+      histokeras fit-head feats/ --labels clinical.csv --task survival --with-clinical -o run/
       histokeras fit-head tissue_feats/ --group TUM -o tumour/
     """
     quiet.import_tensorflow()
@@ -193,5 +200,6 @@ def job_from(arguments: dict[str, Any]) -> Any:
         time=arguments.get("time"),
         event=arguments.get("event"),
         clinical=study_options.column_names(arguments.get("clinical") or ""),
+        with_clinical=bool(arguments.get("with_clinical")),
         head=head,
     )

@@ -37,6 +37,13 @@ clinical_columns = click.option(
     "[default: those called age, sex, T, N, M, stage, grade and the like]",
 )
 
+with_clinical = click.option(
+    "--with-clinical",
+    is_flag=True,
+    help="Of survival: the head learns from the clinical columns too, and is set beside the same "
+    "head on images alone.",
+)
+
 
 def _grouping(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     """Refuse what is no grouping before TensorFlow takes its seconds; return it in one form."""

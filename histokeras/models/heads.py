@@ -10,10 +10,11 @@ from histokeras.errors import ConfigError
 from histokeras.models.catalog import BAG_HEADS, RISK_HEADS, TILE_HEADS
 
 Vector = npt.NDArray[np.float32]
-FEATURES, MASK = "features", "mask"
-"""Inputs of a head of bags; a head of tiles has the first alone."""
+FEATURES, MASK, CLINICAL = "features", "mask", "clinical"
+"""Inputs of a head of bags, the last where it takes clinical terms; one of tiles has the first."""
 _EMBEDDING, _SCORE, _ATTENTION, _PROBABILITIES = "dropout", "score", "attention", "probabilities"
-_LOG_HAZARD = "log_hazard"
+_LOG_HAZARD, _RISK = "log_hazard", "risk"
+_CLINICAL_SCALE, _CLINICAL_RISK = "standardise_clinical", "clinical_risk"
 _EMBEDDED, _GATED = 256, 128
 
 
@@ -80,7 +81,12 @@ def build_number_head(
 
 
 def build_risk_head(
-    head: str, n_features: int, *, mean: Vector | None = None, scale: Vector | None = None
+    head: str,
+    n_features: int,
+    *,
+    mean: Vector | None = None,
+    scale: Vector | None = None,
+    n_clinical: int = 0,
 ) -> keras.Model:
     """Build a top-up head that gives the logarithm of a patient's hazard, up to a constant.
 
@@ -90,10 +96,13 @@ def build_risk_head(
         n_features: Length of one feature vector.
         mean: As for :func:`build_head`.
         scale: As for :func:`build_head`.
+        n_clinical: Number of clinical terms that the last linear layer sees beside the patient's
+            features; 0 for a head of images alone. See :func:`start_clinical`.
 
     Returns:
         An uncompiled model of bags: a dict of ``features`` float32 ``(batch, n_tiles, n_features)``
-        and ``mask`` bool ``(batch, n_tiles)`` -> ``(batch, 1)`` float32, unbounded.
+        and ``mask`` bool ``(batch, n_tiles)``, with terms also ``clinical`` float32
+        ``(batch, n_clinical)`` -> ``(batch, 1)`` float32, unbounded.
 
     Raises:
         ConfigError: If there is no such head.
@@ -102,8 +111,8 @@ def build_risk_head(
         allowed = ", ".join(RISK_HEADS)
         raise ConfigError(f"`head` must be one of {allowed}. Received: head={head!r}")
     if head in BAG_HEADS:
-        inputs, risk = _bag(n_features, (1, "risk"), mean, scale)
-        return keras.Model(inputs, risk, name="mil_risk_head")
+        inputs, risk = _bag(n_features, (1, _RISK), mean, scale)
+        return _risk_model(inputs, risk, n_clinical, "mil_risk_head")
     features = keras.Input((None, n_features), name=FEATURES)
     mask = keras.Input((None,), dtype="bool", name=MASK)
     x = HEADS[head](features, *_moments(n_features, mean, scale))
@@ -112,8 +121,58 @@ def build_risk_head(
     of_tile = keras.layers.Dense(
         1, use_bias=False, kernel_initializer=start, dtype="float32", name=_LOG_HAZARD
     )(x)
-    risk = keras.layers.GlobalAveragePooling1D(dtype="float32", name="risk")(of_tile, mask=mask)
-    return keras.Model({FEATURES: features, MASK: mask}, risk, name=f"{head}_risk_head")
+    risk = keras.layers.GlobalAveragePooling1D(dtype="float32", name=_RISK)(of_tile, mask=mask)
+    return _risk_model({FEATURES: features, MASK: mask}, risk, n_clinical, f"{head}_risk_head")
+
+
+def _risk_model(
+    inputs: dict[str, keras.KerasTensor], risk: keras.KerasTensor, n_clinical: int, name: str
+) -> keras.Model:
+    if not n_clinical:
+        return keras.Model(inputs, risk, name=name)
+    clinical = keras.Input((n_clinical,), name=CLINICAL)
+    zeros, ones = _moments(n_clinical, None, None)
+    x = standardised(clinical, zeros, ones, name=_CLINICAL_SCALE)
+    # One linear layer over features and terms is the sum of one over each: so the risk falls into
+    # the image's part and the columns' part.
+    of_columns = keras.layers.Dense(
+        1, use_bias=False, kernel_initializer="zeros", dtype="float32", name=_CLINICAL_RISK
+    )(x)
+    whole = keras.layers.Add(dtype="float32", name="whole_risk")([risk, of_columns])
+    return keras.Model({**inputs, CLINICAL: clinical}, whole, name=name)
+
+
+def takes_clinical(model: keras.Model) -> bool:
+    """Tell whether a head of survival has clinical terms among its inputs."""
+    return any(layer.name == CLINICAL for layer in model.layers)
+
+
+def start_clinical(model: keras.Model, mean: Vector, scale: Vector, start: Vector) -> None:
+    """Set from where a head learns of clinical terms.
+
+    Args:
+        model: Of :func:`build_risk_head` with clinical terms; changed in place.
+        mean: Mean of each term over the training patients, ``(n_clinical,)``.
+        scale: 1 / standard deviation of each, same shape.
+        start: First weight of each standardised term, same shape.
+    """
+    fixed = np.full_like(mean, 1 - 1e-6)
+    model.get_layer(_CLINICAL_SCALE).set_weights([scale, mean, fixed])
+    model.get_layer(_CLINICAL_RISK).set_weights([start[:, np.newaxis]])
+
+
+def clinical_part(model: keras.Model) -> keras.Model:
+    """Return the part of a head of survival that clinical terms alone decide.
+
+    Args:
+        model: Of :func:`build_risk_head` with clinical terms.
+
+    Returns:
+        Terms ``(batch, n_clinical)`` -> what they add to the risk, ``(batch, 1)``. It shares the
+        weights.
+    """
+    terms = model.get_layer(CLINICAL).output
+    return keras.Model(terms, model.get_layer(_CLINICAL_RISK).output)
 
 
 def tile_part(model: keras.Model) -> keras.Model:
@@ -193,21 +252,23 @@ def bag_parts(model: keras.Model) -> tuple[keras.Model, keras.Model]:
     Returns:
         Tiles ``(batch, n_tiles, n_features)`` -> embeddings ``(batch, n_tiles, 256)`` and scores
         ``(batch, n_tiles)``; these two and the mask -> attention ``(batch, n_tiles)``, which sums
-        to 1 over each bag, and what the head gives ``(batch, n_outputs)``. They share its weights.
+        to 1 over each bag, and what the head gives ``(batch, n_outputs)``, of clinical terms
+        without what these add. They share its weights.
     """
     h, score = model.get_layer(_EMBEDDING).output, model.get_layer(_SCORE).output
     features, mask = (model.get_layer(name).output for name in (FEATURES, MASK))
-    outputs = [model.get_layer(_ATTENTION).output, model.outputs[0]]
+    said = model.get_layer(_RISK).output if takes_clinical(model) else model.outputs[0]
+    outputs = [model.get_layer(_ATTENTION).output, said]
     return keras.Model(features, [h, score]), keras.Model([h, score, mask], outputs)
 
 
-def standardised(x: keras.KerasTensor, mean: Vector, scale: Vector) -> keras.KerasTensor:
+def standardised(
+    x: keras.KerasTensor, mean: Vector, scale: Vector, *, name: str = "standardise"
+) -> keras.KerasTensor:
     """Return ``(x - mean) * scale`` of features ``(batch, n_features)``, by a fixed layer."""
     # Weights that are never trained, so that they travel with the head. The scale stands as gamma:
     # as a variance, those of tiny features would drown in the layer's epsilon.
-    layer = keras.layers.BatchNormalization(
-        center=False, epsilon=1e-6, trainable=False, name="standardise"
-    )
+    layer = keras.layers.BatchNormalization(center=False, epsilon=1e-6, trainable=False, name=name)
     y = layer(x)
     layer.set_weights([scale, mean, np.full_like(mean, 1 - 1e-6)])
     return y

@@ -39,7 +39,8 @@ def write_head(folder: Path, model: keras.Model, card: Mapping[str, Any]) -> Non
         model: A model of :func:`build_head`.
         card: What the head is for; must hold ``head``, ``n_features`` and ``classes``, and for a
             number ``task``, ``target``, ``target_mean`` and ``target_scale``; for survival
-            ``task``, ``target``, ``risk_mean``, ``risk_sd`` and ``risk_cut``.
+            ``task``, ``target``, ``risk_mean``, ``risk_sd`` and ``risk_cut``, and
+            ``clinical_terms`` where it takes them.
 
     Raises:
         OutputError: If it cannot be written.
@@ -114,12 +115,14 @@ def _object(path: Path) -> Any:
 def _require_sound(card: Mapping[str, Any], path: Path) -> None:
     """Refuse a card that would build a network without measure, or read a file that it names."""
     n, classes, features = card["n_features"], card["classes"], card.get("features") or {}
+    terms = card.get("clinical_terms", [])
     heat = card.get("temperature", 1.0)
     sound = (
         isinstance(heat, (int, float)) and 0 < heat < math.inf,
         isinstance(n, int) and 1 <= n <= _MAX_FEATURES,
         isinstance(classes, list) and len(classes) <= _MAX_CLASSES,
         isinstance(classes, list) and all(isinstance(name, str) for name in classes),
+        isinstance(terms, list) and len(terms) <= _MAX_CLASSES,
         isinstance(card["head"], str) and isinstance(features, dict),
     )
     if not all(sound):
@@ -139,7 +142,8 @@ def _built(card: Mapping[str, Any]) -> keras.Model:
     if card.get("task") == REGRESSION:
         return build_number_head(card["head"], int(card["n_features"]))
     if card.get("task") == SURVIVAL:
-        return build_risk_head(card["head"], int(card["n_features"]))
+        n_clinical = len(card.get("clinical_terms", ()))
+        return build_risk_head(card["head"], int(card["n_features"]), n_clinical=n_clinical)
     return build_head(card["head"], int(card["n_features"]), len(card["classes"]))
 
 

@@ -231,7 +231,18 @@ def _head(run: RunFiles) -> str:
             "; training stopped when the validation loss had not fallen for "
             f"{options['patience']} epochs, and the weights of the best epoch were kept"
         )
-    return f"{text}. {_chosen(run)}".strip()
+    return f"{text}. {_with_clinical(run)}{_chosen(run)}".strip()
+
+
+def _with_clinical(run: RunFiles) -> str:
+    if not run.metrics.get("with_clinical"):
+        return ""
+    return (
+        "Clinical columns entered its last linear layer beside the features of the patient "
+        "(numbers and ordered levels as they are, others one term a level; what was missing as the "
+        "median of the training patients with a term that says so), standardised by the training "
+        "patients and beginning at the coefficients of the ridge Cox model of these columns alone. "
+    )
 
 
 def _chosen(run: RunFiles) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from histokeras.analysis.compare import CLINICAL
+from histokeras.analysis.compare import IMAGE, asked_first
 from histokeras.analysis.concordance import C_INDEX
 from histokeras.analysis.risk_units import HIGH, LOW
 from histokeras.report.risk_words import p_text
@@ -104,19 +104,28 @@ def risk_baseline_table(run: RunFiles) -> Table | None:
     if not baselines:
         return None
     rows: list[list[str | Cell]] = [["This run", interval(run.figures.get(C_INDEX)), ""]]
-    # What a journal asks for first.
-    for name in sorted(baselines, key=lambda name: name != CLINICAL):
+    for name in asked_first(baselines):
         values = baselines[name]
         difference = at(values, "difference", C_INDEX)
         rows.append([str(values.get("title") or name), interval(values.get(C_INDEX)),
                      interval(difference, signed=True)])  # fmt: skip
+    both = IMAGE in baselines
+    others = "Each but the constant and the image alone" if both else "Each but the constant"
     notes = [
-        "Each but the constant is a Cox model with a ridge penalty, fitted to the same training "
+        f"{others} is a Cox model with a ridge penalty, fitted to the same training "
         "patients, its penalty chosen by folds of them. Difference: this run "
         "minus the baseline, on the same resamples of patients; an interval that holds 0 leaves "
         "open which is better."
     ]
+    if both:
+        notes.append(
+            "This run learned from features and clinical columns. Image alone: the same head, "
+            "trained on the same patients without the columns."
+        )
     if taken := run.main.get("clinical_columns"):
         notes.append(f"Clinical columns: {listed([str(name) for name in taken])}.")
     head = ("Risk by", "C-index", "This run minus it")
-    return Table("Beside what needs no network, test patients", head, rows, notes)
+    caption = "Beside each part alone, and what needs no network" if both else (
+        "Beside what needs no network"
+    )  # fmt: skip
+    return Table(f"{caption}, test patients", head, rows, notes)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from histokeras.analysis.compare import CLINICAL
+from histokeras.analysis.compare import CLINICAL, IMAGE
 from histokeras.analysis.concordance import C_INDEX
 from histokeras.analysis.verdict import CHANCE
 from histokeras.report.caution import Caution
@@ -38,9 +38,10 @@ def risk_verdict(run: RunFiles) -> Verdict:
 def _tiles(run: RunFiles, n: int, n_events: int) -> tuple[tuple[str, str, str], ...]:
     ratio = run.figures.get("hazard_ratio")
     named = [("C-index", run.figures.get(C_INDEX)), ("Hazard ratio of 1 SD of risk", ratio)]
-    clinical = at(run.main, "baselines", CLINICAL, C_INDEX)
-    if clinical:
-        named.append(("C-index of clinical columns alone", clinical))
+    for baseline, words in ((CLINICAL, "clinical columns"), (IMAGE, "the image")):
+        known = at(run.main, "baselines", baseline, C_INDEX)
+        if known:
+            named.append((f"C-index of {words} alone", known))
     tiles = [
         (name, number(at(found, "value")), interval(found).partition(" ")[2])
         for name, found in named

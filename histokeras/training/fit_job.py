@@ -75,6 +75,7 @@ class FitJob:
         time: For survival the column of follow-up times; None for the one that is called so.
         event: Its column of events.
         clinical: Its columns that a model without pictures learns from; empty for those known.
+        with_clinical: Whether the head of survival learns from them too, beside the features.
         group: Which classes of the labels count as one; None for each on its own.
     """
 
@@ -99,6 +100,7 @@ class FitJob:
     time: str | None = None
     event: str | None = None
     clinical: Sequence[str] = ()
+    with_clinical: bool = False
     group: Grouping | None = None
 
     def __post_init__(self) -> None:
@@ -118,9 +120,11 @@ class FitJob:
                 f"--head {self.head.head} does not learn survival.",
                 hint=f"Give --head {', '.join(RISK_HEADS)} with --task survival.",
             )
-        if self.task != SURVIVAL and (self.time or self.event or self.clinical):
+        of_survival = (self.time, self.event, self.clinical, self.with_clinical)
+        if self.task != SURVIVAL and any(of_survival):
             raise ConfigError(
-                "`--time`, `--event` and `--clinical-columns` are for `--task survival`."
+                "`--time`, `--event`, `--clinical-columns` and `--with-clinical` are for "
+                "`--task survival`."
             )
         if self.preserve_site and (self.folds is None or self.stratify):
             raise ConfigError(
@@ -211,6 +215,7 @@ def prepare_study(job: FitJob) -> Study:
         # Not written for classes, so that runs from before there were numbers are known again.
         **({} if job.task == CLASSIFICATION else {"task": job.task, "target": cohort.target}),
         **({"clinical": list(job.clinical)} if job.clinical else {}),
+        **(_learned_columns(cohort, joined, job) if job.with_clinical else {}),
         **job.grouping,
         **({} if index.tiles_mpp is None else {"tiles_mpp": index.tiles_mpp}),
     }
@@ -218,6 +223,18 @@ def prepare_study(job: FitJob) -> Study:
     parts = [table for table in (failed, joined.dropped, outside) if len(table)]
     dropped = pd.concat(parts, ignore_index=True) if parts else failed
     return Study(index, cohort, joined, split, dropped, inputs)
+
+
+def _learned_columns(cohort: Cohort, joined: Joined, job: FitJob) -> dict[str, str]:
+    """Return the digest of the clinical values that the head learns from; refuse to have none."""
+    values = clinical_values(cohort, joined, job.clinical)
+    if not values:
+        raise TableError(
+            "`--with-clinical`: the label table has no columns that are known to be clinical.",
+            code="COLUMN_MISSING",
+            hint="Name them: `--clinical-columns age,pT`.",
+        )
+    return {"with clinical": sha256_text(pd.DataFrame(values).to_csv())}
 
 
 def join_study(

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from histokeras.errors import ConfigError, FeatureError
 from histokeras.models.cox_loss import cox_loss
-from histokeras.models.heads import FEATURES, MASK
+from histokeras.models.heads import CLINICAL, FEATURES, MASK
 from histokeras.training.checkpoint import State, read_checkpoint, write_checkpoint
 
 Batch = tuple[Any, npt.NDArray[Any], npt.NDArray[np.float32]]
@@ -287,6 +287,7 @@ def bag_data(
     *,
     steps: int,
     n_features: int,
+    n_clinical: int = 0,
     loss: str = CROSS_ENTROPY,
 ) -> EpochData:
     """Return the data of a head of bags.
@@ -297,12 +298,16 @@ def bag_data(
             weights.
         steps: Number of batches an epoch.
         n_features: Length of a vector.
+        n_clinical: Number of clinical terms, ``clinical`` float32 ``(b, n_clinical)`` in the dict;
+            0 for none.
         loss: As in :func:`fit`.
     """
     inputs = {
         FEATURES: tf.TensorSpec((None, None, n_features), tf.float32),
         MASK: tf.TensorSpec((None, None), tf.bool),
     }
+    if n_clinical:
+        inputs[CLINICAL] = tf.TensorSpec((None, n_clinical), tf.float32)
     return _generated(batches, steps, inputs, _TARGETS[loss][0])
 
 

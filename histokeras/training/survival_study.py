@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from histokeras.analysis.collect import Predictions
-from histokeras.analysis.compare import CLINICAL, COLOUR, FLOOR
+from histokeras.analysis.compare import CLINICAL, COLOUR, FLOOR, IMAGE
 from histokeras.analysis.metrics import Bools, Floats, Ints
 from histokeras.analysis.risk_baselines import encoded, fit_risk_baselines
 from histokeras.analysis.risk_units import HIGH, LOW, Risks, evaluate_risks, group_curves
@@ -37,6 +37,7 @@ from histokeras.training.fit_study import (
     resume_of,
     write_fold,
 )
+from histokeras.training.multimodal import ClinicalPart, clinical_part, of_patients
 from histokeras.training.references import read_floor
 from histokeras.training.results import Predicted, write_predictions
 from histokeras.training.risk_head import FittedRisk, Followed, fit_risk
@@ -56,11 +57,13 @@ class _Patients:
         rows: Their tiles.
         table: One row a patient: ``patient_id split fold time event``.
         codes: Row of the table of each tile's patient, ``(n,)``.
+        clinical: What a head learns from beside the tiles; None for images alone.
     """
 
     rows: TileRows
     table: pd.DataFrame
     codes: Ints
+    clinical: ClinicalPart | None = None
 
     def side(self, name: str) -> Bools:
         """Return who lies on a side of the split, ``(P,)``."""
@@ -71,13 +74,19 @@ class _Patients:
         numbers = np.cumsum(wanted) - 1
         tiles = wanted[self.codes]
         table = self.table[wanted].reset_index(drop=True)
-        return _Patients(self.rows.where(tiles), table, numbers[self.codes[tiles]])
+        part = None if self.clinical is None else self.clinical.of(wanted)
+        return _Patients(self.rows.where(tiles), table, numbers[self.codes[tiles]], part)
 
     def followed(self, study: Study, job: FitJob) -> Followed:
         """Return their tiles as bags, with their outcomes."""
         bags = open_patients(study.index, self.rows, self.codes, job.memory_gb)
         time, event = self.table["time"].to_numpy(), self.table["event"].to_numpy()
-        return Followed(bags, time, event)
+        return Followed(bags, time, event, self.terms)
+
+    @property
+    def terms(self) -> Floats | None:
+        """Their clinical terms, ``(P, K)``; None for images alone."""
+        return None if self.clinical is None else self.clinical.x
 
 
 def open_patients(index: FeatureIndex, rows: TileRows, codes: Ints, memory_gb: float) -> BagVectors:
@@ -115,6 +124,13 @@ def fit_survival(
             patients.side("train"),
             seed=job.head.fit.seed + (number or 0),
         )
+        if job.with_clinical:
+            alone = _fit_fold(study, job, patients, number, folder, say)
+            bags = open_patients(study.index, patients.rows, patients.codes, job.memory_gb)
+            told[IMAGE] = alone.risks(bags)[1]
+            beside = clinical_part(clinical, patients.table[PATIENT_ID], patients.side("train"),
+                                 models)  # fmt: skip
+            patients = dataclasses.replace(patients, clinical=beside)
         fitted = _fit_fold(study, job, patients, number, folder, say)
         fold = Fold(number, fitted, models)
         wanted = np.ones(len(patients.table), np.bool_)
@@ -163,8 +179,7 @@ def _covariates(
     ids, train = patients.table[PATIENT_ID], patients.side("train")
     found = {}
     if clinical:
-        found[CLINICAL] = encoded({n: v.loc[ids].reset_index(drop=True)
-                                  for n, v in clinical.items()}, train)  # fmt: skip
+        found[CLINICAL] = encoded(of_patients(clinical, ids), train)
     if index.has_floor:
         floor = _mean_floor(index, patients)
         names = [str(name) for name in index.floor_names]
@@ -203,13 +218,19 @@ def _fit_fold(
     say: Callable[[str], None],
 ) -> FittedRisk:
     name = HEAD if number is None else f"fold-{number}"
+    part = patients.clinical
+    if job.with_clinical and part is None:
+        name += f"-{IMAGE}"
     resume = None if folder is None else resume_of(folder, name, study.inputs, say)
     train, val = (
         patients.of(patients.side(side)).followed(study, job) for side in ("train", "val")
     )
     seed = job.head.fit.seed + (number or 0)
     config = dataclasses.replace(job.head, fit=dataclasses.replace(job.head.fit, seed=seed))
-    return fit_risk(train, val, config, resume=resume)
+    if part is None:
+        return fit_risk(train, val, config, resume=resume)
+    fitted = fit_risk(train, val, config, start=part.start, resume=resume)
+    return dataclasses.replace(fitted, columns=part.columns)
 
 
 def _predict(
@@ -224,7 +245,7 @@ def _predict(
     """Return the tiles with their risks, and the table of the patients."""
     few = patients.of(wanted)
     bags = open_patients(study.index, few.rows, few.codes, job.memory_gb)
-    tiles, risk, attention = fitted.risks(bags)
+    tiles, risk, attention = fitted.risks(bags, few.terms)
     told = {name: values[wanted] for name, values in told.items()}
     others: dict[str, npt.NDArray[np.float32]] = {
         name: values[few.codes, np.newaxis].astype(np.float32) for name, values in told.items()
@@ -259,6 +280,7 @@ def _figures(
         "patient_safe": not note,
         "task": SURVIVAL,
         "target": study.cohort.target,
+        **({"with_clinical": True} if job.with_clinical else {}),
         "time": names[0],
         "event": names[-1],
         "label_level": study.cohort.level,
