@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 _PATIENTS = 40
 _SIZE_PX, _QUICK_PX = 1344, 1024
-_OF_SLIDES = {"quick": "--quick", "only_slides": "--only-slides", "slide_px": "--slide-px"}
+_OF_SLIDES = {
+    "quick": "--quick",
+    "only_slides": "--only-slides",
+    "slide_px": "--slide-px",
+    "debris": "--debris",
+}
 _OF_TILES = {"tiles_per_class": "--tiles-per-class", "tile_px": "--tile-px"}
 _NETWORK = ("--backbone", "mini")
 
@@ -45,6 +50,12 @@ _NETWORK = ("--backbone", "mini")
     help=f"Side of a slide, 0.5 um per pixel.  [default: {_SIZE_PX}, quick {_QUICK_PX}]",
 )
 @click.option(
+    "--debris",
+    type=click.FloatRange(0, 0.9, min_open=True),
+    metavar="SHARE",
+    help="Mean share of necrotic debris in the tissue, for fit-segmenter.  [default: 0.04]",
+)
+@click.option(
     "--tiles",
     "only_tiles",
     is_flag=True,
@@ -73,6 +84,7 @@ def demo(
     only_slides: bool,
     patients: int,
     slide_px: int | None,
+    debris: float | None,
     only_tiles: bool,
     tiles_per_class: int,
     tile_px: int,
@@ -102,6 +114,7 @@ def demo(
         n_patients=patients,
         size_px=(slide_px or (_QUICK_PX if quick else _SIZE_PX),) * 2,
         most_slides=1 if quick else 2,
+        debris=debris,
     )
     _claim(output, mark_of(spec), _told(spec))
     write_tables(output, spec)
@@ -202,7 +215,7 @@ def _on_all_cores(tasks: Sequence[Callable[[], object]]) -> Iterator[int]:
 def _told(spec: "CohortSpec") -> str:
     return (
         f"seed {spec.seed}, {spec.n_patients} patients of at most {spec.most_slides} slide(s) of "
-        f"{spec.size_px[0]} px"
+        f"{spec.size_px[0]} px" + ("" if spec.debris is None else f", {spec.debris:g} debris")
     )
 
 

@@ -16,6 +16,7 @@ from histokeras.slides.synthetic import (
     write_he_slide,
     write_truth,
 )
+from histokeras.slides.synthetic.tiles import GLASS
 from histokeras.types import LABEL, PATIENT_ID, SLIDE_ID
 
 MARK = "cohort.json"
@@ -27,6 +28,7 @@ STAGE_RATIO = 1.4
 """Of each step of T: planted too."""
 _SHARES = {"ADI": 0.06, "DEB": 0.04, "LYM": 0.08, "MUC": 0.04, "MUS": 0.10, "NOR": 0.08,
            "STR": 0.20, "TUM": 0.40}  # fmt: skip
+_DEBRIS, _MOST_DEBRIS = "DEB", 0.9
 FIRST_SEED = 10_000_000
 """Of slides; the tiles that ``mini`` was trained on have smaller ones."""
 _MEDIAN_MONTHS = 60.0
@@ -45,6 +47,8 @@ class CohortSpec:
         n_sites: Sites that stain and scan differently.
         size_px: (width, height) of each slide at level 0, 0.5 micrometres per pixel.
         most_slides: Slides of a patient, 1 to this.
+        debris: Mean share of necrotic debris in the tissue, above 0 and at most 0.9; .04 if None.
+            The other tissues share the rest as before.
     """
 
     seed: int = 0
@@ -52,6 +56,7 @@ class CohortSpec:
     n_sites: int = 4
     size_px: tuple[int, int] = (1344, 1344)
     most_slides: int = 2
+    debris: float | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("seed", 0), ("n_patients", 4), ("n_sites", 1), ("most_slides", 1)):
@@ -59,6 +64,21 @@ class CohortSpec:
                 raise ValueError(
                     f"`{name}` must be at least {least}. Received: {name}={getattr(self, name)}"
                 )
+        if self.debris is not None and not 0 < self.debris <= _MOST_DEBRIS:
+            raise ValueError(
+                f"`debris` must be above 0 and at most {_MOST_DEBRIS}. "
+                f"Received: debris={self.debris}"
+            )
+
+    @property
+    def shares(self) -> npt.NDArray[np.float64]:
+        """Mean share of each class of ``CLASSES`` in the tissue, float64, of sum 1."""
+        means = np.array([_SHARES[name] for name in CLASSES])
+        if self.debris is None:
+            return means
+        is_debris = np.array([name == _DEBRIS for name in CLASSES])
+        rest = means * ~is_debris
+        return np.where(is_debris, self.debris, rest * (1 - self.debris) / rest.sum())
 
 
 def sample_cohort(spec: CohortSpec | None = None) -> pd.DataFrame:
@@ -135,8 +155,7 @@ def cohort_slides(spec: CohortSpec | None = None) -> dict[str, SlideSpec]:
     found = {}
     for number, row in enumerate(patients.to_dict("records")):
         rng = np.random.default_rng((_DRIVER_SEED, spec.seed, number))
-        means = np.array([_SHARES[name] for name in CLASSES])
-        shares = rng.dirichlet(25 * means)
+        shares = rng.dirichlet(25 * spec.shares)
         for slide in range(int(row["n_slides"])):
             slide_id = f"{row[PATIENT_ID]}_{'abcdefgh'[slide % 8]}"
             found[slide_id] = SlideSpec(
@@ -151,7 +170,11 @@ def cohort_slides(spec: CohortSpec | None = None) -> dict[str, SlideSpec]:
 
 
 def write_tables(folder: Path, spec: CohortSpec | None = None) -> None:
-    """Write ``labels.csv`` (one row a patient) and ``slides.csv`` (slide_id, patient_id).
+    """Write the tables of a cohort.
+
+    ``labels.csv`` has one row a patient, ``slides.csv`` says whose a slide is (slide_id,
+    patient_id), ``pairs.csv`` where its class mask lies (image, mask, slide_id, patient_id), and
+    ``codes.csv`` what the numbers there mean (code, label).
 
     Args:
         folder: Where; made if need be.
@@ -165,7 +188,15 @@ def write_tables(folder: Path, spec: CohortSpec | None = None) -> None:
     write_csv(folder / "labels.csv", sample_cohort(spec).drop(columns="n_slides"))
     ids = list(cohort_slides(spec))
     patients = [name.rpartition("_")[0] for name in ids]
-    write_csv(folder / "slides.csv", pd.DataFrame({SLIDE_ID: ids, PATIENT_ID: patients}))
+    whose = pd.DataFrame({SLIDE_ID: ids, PATIENT_ID: patients})
+    write_csv(folder / "slides.csv", whose)
+    pairs = {
+        "image": [f"slides/{name}.tiff" for name in ids],
+        "mask": [f"truth/{name}/mask.png" for name in ids],
+    }
+    write_csv(folder / "pairs.csv", pd.DataFrame({**pairs, **whose}))
+    codes = {"code": [*range(len(CLASSES)), GLASS], "label": [*CLASSES, "glass"]}
+    write_csv(folder / "codes.csv", pd.DataFrame(codes))
 
 
 def is_written(folder: Path, slide_id: str) -> bool:
@@ -213,6 +244,8 @@ def mark_of(spec: CohortSpec) -> dict[str, object]:
         "most_slides": spec.most_slides,
         "hazard_ratio_of_label": HAZARD_RATIO,
         "hazard_ratio_of_each_step_of_T": STAGE_RATIO,
+        # Cohorts of before had no such key, and are the same still.
+        **({} if spec.debris is None else {"debris": spec.debris}),
     }
 
 

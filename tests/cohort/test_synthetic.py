@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image as PillowImage
 
 from histokeras.cohort.synthetic import (
     HAZARD_RATIO,
@@ -16,6 +17,7 @@ from histokeras.cohort.synthetic import (
     write_tables,
 )
 from histokeras.slides.reader import open_slide
+from histokeras.slides.synthetic import CLASSES
 
 
 def test_the_same_seed_gives_the_same_cohort_and_another_seed_another() -> None:
@@ -82,12 +84,30 @@ def test_tables_and_slides_belong_together(tmp_path: Path) -> None:
     with open_slide(path) as opened:
         assert opened.dimensions == (256, 200)
         assert opened.mpp == pytest.approx(0.5)
-    assert (tmp_path / "truth" / slide_id / "mask.png").is_file()
+    pairs = pd.read_csv(tmp_path / "pairs.csv").set_index("slide_id")
+    assert pairs.index.tolist() == list(slides)
+    assert tmp_path / pairs.loc[slide_id, "image"] == path
+    mask = np.asarray(PillowImage.open(tmp_path / pairs.loc[slide_id, "mask"]))
+    assert set(mask.ravel()) <= set(pd.read_csv(tmp_path / "codes.csv")["code"])
     before = path.stat().st_mtime_ns
     assert write_slide_of(tmp_path, slide_id, slide) == path
     assert path.stat().st_mtime_ns == before
 
 
+def test_debris_is_as_common_as_asked_for_and_leaves_the_rest_in_proportion() -> None:
+    spec = CohortSpec(n_patients=400, most_slides=1, debris=0.3)
+
+    shares = np.array([slide.composition for slide in cohort_slides(spec).values()])
+
+    mean = dict(zip(CLASSES, shares.mean(axis=0), strict=True))
+    assert mean["DEB"] == pytest.approx(0.3, abs=0.02)
+    assert mean["TUM"] / mean["STR"] == pytest.approx(2, rel=0.1)
+    assert mark_of(spec)["debris"] == 0.3
+    assert "debris" not in mark_of(CohortSpec())
+
+
 def test_impossible_cohorts_are_refused() -> None:
+    with pytest.raises(ValueError, match="`debris` must be above 0"):
+        CohortSpec(debris=0.95)
     with pytest.raises(ValueError, match="`n_patients` must be at least 4"):
         CohortSpec(n_patients=3)
