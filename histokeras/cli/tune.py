@@ -1,49 +1,12 @@
 """``histokeras tune``: search for options by Optuna, then fit the best once."""
 
-import json
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from histokeras.cli import options, slide_options, study_options
+from histokeras.cli import options, slide_options, study_options, tune_search
 from histokeras.models import quiet
 from histokeras.models.catalog import HEAD_NAMES, TILE_HEADS
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-_search_options = options.together(
-    click.option(
-        "--trials",
-        "n_trials",
-        type=click.IntRange(min=1),
-        default=20,
-        show_default=True,
-        help="Trials in all; the first takes the defaults.",
-    ),
-    click.option(
-        "--set",
-        "settings",
-        multiple=True,
-        metavar="NAME=VALUES",
-        help="Narrow what is searched: NAME=LOW..HIGH or NAME=A,B. May be given several times.",
-    ),
-    click.option(
-        "--fix",
-        "fixed",
-        multiple=True,
-        metavar="NAME=VALUE",
-        help="Leave NAME out of the search: it has this value.",
-    ),
-    click.option("--no-pruning", is_flag=True, help="Train each trial to its end."),
-    click.option(
-        "--search-only",
-        is_flag=True,
-        help="Stop before the best is fitted and tested: more trials may follow.",
-    ),
-)
 
 
 @click.group()
@@ -67,7 +30,7 @@ def tune() -> None:
 @study_options.group
 @options.positive
 @options.output
-@_search_options
+@tune_search.options_of_search
 @click.option(
     "--heads",
     default=",".join(TILE_HEADS),
@@ -140,7 +103,7 @@ def head(**arguments: Any) -> None:
       histokeras tune head feats/ --labels labels.csv -o tuned/ --set learning-rate=1e-4..1e-2
       histokeras tune head feats/ --labels labels.csv -o tuned/ --fix head=linear --cv 5
     """
-    _require_extra()
+    tune_search.require_extra()
     quiet.import_tensorflow()
     from histokeras.cli import run_text
     from histokeras.cli.fit_head import job_from
@@ -164,70 +127,12 @@ def head(**arguments: Any) -> None:
         space,
         folds=arguments["folds"],
         prune=not arguments["no_pruning"],
-        config=_run_config(arguments),
+        config=tune_search.run_config(arguments),
         command_line=options.command_line(),
-        say=_say,
+        say=tune_search.say,
     )
-    with _folder("tune head", arguments):
-        _run(what, arguments)
-
-
-def _say(line: str) -> None:
-    click.echo(line, err=True)
-
-
-def _require_extra() -> None:
-    """Say that Optuna is missing before TensorFlow takes its seconds."""
-    import histokeras.training.tuner  # noqa: F401
-
-
-_OF_SEARCH = ("n_trials", "settings", "fixed", "no_pruning", "search_only", "heads", "folds")
-
-
-def _run_config(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of the best run beside what was chosen."""
-    left_out = ("overwrite", "output", *_OF_SEARCH)
-    return options.recorded(arguments, *left_out)
-
-
-def _folder(command: str, arguments: dict[str, Any]) -> AbstractContextManager[Path]:
-    from histokeras.training.tune_run import search_folder
-
-    return search_folder(arguments["output"], command, overwrite=arguments["overwrite"])
-
-
-def _run(what: Any, arguments: dict[str, Any]) -> None:
-    """Search, and say what came of it; stdout is the best run's folder, or the search's."""
-    from histokeras.cli import run_text
-    from histokeras.report.page import write_report
-    from histokeras.report.tuning import PAGE, format_search, write_tuning_page
-    from histokeras.runs.record import read_object
-    from histokeras.training.tune_run import BEST_RUN, SUMMARY, run_search
-
-    output, as_json = Path(arguments["output"]), arguments["as_json"]
-    found = run_search(
-        what,
-        output,
-        n_trials=arguments["n_trials"],
-        config=options.recorded(arguments, "overwrite"),
-        command_line=options.command_line(),
-        fit_best=not arguments["search_only"],
-        say=_say,
-    )
-    summary, best = read_object(output / SUMMARY), output / BEST_RUN
-    write_tuning_page(output)
-    _say(format_search(summary))
-    _say(f"Look at {output / PAGE}")
-    metrics = read_object(best / "metrics.json")
-    if as_json:
-        if metrics:
-            write_report(best)
-        run = str(best) if metrics else None
-        click.echo(json.dumps({**summary, "run": run, "metrics": metrics or None}, indent=2))
-    elif metrics:
-        run_text.show_run(best, found.run, as_json=False)
-    else:
-        click.echo(str(output))
+    with tune_search.folder_of("tune head", arguments):
+        tune_search.run(what, arguments)
 
 
 @tune.command()
@@ -239,7 +144,7 @@ def _run(what: Any, arguments: dict[str, Any]) -> None:
 @study_options.group
 @options.positive
 @options.output
-@_search_options
+@tune_search.options_of_search
 @options.backbone
 @options.weights
 @options.trust_model
@@ -303,7 +208,7 @@ def finetune(**arguments: Any) -> None:
       histokeras tune finetune slides/ --labels labels.csv -o tuned/ --backbone resnet50 --trials 10
       histokeras tune finetune --tiles tiles/ -o tuned/ --fix unfreeze=top --set augment=flips,light
     """
-    _require_extra()
+    tune_search.require_extra()
     quiet.import_tensorflow()
     from histokeras.cli import extract_text, run_text
     from histokeras.cli.finetune import job_from
@@ -314,8 +219,8 @@ def finetune(**arguments: Any) -> None:
     # What the space holds is replaced in each trial.
     own = {"head": TILE_HEADS[0], "unfreeze": "top", "augmentation": "light"}
     job = job_from({**arguments, **own, "batch_size": 32, "learning_rate": 1e-4})
-    config = _run_config(arguments)
-    with _folder("tune finetune", arguments) as folder:
+    config = tune_search.run_config(arguments)
+    with tune_search.folder_of("tune finetune", arguments) as folder:
         job, begun = begin_search(job, folder, config=config, on_prepared=extract_text.say_prepared)
         run_text.say_study(begun.study)
         what = finetune_search(
@@ -326,5 +231,5 @@ def finetune(**arguments: Any) -> None:
             config=config,
             command_line=options.command_line(),
         )
-        _run(what, arguments)
+        tune_search.run(what, arguments)
     extract_text.end(begun.plan, allow_empty=arguments["allow_empty"])
