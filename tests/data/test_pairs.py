@@ -4,7 +4,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from histokeras.data.mask_codes import read_codes
 from histokeras.data.masks import MaskCoding
 from histokeras.data.open_pair import open_pair
 from histokeras.data.pairs import find_pairs
@@ -181,12 +180,3 @@ def test_real_nuclei_have_their_known_prevalence(real_data: Path) -> None:
     assert list(shares.values()) == pytest.approx(
         [0.08567, 0.238901, 0.144878, 0.255682, 0.122432, 0.15408], abs=1e-9
     )
-
-
-def test_real_codes_are_read_by_their_own_table(real_data: Path, tmp_path: Path) -> None:
-    folder = real_data / "masks/bcss_style_codes"
-    for mask in sorted(folder.glob("*.png")):
-        (tmp_path / mask.name).symlink_to(mask)
-    table = read_codes(str(folder / "sample_GTcodes.csv"))
-    assert dict(table.codes)[4] == "necrosis_or_debris"
-    assert table.outside == {"roi", "evaluation_roi"}
