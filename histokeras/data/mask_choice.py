@@ -42,7 +42,7 @@ class Seen:
         name: The file's name.
         size: (width, height) in pixels.
         values: The distinct values of the plane in question, sorted; () where there is none.
-        question: What makes its reading doubtful: "palette", "colours", "alpha", "soft" or "".
+        question: What makes its reading doubtful: a key of ``mask_questions.KINDS``, or "".
         lossy: Whether its format blurs edges.
     """
 
@@ -125,6 +125,8 @@ def _look(raw: RawMask) -> Seen:
 
 
 def _question(raw: RawMask) -> str:
+    if raw.inverted:
+        return "inverted"
     if raw.alpha is not None and raw.alpha.size and raw.alpha.min() != raw.alpha.max():
         return "alpha"
     if raw.palette is not None:

@@ -1,7 +1,7 @@
 """Read what a mask file holds, before anything is said about what its values mean."""
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ class RawMask:
             none.
         alpha: Shape (height, width), None if the file has none; ``white`` is opaque.
         lossy: Whether the file's format blurs edges (JPEG).
+        inverted: Whether viewers show 0 as white; the values are as they are stored.
     """
 
     name: str
@@ -50,6 +51,7 @@ class RawMask:
     palette: npt.NDArray[np.uint8] | None = None
     alpha: Plane | None = None
     lossy: bool = False
+    inverted: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -146,8 +148,7 @@ def _read_tiff(path: Path) -> RawMask:
                 hint="Export it at a lower resolution, by nearest neighbour.",
             )
         if int(page.compression) in _PICTURE_CODECS:
-            found = _read_picture(path)
-            return RawMask(found.name, found.values, found.white, alpha=found.alpha, lossy=True)
+            return replace(_read_picture(path), lossy=True)
         # Asked first: a damaged number would be allocated before anything is read.
         if sum(page.databytecounts) > tiff.filehandle.size:
             raise EOFError("the file ends early")
@@ -167,9 +168,8 @@ def _from_page(name: str, page: Any) -> RawMask:
     if photometric == _PALETTE:
         colours = (np.asarray(page.colormap).T >> 8).astype(np.uint8)
         return RawMask(name, pixels, white, palette=colours)
-    if photometric == _INVERTED:
-        pixels = (white - pixels).astype(pixels.dtype)
-    return _with_channels(name, pixels, white)
+    found = _with_channels(name, pixels, white)
+    return replace(found, inverted=photometric == _INVERTED)
 
 
 def _white(pixels: Plane, bits: int) -> float:

@@ -8,7 +8,7 @@ from histokeras.errors import ConfigError, TableError
 
 _SHOWN = 6
 _FEW = 32
-_KINDS = {
+KINDS = {
     "alpha": (
         "has an alpha channel that varies",
         "Give --mask-coding alpha if that is the mask; else save the masks without it.",
@@ -27,6 +27,11 @@ _KINDS = {
         "is a JPEG with three channels that differ; JPEG blurs colours at every edge",
         "Give --mask-coding channel (with --mask-channel 0, 1 or 2), or save the masks as PNG from "
         "their source.",
+    ),
+    "inverted": (
+        "is a TIFF whose 0 is shown as white: programs disagree which of the two is meant",
+        "Give --mask-coding binary (or codes) if its numbers are, as ImageJ and tifffile mean it, "
+        'with --mask-codes "foreground=0;background=1" (or 255) if its look is.',
     ),
     "soft": (
         "holds fractions",
@@ -56,9 +61,9 @@ def ask_kind(name: str, question: str) -> ConfigError:
 
     Args:
         name: The mask that showed it.
-        question: "alpha", "palette", "colours", "colours lossy" or "soft".
+        question: A key of ``KINDS``.
     """
-    what, hint = _KINDS[question]
+    what, hint = KINDS[question]
     return ConfigError(f"mask `{name}` {what}.", code="MASK_AMBIGUOUS", hint=hint)
 
 
