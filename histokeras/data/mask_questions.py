@@ -38,6 +38,7 @@ KINDS = {
         "Give --mask-coding soft, with --mask-threshold (0.5 unless you say).",
     ),
 }
+"""What a file showed -> what is wrong with that, and what to do."""
 
 
 class SeenValues(Protocol):
