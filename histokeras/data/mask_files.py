@@ -71,7 +71,7 @@ def read_raw(path: Path) -> RawMask:
 
     Raises:
         SlideError: MASK_UNREADABLE, or SLIDE_TOO_LARGE if it says it has more pixels than are
-            decoded whole.
+            decoded whole; of a pyramid the finest level that is small enough is taken.
     """
     try:
         if path.suffix.lower() in TEXTS:
@@ -114,7 +114,7 @@ def _read_picture(path: Path) -> RawMask:
         if mode == "1":
             return RawMask(path.name, np.asarray(picture).astype(np.uint8), 1.0)
         if mode == "F":
-            return RawMask(path.name, np.asarray(picture), 1.0)
+            return RawMask(path.name, _finite(np.asarray(picture)), 1.0)
         if mode.startswith("I"):
             return RawMask(path.name, np.asarray(picture), 65535.0)
         if mode not in ("L", "LA", "RGB", "RGBA"):
@@ -136,11 +136,9 @@ def _with_channels(name: str, pixels: Plane, white: float, *, lossy: bool = Fals
 
 def _read_tiff(path: Path) -> RawMask:
     with tifffile.TiffFile(path) as tiff:
-        page = tiff.pages[0]
-        size = (int(page.imagewidth), int(page.imagelength))
-        block = (int(page.tilewidth), int(page.tilelength)) if page.is_tiled else size
-        require_reasonable_size(size, block, path.name)
-        if size[0] * size[1] > (PillowImage.MAX_IMAGE_PIXELS or 0):
+        page = _first_that_fits(tiff, path.name)
+        if page is None:
+            size = (tiff.pages[0].imagewidth, tiff.pages[0].imagelength)
             raise SlideError(
                 f"mask `{path.name}` has {size[0]} x {size[1]} px and must be decoded whole; at "
                 f"most {PillowImage.MAX_IMAGE_PIXELS} px are.",
@@ -155,12 +153,28 @@ def _read_tiff(path: Path) -> RawMask:
         return _from_page(path.name, page)
 
 
+def _first_that_fits(tiff: Any, name: str) -> Any:
+    """Return the finest level that may be decoded whole; None if there is none."""
+    for number, level in enumerate(tiff.series[0].levels):
+        page = level.pages[0]
+        if number and int(page.compression) in _PICTURE_CODECS:
+            continue
+        size = (int(page.imagewidth), int(page.imagelength))
+        block = (int(page.tilewidth), int(page.tilelength)) if page.is_tiled else size
+        require_reasonable_size(size, block, name)
+        if size[0] * size[1] <= (PillowImage.MAX_IMAGE_PIXELS or 0):
+            return page
+    return None
+
+
 def _from_page(name: str, page: Any) -> RawMask:
     pixels = np.asarray(page.asarray())
     if int(page.planarconfig) == _SEPARATE and pixels.ndim == 3:
         pixels = np.moveaxis(pixels, 0, -1)
     if pixels.ndim not in (2, 3):
         raise ValueError(f"its first page has {pixels.ndim} dimensions")
+    if pixels.dtype.kind == "f":
+        pixels = _finite(pixels)
     white = _white(pixels, int(page.bitspersample))
     if pixels.dtype == np.bool_:
         pixels = pixels.astype(np.uint8)
@@ -170,6 +184,12 @@ def _from_page(name: str, page: Any) -> RawMask:
         return RawMask(name, pixels, white, palette=colours)
     found = _with_channels(name, pixels, white)
     return replace(found, inverted=photometric == _INVERTED)
+
+
+def _finite(numbers: Plane) -> Plane:
+    if not np.isfinite(numbers).all():
+        raise ValueError("it holds numbers that are not finite")
+    return numbers
 
 
 def _white(pixels: Plane, bits: int) -> float:
@@ -191,9 +211,7 @@ def _read_matrix(path: Path) -> RawMask:
         delimiter=separator.decode() if separator else None,
         ndmin=2,
     )
-    if not np.isfinite(numbers).all():
-        raise ValueError("it holds numbers that are not finite")
-    whole = numbers.astype(np.int32)
+    whole = _finite(numbers).astype(np.int32)
     if (whole == numbers).all():
         return RawMask(path.name, whole, 255.0)
     return RawMask(path.name, numbers, 1.0)

@@ -89,10 +89,13 @@ def ask_values(
             '--mask-codes such as "tumour=1;stroma=255;background=0".'
         )
     elif telling.lossy or len(values) > _FEW:
-        blurred = "JPEG blurs the edges of a mask" if telling.lossy else "grey levels in between"
+        blurred = (
+            "like a JPEG, which blurs edges" if telling.lossy else "like grey levels in between"
+        )
         hint = (
-            f"That is {blurred}: give --mask-coding soft, with --mask-threshold (0.5 unless you "
-            "say), or masks saved as PNG from their source."
+            f"That looks {blurred}: give --mask-coding soft, with --mask-threshold (0.5 unless you "
+            "say), or masks saved as PNG from their source. If values number single objects, give "
+            f'--mask-codes "{coding.name}=*;background=0".'
         )
     else:
         top = max(values)

@@ -11,6 +11,8 @@ from histokeras.data.mask_files import Plane, RawMask, read_raw
 from histokeras.errors import ConfigError, TableError
 from histokeras.types import MASK_KINDS
 
+THRESHOLDED = frozenset({"soft", "channel", "alpha"})
+"""Kinds whose foreground is what is above a threshold."""
 FOREGROUND = "foreground"
 GREY, INDEX, CHANNEL, ALPHA, RGB, DRAWN = "grey", "index", "channel", "alpha", "rgb", "drawn"
 """Where in a mask file its values stand."""
@@ -62,6 +64,11 @@ class MaskCoding:
         if not 0 <= self.threshold < 1:
             raise ConfigError(
                 f"`--mask-threshold` is a share of full white, 0..1. Received: {self.threshold}"
+            )
+        if self.kind in THRESHOLDED and (self.codes or self.ignore):
+            raise ConfigError(
+                f"`--mask-coding {self.kind}` cuts masks at a threshold: they have no codes.",
+                hint="Leave out --mask-codes and --mask-ignore.",
             )
         if self.kind in ("colours", "codes") and self.codes is None:
             raise ConfigError(

@@ -57,9 +57,8 @@ def match_names(images: Path, masks: Path) -> Matched:
             )
     shared = images.resolve() == masks.resolve()
     found = _images(images, masks, shared=shared)
-    candidates = [
-        path for path in _files(masks, MASK_SUFFIXES) if not shared or _is_apart(path, found)
-    ]
+    taken = {path.resolve() for path in found.values()}
+    candidates = [path for path in _files(masks, MASK_SUFFIXES) if path.resolve() not in taken]
     keys = {key: name for name in found for key in (_bare(name, _IMAGE_WORDS), name)}
     of_image: dict[str, Path] = {}
     alone = []
@@ -93,12 +92,12 @@ def _name(path: Path) -> str:
 
 
 def _images(images: Path, masks: Path, *, shared: bool) -> dict[str, Path]:
-    inside = masks.resolve()
+    inside, apart = masks.resolve(), not images.resolve().is_relative_to(masks.resolve())
     found: dict[str, Path] = {}
     for path in _files(images, _IMAGE_SUFFIXES):
         if shared and _is_mask_name(path):
             continue
-        if not shared and path.resolve().is_relative_to(inside):
+        if apart and path.resolve().is_relative_to(inside):
             continue
         other = found.setdefault(_name(path), path)
         if other != path:
@@ -114,10 +113,6 @@ def _images(images: Path, masks: Path, *, shared: bool) -> dict[str, Path]:
             hint="Check the path.",
         )
     return found
-
-
-def _is_apart(path: Path, found: Mapping[str, Path]) -> bool:
-    return found.get(_name(path)) != path
 
 
 def _is_mask_name(path: Path) -> bool:

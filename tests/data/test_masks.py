@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from histokeras.data.mask_choice import choose_decoding
@@ -169,9 +170,9 @@ ASKED: dict[str, tuple[list[Write], str]] = {
         r"`a\.png` holds the values 0, 1, `b\.png` the values 0, 255\. Give --mask-ignore"),
     "grey levels": (
         [lambda f, m: save(f / "a.png", np.arange(256, dtype=np.uint8)[None])],
-        r"and more, up to 255\. That is grey levels in between: give --mask-coding soft"),
+        r"and more, up to 255\. That looks like grey levels in between: give --mask-coding soft"),
     "JPEG": (
-        [lambda f, m: save(f / "a.jpg", m * 255)], r"JPEG blurs the edges of a mask: give"),
+        [lambda f, m: save(f / "a.jpg", m * 255)], "JPEG, which blurs edges: give"),
     "colour JPEG": ([lambda f, m: save(f / "a.jpg", COLOURS[m])], "is a JPEG with three channels"),
     "channels": (
         [lambda f, m: save(f / "a.png", rgb(m, 1))], r"channels that differ\. Give --mask-coding"),
@@ -189,6 +190,9 @@ ASKED: dict[str, tuple[list[Write], str]] = {
     "fractions": (
         [lambda f, m: save_tiff(f / "a.tif", m * np.float32(0.5))],
         r"holds fractions\. Give --mask-coding soft"),
+    "numbered objects": (
+        [lambda f, m: save(f / "a.png", np.arange(300, dtype=np.uint16)[None])],
+        r"number single objects, give --mask-codes .foreground=\*;background=0"),
     "all 1": ([lambda f, m: save(f / "a.png", m * 0 + 1)], r"nothing but 1: is that foreground"),
     "all 255": ([lambda f, m: save(f / "a.png", m * 0 + 255)], "nothing but 255"),
     "minus one": (
@@ -252,6 +256,7 @@ def test_one_class_in_all_is_nothing_to_tell_apart(tmp_path: Path) -> None:
         ({"kind": "codes"}, "needs to know what they mean"),
         ({"channel": 3}, "0 .red., 1 .green. or 2"),
         ({"threshold": 1.0}, "share of full white"),
+        ({"kind": "soft", "ignore": (255,)}, "soft` cuts masks at a threshold: they have no codes"),
     ],
 )
 def test_impossible_codings_are_refused(given: dict[str, object], message: str) -> None:
@@ -285,6 +290,7 @@ def written(path: Path, data: bytes) -> Path:
         (lambda f: written(f / "a.txt", b""), "no row of numbers"),
         (lambda f: written(f / "a.txt", b"label,code\n0,1\n"), "`a.txt` cannot be read"),
         (lambda f: written(f / "a.txt", b"\0" * 4096), "`a.txt` cannot be read"),
+        (lambda f: save_tiff(f / "a.tif", np.full((4, 4), np.nan, np.float32)), "not finite"),
         (lambda f: f / "none.png", "No such file"),
     ],
 )
@@ -325,6 +331,38 @@ def test_a_large_tiff_is_refused_by_its_header(
 
     with pytest.raises(SlideError, match="50 x 40 px and must be decoded whole"):
         choose_decoding([save_tiff(tmp_path / "a.tif", codes())], MaskCoding())
+
+
+def test_of_a_large_pyramid_a_coarser_level_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = np.kron(codes(shape=(4, 8)), np.ones((16, 16), np.uint8))
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(truth, tile=(16, 16), subifds=1)
+        writer.write(truth[::2, ::2], tile=(16, 16), subfiletype=1)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", truth.size - 1)
+
+    found = choose_decoding([path], MaskCoding())
+
+    assert found.sizes == ((64, 32),)
+    np.testing.assert_array_equal(read_mask(path, found.decoding), truth[::2, ::2])
+
+
+def test_groups_of_a_mask_without_classes_are_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", codes())
+
+    with pytest.raises(ConfigError, match="no classes but background and foreground"):
+        choose_decoding([path], MaskCoding(group="necrosis"))
+
+
+def test_numbered_objects_are_foreground_where_that_is_said(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", np.arange(300, dtype=np.uint16)[None])
+
+    found = choose_decoding([path], MaskCoding(codes=read_codes("nuclei=*;background=0"))).decoding
+
+    assert (found.classes, found.positive) == (("background", "nuclei"), "nuclei")
+    assert read_mask(path, found).sum() == 299
 
 
 def test_a_decision_can_be_written_down(tmp_path: Path) -> None:

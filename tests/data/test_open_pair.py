@@ -7,9 +7,10 @@ from PIL import Image
 
 from histokeras.data import open_pair as module
 from histokeras.data.masks import MaskCoding
-from histokeras.data.open_pair import PixelCache, open_pair
+from histokeras.data.open_pair import open_pair
 from histokeras.data.pair import Pair
 from histokeras.data.pairs import PairSet, find_pairs
+from histokeras.data.pixel_cache import PixelCache
 from histokeras.errors import SlideError, TableError
 from histokeras.types import IGNORE
 from tests.data.pair_files import codes, save, save_geojson, save_pyramid, square

@@ -51,6 +51,31 @@ def test_one_folder_may_hold_images_and_masks(tmp_path: Path) -> None:
     assert "1 mask(s) without an image are left out: c_mask.png." in found.notes
 
 
+def test_masks_may_lie_in_a_folder_above_or_below_the_images(tmp_path: Path) -> None:
+    save(tmp_path / "images/a.png", BLANK)
+    save(tmp_path / "images/masks/a.png", codes())
+    save(tmp_path / "b_mask.png", codes())
+    save(tmp_path / "images/b.png", BLANK)
+
+    below = find_pairs(tmp_path / "images", tmp_path / "images/masks")
+
+    assert [pair.image_id for pair in below.pairs] == ["a"]
+    (tmp_path / "images/masks/a.png").unlink()
+    above = find_pairs(tmp_path / "images", tmp_path)
+    assert [pair.mask.name for pair in above.pairs] == ["b_mask.png"]
+
+
+def test_what_is_said_of_other_masks_is_refused(tmp_path: Path) -> None:
+    add(tmp_path, "a.png", "a.png")
+
+    with pytest.raises(ConfigError, match="`--roi` is of drawn regions"):
+        find_pairs(tmp_path / "images", tmp_path / "masks", coding=MaskCoding(roi="x"))
+    (tmp_path / "masks/a.png").unlink()
+    save_geojson(tmp_path / "masks/a.geojson", ("Tumor", [square(0, 0, 9)]))
+    with pytest.raises(ConfigError, match="are of pictures; the masks are drawn regions"):
+        find_pairs(tmp_path / "images", tmp_path / "masks", coding=MaskCoding(ignore=(3,)))
+
+
 def test_two_masks_of_an_image_are_an_error(tmp_path: Path) -> None:
     add(tmp_path, "a.png", "a.png")
     add(tmp_path, "a.png", "a_mask.png")

@@ -33,14 +33,14 @@ def test_qupath_classes_come_along_in_order(tmp_path: Path) -> None:
     hole = square(12, 12, 4)
     path = save_geojson(
         tmp_path / "a.geojson",
-        ("Tumor", [square(10, 10, 20), hole]), ("Stroma: CAF", [square(20, 20, 5)]),
+        ("Tumor", [square(10, 10, 20), hole]), ("Stroma: dense", [square(20, 20, 5)]),
         ("", [square(0, 0, 2)]),
     )  # fmt: skip
 
     regions = read_regions(path)
     picture = drawn(regions, [1, 2, 3])
 
-    assert [region.label for region in regions] == ["Tumor", "Stroma: CAF", ""]
+    assert [region.label for region in regions] == ["Tumor", "Stroma: dense", ""]
     assert [region.area_px for region in regions] == [400 - 16, 25, 4]
     assert np.bincount(picture.ravel()).tolist() == [1600 - 384 - 4, 384 - 25, 25, 4]
 
