@@ -28,6 +28,7 @@ _PLANES = {
     "binary": GREY, "soft": GREY, "channel": CHANNEL, "palette": INDEX, "alpha": ALPHA,
     "colours": RGB, "codes": GREY,
 }  # fmt: skip
+_SHOWN = 8
 _WHITES = frozenset({1, 255, 65535})
 
 
@@ -150,6 +151,7 @@ def _coded(
     present = {listed[value] for value in values - ignored if value in listed}
     if codes.rest is not None and values - ignored - set(listed):
         present.add(codes.rest)
+        notes.append(_taken_as_rest(sorted(values - ignored - set(listed)), codes.rest, plane))
     labels = tuple(label for label in codes.labels if label in {codes.rest, *listed.values()})
     found = classes_of(labels, present, coding)
     number = dict.fromkeys(codes.outside, IGNORE) | dict(found.numbers)
@@ -170,6 +172,12 @@ def _coded(
     if absent:
         notes.append(f"No mask has a pixel of {', '.join(absent)}.")
     return decoding, tuple(notes)
+
+
+def _taken_as_rest(values: Sequence[int], rest: str, plane: str) -> str:
+    shown = [f"#{value:06x}" if plane == RGB else str(value) for value in values[:_SHOWN]]
+    more = f" and {len(values) - _SHOWN} more" if len(values) > _SHOWN else ""
+    return f"Taken for {rest}: {', '.join(shown)}{more}."
 
 
 def _require_known(

@@ -20,6 +20,10 @@ TEXTS = frozenset({".txt", ".csv", ".tsv"})
 REGIONS = frozenset({".geojson", ".json", ".xml"})
 MASK_SUFFIXES = IMAGES | TEXTS | REGIONS
 """What a mask may be: a picture, a matrix of numbers, drawn regions."""
+MASK_WORDS = (
+    "segmentation", "annotations", "annotation", "labels", "label", "masks", "mask", "seg", "gt",
+)  # fmt: skip
+"""What masks are called, beside or in place of their image's name."""
 MAX_TEXT_BYTES = 256 << 20
 Plane = npt.NDArray[Any]
 _SEPARATORS = (b",", b";", b"\t")
@@ -35,7 +39,7 @@ class RawMask:
     """A mask file as it is.
 
     Attributes:
-        name: The file's name.
+        name: What messages call it; see ``mask_name``.
         values: Shape (height, width), or (height, width, 3) in colour; bool is 0 and 1.
         white: The value of full white, such as 255; 1 of fractions and single bits.
         palette: Shape (n, 3), uint8: the colours that ``values`` are numbers of, None if they are
@@ -88,6 +92,16 @@ def read_raw(path: Path) -> RawMask:
         raise unreadable(path, str(error)) from error
 
 
+def mask_name(path: Path) -> str:
+    """Return what messages call a mask: its file's name, with its folder's where it says nothing.
+
+    Args:
+        path: The file, such as ``<slide_id>/mask.png``.
+    """
+    general = path.stem.casefold() in MASK_WORDS
+    return f"{path.parent.name}/{path.name}" if general else path.name
+
+
 def unreadable(path: Path, why: str) -> SlideError:
     """Return the error for a mask that cannot be read.
 
@@ -97,7 +111,7 @@ def unreadable(path: Path, why: str) -> SlideError:
     """
     text = " ".join(why.replace(f"{path.parent}/", "").split())
     return SlideError(
-        f"mask `{path.name}` cannot be read: {text[:200] or 'it is damaged'}.",
+        f"mask `{mask_name(path)}` cannot be read: {text[:200] or 'it is damaged'}.",
         code="MASK_UNREADABLE",
         hint=_EXPORT,
     )
@@ -110,16 +124,16 @@ def _read_picture(path: Path) -> RawMask:
         if mode in ("P", "PA"):
             index = picture.getchannel("P") if mode == "PA" else picture
             colours = np.asarray(picture.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
-            return RawMask(path.name, np.asarray(index), 255.0, palette=colours)
+            return RawMask(mask_name(path), np.asarray(index), 255.0, palette=colours)
         if mode == "1":
-            return RawMask(path.name, np.asarray(picture).astype(np.uint8), 1.0)
+            return RawMask(mask_name(path), np.asarray(picture).astype(np.uint8), 1.0)
         if mode == "F":
-            return RawMask(path.name, _finite(np.asarray(picture)), 1.0)
+            return RawMask(mask_name(path), _finite(np.asarray(picture)), 1.0)
         if mode.startswith("I"):
-            return RawMask(path.name, np.asarray(picture), 65535.0)
+            return RawMask(mask_name(path), np.asarray(picture), 65535.0)
         if mode not in ("L", "LA", "RGB", "RGBA"):
             picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
-        return _with_channels(path.name, np.asarray(picture), 255.0, lossy=lossy)
+        return _with_channels(mask_name(path), np.asarray(picture), 255.0, lossy=lossy)
 
 
 def _with_channels(name: str, pixels: Plane, white: float, *, lossy: bool = False) -> RawMask:
@@ -140,8 +154,8 @@ def _read_tiff(path: Path) -> RawMask:
         if page is None:
             size = (tiff.pages[0].imagewidth, tiff.pages[0].imagelength)
             raise SlideError(
-                f"mask `{path.name}` has {size[0]} x {size[1]} px and must be decoded whole; at "
-                f"most {PillowImage.MAX_IMAGE_PIXELS} px are.",
+                f"mask `{mask_name(path)}` has {size[0]} x {size[1]} px and must be decoded "
+                f"whole; at most {PillowImage.MAX_IMAGE_PIXELS} px are.",
                 code="SLIDE_TOO_LARGE",
                 hint="Export it at a lower resolution, by nearest neighbour.",
             )
@@ -150,7 +164,7 @@ def _read_tiff(path: Path) -> RawMask:
         # Asked first: a damaged number would be allocated before anything is read.
         if sum(page.databytecounts) > tiff.filehandle.size:
             raise EOFError("the file ends early")
-        return _from_page(path.name, page)
+        return _from_page(mask_name(path), page)
 
 
 def _first_that_fits(tiff: Any, name: str) -> Any:
@@ -213,5 +227,5 @@ def _read_matrix(path: Path) -> RawMask:
     )
     whole = _finite(numbers).astype(np.int32)
     if (whole == numbers).all():
-        return RawMask(path.name, whole, 255.0)
-    return RawMask(path.name, numbers, 1.0)
+        return RawMask(mask_name(path), whole, 255.0)
+    return RawMask(mask_name(path), numbers, 1.0)

@@ -14,7 +14,7 @@ class Seen:
     """What a look at one mask showed.
 
     Attributes:
-        name: The file's name.
+        name: What messages call it.
         size: (width, height) in pixels.
         values: The distinct values of the plane in question, sorted; () where there is none.
         question: What makes its reading doubtful: a key of ``mask_questions.KINDS``, or "".

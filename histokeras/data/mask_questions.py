@@ -8,6 +8,7 @@ from histokeras.errors import ConfigError, TableError
 
 _SHOWN = 6
 _FEW = 32
+_OFTEN_NONE = 255
 KINDS = {
     "alpha": (
         "has an alpha channel that varies",
@@ -46,7 +47,7 @@ class SeenValues(Protocol):
 
     @property
     def name(self) -> str:
-        """The file's name."""
+        """What messages call it."""
 
     @property
     def values(self) -> tuple[int, ...]:
@@ -98,11 +99,13 @@ def ask_values(
             f'--mask-codes "{coding.name}=*;background=0".'
         )
     else:
-        top = max(values)
+        top = max(set(values) - {_OFTEN_NONE}, default=_OFTEN_NONE)
         hint = (
             f'Say what they mean: --mask-codes TABLE (label, code), or "{coding.name}={top}" for '
-            "one class against all else."
+            "one class against all else"
         )
+        none = _OFTEN_NONE in values
+        hint += f"; and --mask-ignore {_OFTEN_NONE} if that is no class." if none else "."
     return ConfigError(f"{where}.", code="MASK_AMBIGUOUS", hint=hint)
 
 

@@ -84,6 +84,8 @@ def test_every_other_code_may_have_a_class(tmp_path: Path) -> None:
     alone = choose_decoding([path], MaskCoding(codes=read_codes("b=7,9"))).decoding
 
     assert found.classes == ("c", "a", "b")
+    noted = choose_decoding([path], MaskCoding(codes=read_codes("b=7,9"))).notes
+    assert noted == ("Taken for background: 1, 3.",)
     assert read_mask(path, found).tolist() == [[1, 2, 2, 0]]
     assert alone.classes == ("background", "b")
     assert read_mask(path, alone).tolist() == [[0, 1, 1, 0]]

@@ -162,6 +162,9 @@ ASKED: dict[str, tuple[list[Write], str]] = {
     "0 and 2": (
         [lambda f, m: save(f / "a.png", m * 2)], r"holds the values 0, 2\. Say .*foreground=2"),
     "0, 1, 2": ([lambda f, m: save(f / "a.png", codes(n=3))], r"0, 1, 2\. Say .*--mask-codes"),
+    "codes with 255": (
+        [lambda f, m: save(f / "s1/mask.png", np.array([[0, 1, 2, 255]], np.uint8))],
+        r"`s1/mask\.png` holds .*\"foreground=2\" for .*; and --mask-ignore 255 if that is no"),
     "1 and 255 in one": (
         [lambda f, m: save(f / "a.png", np.array([[0, 1, 255]], np.uint8))],
         r"0, 1, 255\. Give --mask-ignore 255"),

@@ -87,7 +87,7 @@ def test_two_masks_of_an_image_are_an_error(tmp_path: Path) -> None:
 def test_names_that_do_not_fit_are_shown(tmp_path: Path) -> None:
     add(tmp_path, "a.png", "b.png")
 
-    with pytest.raises(SlideError, match=r"images are called `a`, the masks `b\.png`"):
+    with pytest.raises(SlideError, match=r"images are called `a`; there is `b\.png`"):
         find_pairs(tmp_path / "images", tmp_path / "masks")
 
 
