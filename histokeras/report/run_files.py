@@ -247,7 +247,7 @@ def _require_figures(folder: Path, record: Mapping[str, Any]) -> None:
     command = str(record.get("command", ""))
     if command in hints:
         raise FeatureError(
-            f"{folder} holds the output of {command}, not a run.",
+            f"{folder} holds the output of {command}, not a run of a head.",
             code="RUN_MISSING",
             hint=hints[command],
         )

@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from histokeras.analysis.segmentation import NETWORK
 from histokeras.report import segmentation_tables as own
 from histokeras.report import tables
@@ -29,6 +31,7 @@ from histokeras.report.segmentation_words import (
 from histokeras.report.tables import Table
 from histokeras.report.text import at, clean
 from histokeras.runs.record import read_object
+from histokeras.types import FOLD
 
 _MARGIN_BYTES = 200_000
 _TEXTS = ("image_id", "patient_id", "slide_id")
@@ -76,8 +79,9 @@ def write_segmentation_page(folder: Path, page: Path | None = None) -> Path:
     page = page or folder / "report.html"
     require_own_page(page)
     require_own_run_folder(page, folder)
-    run = replace(read_finished(folder, _KIND), histories=read_histories(folder))
-    metrics, record, card = run.metrics, run.record, _card(folder)
+    run = replace(read_finished(folder, _KIND), histories=_histories(folder))
+    metrics, record = run.metrics, run.record
+    card = _card(folder, record)
     images = numbers_of(read_texts(folder / "images.csv", _KIND, ("image_id",)), _TEXTS)
     patients = numbers_of(read_texts(folder / "patients.csv", _KIND), _TEXTS)
     found = {"dice": dice_plot(images, metrics), "scatter": share_plot(patients, metrics)}
@@ -89,7 +93,7 @@ def write_segmentation_page(folder: Path, page: Path | None = None) -> Path:
         "cautions": segmentation_cautions(metrics, card),
         "funnel": tables.funnel_table(run, "From the images found to the figures"),
         "dropped": tables.dropped_table(run),
-        "notes": list(record.get("notes") or []),
+        "notes": [note for note in (record.get("note"), *(record.get("notes") or [])) if note],
         "figures": own.figure_table(metrics),
         "models": own.model_table(metrics),
         "classes": own.class_table(metrics),
@@ -131,8 +135,20 @@ def told_segmentation(folder: Path) -> tuple[str, list[Table]]:
     return f"{headline(run.metrics)}. {text}".strip(), [own.model_table(run.metrics)]
 
 
-def _card(folder: Path) -> Mapping[str, Any]:
-    """Return the card of the network, of the first fold where there are folds; {} for none."""
+def _histories(folder: Path) -> list[pd.DataFrame]:
+    """Return the training curves, one table a fold, however many files they stand in."""
+    return [
+        part
+        for table in read_histories(folder)
+        for _, part in (table.groupby(FOLD) if FOLD in table else [(0, table)])
+    ]
+
+
+def _card(folder: Path, record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what all networks of the run have in common; {} if nothing tells."""
+    if isinstance(record.get("segmenter"), dict):
+        told: Mapping[str, Any] = record["segmenter"]
+        return told
     cards = [folder / "segmenter" / "model.json", *sorted(folder.glob("folds/*/segmenter/*.json"))]
     path = next((path for path in cards if path.is_file()), None)
     found: Mapping[str, Any] = clean(read_object(path)) if path is not None else {}

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from PIL import Image
+from scipy.ndimage import uniform_filter
 
 from histokeras.analysis.segmentation import NETWORK
 from histokeras.files import safe_name
@@ -30,6 +31,8 @@ _WIDE, _FINE = (10, 4, 2), (4, 2, 0)
 _FINE_BELOW_PX, _THICK_PX = 24, 40
 _MOST_TIMES = 4
 _PART = "the part of it where both differ most"
+_SPECK_PX = 8
+_SPECKS = "the network's many specks are drawn smoothed"
 _OF_EACH = 3
 _SIDES_PX = (720, 560, 420)
 _QUALITY = 80
@@ -141,13 +144,19 @@ def _picture(
     truth, predicted = (
         _scaled(mask, side_px, Image.Resampling.NEAREST) for mask in (truth, predicted)
     )
-    drawn = draw_outlines(image, _outlines(truth, predicted, classes))
+    smooth, specks = _without_specks(predicted, classes)
+    drawn = draw_outlines(image, _outlines(truth, smooth, classes))
     buffer = io.BytesIO()
     Image.fromarray(drawn).save(buffer, "JPEG", quality=_QUALITY, optimize=True)
     source = f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
-    lines = (str(row["image_id"]), _said(row, metrics), *([_PART] if part else []))
+    lines = (str(row["image_id"]), _said(row, metrics), *_remarks(part is not None, specks))
     alt = f"Outlines of truth and network on image {', '.join(lines)}"
     return Picture(source, alt, lines, drawn.shape[1], drawn.shape[0])
+
+
+def _remarks(part: bool, specks: bool) -> list[str]:
+    """Return what is to be known of how a picture was drawn."""
+    return [*([_PART] if part else []), *([_SPECKS] if specks else [])]
 
 
 def _read(image: Path, truth: Path, predicted: Path) -> tuple[Pixels, Mask, Mask] | None:
@@ -176,8 +185,7 @@ def _part(truth: Mask, predicted: Mask, classes: Sequence[int], side_px: int) ->
     The part is so small that regions are some 40 pixels thick on the page, at least a quarter of
     each side; it lies where truth and network differ most.
     """
-    scale = side_px / max(truth.shape)
-    thick = scale * max(_thickness_px(np.isin(mask, list(classes))) for mask in (truth, predicted))
+    thick = _thickness(truth, predicted, classes) * side_px / max(truth.shape)
     times = min(math.ceil(_THICK_PX / thick), _MOST_TIMES) if thick else 1
     if times == 1:
         return None
@@ -202,11 +210,11 @@ def _scaled(pixels: npt.NDArray[np.uint8], side_px: int, how: Image.Resampling) 
     return np.asarray(Image.fromarray(pixels).resize(size, how))
 
 
-def _shown(metrics: Mapping[str, Any]) -> Sequence[int]:
+def _shown(metrics: Mapping[str, Any]) -> list[int]:
     """Return the numbers of the classes that are outlined."""
     if metrics["positive"] is not None:
         return [list(metrics["classes"]).index(metrics["positive"])]
-    return range(1, len(metrics["classes"]))
+    return list(range(1, len(metrics["classes"])))
 
 
 def _fade(image: Pixels, truth: Mask) -> Pixels:
@@ -219,11 +227,29 @@ def _fade(image: Pixels, truth: Mask) -> Pixels:
 
 def _outlines(truth: Mask, predicted: Mask, classes: Sequence[int]) -> list[Outline]:
     """Return the lines of both, fine ones where regions are so small that wide ones hide them."""
-    thick = [_thickness_px(np.isin(mask, list(classes))) for mask in (truth, predicted)]
-    of_truth, of_network, casing = _WIDE if max(thick) >= _FINE_BELOW_PX else _FINE
+    fine = _thickness(truth, predicted, classes) < _FINE_BELOW_PX
+    of_truth, of_network, casing = _FINE if fine else _WIDE
     wide = [Outline(truth == k, TRUTH_COLOUR, of_truth) for k in classes]
     narrow = [Outline(predicted == k, PREDICTED_COLOUR, of_network, casing) for k in classes]
     return [*wide, *narrow]
+
+
+def _thickness(truth: Mask, predicted: Mask, classes: Sequence[int]) -> float:
+    """Return how thick regions of the truth are, in pixels; of the network's if it has none."""
+    return _thickness_px(np.isin(truth, classes)) or _thickness_px(np.isin(predicted, classes))
+
+
+def _without_specks(mask: Mask, classes: Sequence[int]) -> tuple[Mask, bool]:
+    """Return a mask whose outlines can be looked at, and whether specks were left out for it.
+
+    Each pixel is what most of the square around it is, where regions are hardly thicker than lines.
+    """
+    if not 0 < _thickness_px(np.isin(mask, classes)) < _SPECK_PX:
+        return mask, False
+    shares = [uniform_filter((mask == k).astype(np.float32), 2 * _SPECK_PX + 1) for k in classes]
+    most = np.argmax(shares, axis=0)
+    smooth = np.where(np.max(shares, axis=0) > 0.5, np.asarray(classes)[most], IGNORE)
+    return smooth.astype(np.uint8), True
 
 
 def _thickness_px(inside: npt.NDArray[np.bool_]) -> float:

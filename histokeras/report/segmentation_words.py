@@ -140,12 +140,15 @@ def _floors(metrics: Named) -> Iterator[Caution]:
         title = at(metrics, "models", key, "title") or key
         name = str(metrics["main_figure"])
         difference = at(metrics, "models", key, "difference", "pooled", name)
-        does = "does better" if state == "worse" else "may do as well"
+        does, learned = {
+            "worse": ("does better", "The network is not needed."),
+            "not shown": ("may do as well", "What the network learned beyond it is not shown."),
+        }[state]
         yield Caution(
             f"{key}-not-beaten",
             f"{title[0].upper()}{title[1:]} {does}",
-            f"{FIGURE_WORDS[name]}, network minus it: {interval(difference, signed=True)}. What the"
-            " network learned beyond it is not shown.",
+            f"{FIGURE_WORDS[name]}, network minus it: {interval(difference, signed=True)}. "
+            f"{learned}",
             "Look at the outlines below; train longer, on more images, or with other weights.",
         )
 

@@ -57,6 +57,36 @@ def test_the_page_tells_figures_floors_and_shares(run: Path) -> None:
     assert len(drawn) == 12
 
 
+def test_each_fold_has_its_curve(run: Path) -> None:
+    html = (run / "report.html").read_text(encoding="utf-8")
+    assert "3 folds, one line each" in html
+    history = pd.read_csv(run / "report" / "history.csv")
+    assert history.groupby("fold")["epoch"].apply(list).tolist() == [list(range(1, 9))] * 3
+
+
+def test_speckled_masks_do_not_paint_the_picture_over(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    truth = np.zeros((300, 300), np.uint8)
+    truth[100:200, 100:200] = 1
+    said = (rng.random(truth.shape) < 0.15 + 0.7 * truth).astype(np.uint8)
+    (tmp_path / "pictures").mkdir()
+    Image.new("RGB", (300, 300), (200, 150, 190)).save(tmp_path / "pictures" / "a.jpg")
+    Image.fromarray(truth).save(tmp_path / "pictures" / "a.truth.png")
+    Image.fromarray(said).save(tmp_path / "pictures" / "a.predicted.png")
+    images = pd.DataFrame({"image_id": ["a"], "network_dice": [0.8]})
+    metrics = {"classes": list(CLASSES), "positive": "necrosis"}
+
+    (gallery,) = outline_galleries(tmp_path, images, metrics, 10**7)
+
+    (shown,) = gallery.pictures
+    assert shown.lines[-1] == "the network's many specks are drawn smoothed"
+    data = base64.b64decode(shown.source.partition(",")[2])
+    pixels = np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
+    blue = pixels[..., 2] - pixels[..., 0] > 90
+    # One line around the square, of some 4 x 240 pixels.
+    assert 0.5 * 4 * 4 * 240 < blue.sum() < 3 * 4 * 4 * 240
+
+
 def test_pictures_show_both_outlines_worst_first(run: Path) -> None:
     html = (run / "report.html").read_text(encoding="utf-8")
     images = pd.read_csv(run / "images.csv").sort_values("network_dice")["image_id"].tolist()
