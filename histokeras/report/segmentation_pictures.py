@@ -31,7 +31,7 @@ _WIDE, _FINE = (10, 4, 2), (4, 2, 0)
 _FINE_BELOW_PX, _THICK_PX = 24, 40
 _MOST_TIMES = 4
 _PART = "the part of it where both differ most"
-_SPECK_PX = 8
+_SPECK_PX = 16
 _SPECKS = "the network's many specks are drawn smoothed"
 _OF_EACH = 3
 _SIDES_PX = (720, 560, 420)
@@ -244,9 +244,11 @@ def _without_specks(mask: Mask, classes: Sequence[int]) -> tuple[Mask, bool]:
 
     Each pixel is what most of the square around it is, where regions are hardly thicker than lines.
     """
-    if not 0 < _thickness_px(np.isin(mask, classes)) < _SPECK_PX:
+    inside = np.isin(mask, classes)
+    # Holes are specks too.
+    if not any(0 < _thickness_px(side) < _SPECK_PX for side in (inside, ~inside)):
         return mask, False
-    shares = [uniform_filter((mask == k).astype(np.float32), 2 * _SPECK_PX + 1) for k in classes]
+    shares = [uniform_filter((mask == k).astype(np.float32), _SPECK_PX + 1) for k in classes]
     most = np.argmax(shares, axis=0)
     smooth = np.where(np.max(shares, axis=0) > 0.5, np.asarray(classes)[most], IGNORE)
     return smooth.astype(np.uint8), True
