@@ -149,14 +149,23 @@ def _picture(
     buffer = io.BytesIO()
     Image.fromarray(drawn).save(buffer, "JPEG", quality=_QUALITY, optimize=True)
     source = f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
-    lines = (str(row["image_id"]), _said(row, metrics), *_remarks(part is not None, specks))
+    lines = (
+        str(row["image_id"]),
+        _said(row, metrics),
+        *_remarks(part is not None, specks, smooth, classes),
+    )
     alt = f"Outlines of truth and network on image {', '.join(lines)}"
     return Picture(source, alt, lines, drawn.shape[1], drawn.shape[0])
 
 
-def _remarks(part: bool, specks: bool) -> list[str]:
+def _remarks(part: bool, specks: bool, predicted: Mask, classes: Sequence[int]) -> list[str]:
     """Return what is to be known of how a picture was drawn."""
-    return [*([_PART] if part else []), *([_SPECKS] if specks else [])]
+    found = [*([_PART] if part else []), *([_SPECKS] if specks else [])]
+    marked = np.isin(predicted, classes)
+    if marked.all() or not marked.any():
+        # Without a border there is no line, whichever of the two it is.
+        found.append(f"the network marks {'all' if marked.any() else 'nothing'} that is shown")
+    return found
 
 
 def _read(image: Path, truth: Path, predicted: Path) -> tuple[Pixels, Mask, Mask] | None:
