@@ -217,6 +217,8 @@ SEGMENTERS = ("deeplabv3", "deeplabv3+", "unet")
 """Networks of :func:`histokeras.models.segmenters.build_segmenter`."""
 SEGMENTER_BACKBONES = ("mobilenetv2", "resnet50", "mini")
 """Backbones whose strides can be turned into dilation without changing what they compute."""
+NORMS = ("group", "batch")
+"""How a segmenter's own layers are normalised."""
 OUTPUT_STRIDES = (8, 16)
 """Pixels a cell of the map that DeepLab starts from."""
 SEGMENTER_CHANNELS = {"deeplabv3": 256, "deeplabv3+": 256, "unet": 32}

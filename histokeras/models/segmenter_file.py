@@ -130,7 +130,7 @@ def _require_sound(card: Mapping[str, Any], path: Path) -> SegmenterSpec:
         isinstance(card["weights"], str) and isinstance(card["weights_sha256"], str),
         all(_is_whole(card[name]) for name in ("n_classes", "channels", "n_inputs")),
         _is_whole(card["output_stride"]) and _is_number(card["dropout"]),
-        isinstance(card["network"], str) and isinstance(card["backbone"], str),
+        all(isinstance(card[name], str) for name in ("network", "backbone", "norm")),
     )
     if not all(sound):
         raise FeatureError(

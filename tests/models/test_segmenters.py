@@ -51,7 +51,7 @@ V3_PLUS = {
 def test_networks_have_the_numbers_of_their_papers(
     network: str, backbone: str, expected: int
 ) -> None:
-    spec = spec_of(network, backbone, channels=SEGMENTER_CHANNELS[network])
+    spec = spec_of(network, backbone, channels=SEGMENTER_CHANNELS[network], norm="batch")
     model = build_segmenter(spec, None)
 
     assert model.count_params() == expected
@@ -71,6 +71,25 @@ def test_networks_have_the_numbers_of_their_papers(
         learning = [layer for layer in inner if layer.trainable]
         assert 0 < len(learning) < len(inner)
         assert all(layer.synchronized and layer.momentum == 0.9 for layer in learning)
+
+
+@pytest.mark.parametrize(
+    ("network", "moving"),
+    # Two moving numbers a channel: of six layers of 256; of V3+ also of three depthwise steps of
+    # 320, of the low level's 48, and of the decoder's two, each of depth and of point.
+    [("deeplabv3", 2 * 6 * 256), ("deeplabv3+", 2 * (8 * 256 + 3 * 320 + 48 + 304))],
+)
+def test_deeplab_is_normalised_within_each_image_unless_asked(network: str, moving: int) -> None:
+    of_batches, own = (
+        build_segmenter(spec_of(network, "mobilenetv2", channels=256, norm=norm), None)
+        for norm in ("batch", "")
+    )
+
+    assert of_batches.count_params() - own.count_params() == moving
+    assert not any(isinstance(layer, BATCH_NORM) for layer in own.layers)
+    groups = [x for x in own.layers if isinstance(x, keras.layers.GroupNormalization)]
+    assert all(x.groups <= 32 and x.gamma.shape[0] // x.groups >= 8 for x in groups)
+    assert spec_of("unet", "").norm == "batch"
 
 
 @pytest.mark.parametrize("network", SEGMENTERS)

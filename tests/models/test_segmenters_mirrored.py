@@ -26,7 +26,7 @@ truth = rng.choice([0, 1, 255], (8, 32, 32), p=[0.6, 0.3, 0.1]).astype(np.int32)
 images[::2] /= 4
 truth[2] = 255
 # Neither dropout nor a batch that cannot be halved: both would make the devices differ.
-spec = SegmenterSpec(backbone="mini", channels=8, dropout=0.0, output_stride=8)
+spec = SegmenterSpec(backbone="mini", channels=8, dropout=0.0, output_stride=8, norm="batch")
 weights = find_weights(require_backbone("mini"))
 
 
