@@ -24,6 +24,7 @@ Wanted = Callable[[int, int, int, int], bool]
 
 GRID_PX = 32
 """Windows start at its multiples: no network here pools to more than this many pixels."""
+_LEAST_WEIGHT = np.float32(1e-30)
 _MOST_BYTES = 32 << 20
 """Of sums that are not finished; wider outputs are made in sections."""
 
@@ -120,7 +121,7 @@ class _Axis:
         return weights.astype(np.float32)
 
     def span(self, number: int) -> tuple[int, int]:
-        """Return the first pixel of the output to which a window adds, and the one after its last."""
+        """Return the first pixel of the output that a window adds to, and the end."""
         start, margin = self.starts[number], self.windows.margin_px
         first = start + (margin if number > 0 else 0)
         if number == len(self.starts) - 1:
@@ -318,8 +319,8 @@ def _blended(
 
 def _finished(sums: Probabilities, weight: Probabilities, top: int, left: int) -> Band:
     covered = weight > 0
-    divisor = np.where(covered, weight, np.float32(1))
-    return Band(top, left, sums / divisor[..., None], covered)
+    probabilities: Probabilities = sums / np.maximum(weight, _LEAST_WEIGHT)[..., None]
+    return Band(top, left, probabilities, covered)
 
 
 def _shift(values: Probabilities, n_rows: int) -> None:
