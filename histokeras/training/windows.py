@@ -319,7 +319,7 @@ def _blended(
 
 def _finished(sums: Probabilities, weight: Probabilities, top: int, left: int) -> Band:
     covered = weight > 0
-    probabilities: Probabilities = sums / np.maximum(weight, _LEAST_WEIGHT)[..., None]
+    probabilities = np.asarray(sums / np.maximum(weight, _LEAST_WEIGHT)[..., None], np.float32)
     return Band(top, left, probabilities, covered)
 
 
