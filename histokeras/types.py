@@ -27,6 +27,9 @@ RISK = "risk"
 """Column of a logarithm of a hazard ratio, against the mean of the training patients; higher is
 worse."""
 
+IGNORE = 255
+"""Class number of a pixel that has no class: it counts neither in training nor in a figure."""
+
 STAIN_NORMS = ("none", "macenko", "reinhard")
 """Ways to normalise stains. What one does is part of the features: changed, it gets another name.
 Here, so that the command line can list them without NumPy."""
