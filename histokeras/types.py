@@ -39,6 +39,3 @@ CLUSTER_METHODS = (DKM_A, DKM_P, KMEANS)
 """Ways to cluster tiles: deep k-means annealed or pretrained, and k-means."""
 MAPS = ("pca", "umap")
 """Ways to map tiles to two numbers: principal components, UMAP."""
-
-IGNORE = 255
-"""In a class mask: pixel without a label, neither learned from nor evaluated."""

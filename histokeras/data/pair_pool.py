@@ -66,6 +66,10 @@ class PairPool:
     def __len__(self) -> int:
         return len(self._openers)
 
+    def open(self, number: int) -> Readable:
+        """Return an image of its own, which the caller closes."""
+        return self._openers[number]()
+
     def read(
         self, number: int, location: tuple[int, int], size_px: tuple[int, int]
     ) -> tuple[Image, Image]:
