@@ -26,6 +26,7 @@ COMMANDS = {
     "split": "Split patients into train, val and test, or into folds.",
     "fit-head": "Train a top-up head on features; evaluate it on its test patients.",
     "finetune": "Fine-tune a backbone on tiles; evaluate it beside its frozen self.",
+    "fit-segmenter": "Train a network that gives each pixel a class, from class masks.",
     "tune": "Search for the best options of fit-head or finetune, by val patients.",
     "predict": "Predict slides or features with a trained run.",
     "evaluate": "Figures with intervals, of a run or of predictions.",
