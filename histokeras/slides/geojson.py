@@ -31,7 +31,16 @@ _MOST_CROSSINGS = 1 << 28
 _BLOCK_CROSSINGS = 1 << 22
 
 
-def _error(path: Path, what: str, hint: str = "Export it again from QuPath.") -> SlideError:
+def annotation_error(
+    path: Path, what: str, hint: str = "Export it again from QuPath."
+) -> SlideError:
+    """Return the error for a file of regions that cannot be used.
+
+    Args:
+        path: The file.
+        what: What is wrong with it, a clause.
+        hint: What to do.
+    """
     return SlideError(f"annotations {path.name}: {what}.", code="ANNOTATION_UNREADABLE", hint=hint)
 
 
@@ -52,48 +61,85 @@ def read_polygons(path: Path) -> list[Polygon]:
     """
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise _error(path, f"larger than {MAX_BYTES >> 20} MB", "Export fewer objects.")
+            raise annotation_error(
+                path, f"larger than {MAX_BYTES >> 20} MB", "Export fewer objects."
+            )
         content = json.loads(read_limited(path, MAX_BYTES).decode("utf-8-sig"))
-        polygons = [_polygon(rings) for rings in _ring_lists(content)]
+        polygons = [polygon for _, polygon in labelled_polygons(content)]
     except FileNotFoundError as error:
-        raise SlideError(
-            f"annotations {path.name}: no such file.",
-            code="ANNOTATION_MISSING",
-            hint="Draw the tissue in QuPath and export it as <slide_id>.geojson.",
-        ) from error
+        raise missing_error(path) from error
     except OSError as error:
-        raise _error(
+        raise annotation_error(
             path, f"cannot be read ({error.strerror})", "Check its permissions."
         ) from error
     except (ValueError, TypeError, KeyError, RecursionError, AttributeError) as error:
-        raise _error(path, f"is no valid GeoJSON ({str(error)[:200]})") from error
+        raise annotation_error(path, f"is no valid GeoJSON ({str(error)[:200]})") from error
     if not polygons:
-        raise _error(path, "holds no polygon", "Draw closed regions.")
+        raise annotation_error(path, "holds no polygon", "Draw closed regions.")
     return polygons
 
 
-def _ring_lists(content: Any) -> Iterator[Sequence[Any]]:
-    """Walk through the nesting of GeoJSON and yield the ring list of every polygon."""
+def missing_error(path: Path) -> SlideError:
+    """Return the error for a file of regions that is not there."""
+    return SlideError(
+        f"annotations {path.name}: no such file.",
+        code="ANNOTATION_MISSING",
+        hint="Draw the tissue in QuPath and export it as <slide_id>.geojson.",
+    )
+
+
+def labelled_polygons(content: Any, label: str = "") -> Iterator[tuple[str, Polygon]]:
+    """Walk through the nesting of GeoJSON and yield (class, polygon) of every polygon.
+
+    Args:
+        content: What the JSON holds.
+        label: Class of what has none of its own.
+
+    Raises:
+        ValueError, TypeError, KeyError, AttributeError: If it is no GeoJSON.
+    """
     if isinstance(content, list):
         for item in content:
-            yield from _ring_lists(item)
+            yield from labelled_polygons(item, label)
         return
     kind = content["type"]
     if kind in _INSIDE:
-        yield from _ring_lists(content[_INSIDE[kind]] or [])
+        label = _class_of(content.get("properties")) or label
+        yield from labelled_polygons(content[_INSIDE[kind]] or [], label)
     elif kind == "Polygon":
-        yield content["coordinates"]
+        yield label, _polygon(content["coordinates"])
     elif kind == "MultiPolygon":
-        yield from content["coordinates"]
+        for rings in content["coordinates"]:
+            yield label, _polygon(rings)
     elif kind not in _THIN:
         raise ValueError(f"unknown type {kind!r}")
 
 
+def _class_of(properties: Any) -> str:
+    """Return the name of QuPath's class; "" if there is none. Derived ones come as ``names``."""
+    found = (properties or {}).get("classification") or {}
+    if isinstance(found, str):
+        return found.strip()
+    names = found.get("names") or []
+    return str(found.get("name") or ": ".join(map(str, names))).strip()
+
+
 def _polygon(rings: Sequence[Any]) -> Polygon:
-    return tuple(_ring(ring) for ring in rings)
+    polygon = tuple(ring_of(ring) for ring in rings)
+    if not polygon:
+        raise ValueError("a polygon has no ring")
+    return polygon
 
 
-def _ring(points: Any) -> Ring:
+def ring_of(points: Any) -> Ring:
+    """Return a ring from a list of points.
+
+    Args:
+        points: At least 3 of ``[x, y]``.
+
+    Raises:
+        ValueError, TypeError: If they are fewer, or no finite numbers.
+    """
     ring = np.asarray([point[:2] for point in points], np.float64)
     if ring.ndim != 2 or len(ring) < 3 or not np.isfinite(ring).all():
         raise ValueError("a ring needs at least 3 points (x, y) of finite numbers")
@@ -119,12 +165,22 @@ def fill_polygons(
     mask = np.zeros(shape, np.bool_)
     for polygon in polygons:
         rings = [ring / np.array(scale) for ring in polygon]
-        _fill(mask, rings)
+        where, inside = filled(rings, shape)
+        mask[where] |= inside
     return mask
 
 
-def _fill(mask: Mask, rings: Sequence[Ring]) -> None:
-    height, width = mask.shape
+def filled(rings: Sequence[Ring], shape: tuple[int, int]) -> tuple[tuple[slice, slice], Mask]:
+    """Return which pixels of a picture lie inside a polygon.
+
+    Args:
+        rings: The polygon in pixels of the picture, which it may leave.
+        shape: (height, width) of the picture.
+
+    Returns:
+        The part of the picture that the polygon may touch, and True inside, of that shape.
+    """
+    height, width = shape
     points = np.vstack(rings)
     left = min(max(math.floor(points[:, 0].min()), 0), width)
     right = max(min(math.ceil(points[:, 0].max()) + 1, width), left)
@@ -137,7 +193,7 @@ def _fill(mask: Mask, rings: Sequence[Ring]) -> None:
             columns = np.clip(np.ceil(x - 0.5) - left, 0, right - left).astype(np.int64)
             np.bitwise_xor.at(toggles, (rows - top, columns), 1)
     inside = np.bitwise_xor.accumulate(toggles, axis=1)[:, :-1].astype(np.bool_)
-    mask[top:bottom, left:right] |= inside
+    return (slice(top, bottom), slice(left, right)), inside
 
 
 def _crossings(
