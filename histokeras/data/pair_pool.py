@@ -11,7 +11,7 @@ import numpy.typing as npt
 Image = npt.NDArray[np.uint8]
 MAX_OPEN = 64
 """Images that are open at most."""
-_BUDGET_BYTES = 2 << 30
+_BUDGET_BYTES = 1 << 30
 _PIXEL_BYTES = 4
 """Red, green, blue and the class."""
 

@@ -227,15 +227,17 @@ def fit_segmenter(
         )
         loss = loss_of(config, train.class_counts)
         model = AugmentedSegmenter(network, augmentation)
+        total = steps * config.fit.epochs
+        rate = PolyRate(config.fit.learning_rate, total, warmup_steps=_warmup(total))
         validate = _Validation(
             ordered_crops(val_reading, windows, batch_size=batch, workers=workers),
             loss,
             positive,
             strategy,
+            rate,
             n_windows=len(windows),
             n_classes=spec.n_classes,
         )
-        total = steps * config.fit.epochs
         try:
             history = fit(
                 model,
@@ -249,10 +251,7 @@ def fit_segmenter(
                 validate,
                 config.fit,
                 loss=loss,
-                optimizer=keras.optimizers.AdamW(
-                    PolyRate(config.fit.learning_rate, total, warmup_steps=_warmup(total)),
-                    weight_decay=config.weight_decay,
-                ),
+                optimizer=keras.optimizers.AdamW(rate, weight_decay=config.weight_decay),
                 watched=Watched("val_iou", highest=True),
                 resume=resume,
                 on_epoch=on_epoch,
@@ -281,17 +280,19 @@ class _Validation:
         loss: keras.losses.Loss,
         positive: int | None,
         strategy: tf.distribute.Strategy,
+        rate: PolyRate,
         *,
         n_windows: int,
         n_classes: int,
     ) -> None:
         self._data = strategy.experimental_distribute_dataset(data)
         self._loss, self._positive, self._strategy = loss, positive, strategy
+        self._rate = rate
         self._n_windows, self._n_classes = n_windows, n_classes
         self._step: Any = None
 
     def __call__(self, model: keras.Model) -> dict[str, float]:
-        """Return loss, IoU and Dice of all windows together, and the rate that comes next."""
+        """Return loss, IoU and Dice of all windows together, and the rate."""
         if self._step is None:
             self._step = self._traced(model)
         loss, counts = 0.0, np.zeros((self._n_classes, self._n_classes), np.int64)
@@ -302,12 +303,13 @@ class _Validation:
         figures = figures_of(counts, self._positive)
         names = ("mean_iou", "mean_dice") if self._positive is None else ("iou", "dice")
         iou, dice = (float(figures[name]) for name in names)
-        rate = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
+        done = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
         return {
             "val_loss": loss / self._n_windows,
             "val_iou": iou,
             "val_dice": dice,
-            "learning_rate": rate,
+            # Of the last step.
+            "learning_rate": float(keras.ops.convert_to_numpy(self._rate(max(0, done - 1)))),
         }
 
     def _traced(self, model: keras.Model) -> Any:

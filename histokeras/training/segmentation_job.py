@@ -15,8 +15,10 @@ from histokeras.cohort.labels import read_cohort
 from histokeras.cohort.split import SHARES, split_patients
 from histokeras.cohort.split_file import read_split
 from histokeras.cohort.split_table import Split, apply_split
-from histokeras.data.pair_pool import PairPool, Readable, n_open_of
-from histokeras.data.pairs import Pair, PairSet, open_pair
+from histokeras.data.open_pair import MPP_TOLERANCE, OpenPair, open_pair
+from histokeras.data.pair import Pair
+from histokeras.data.pair_pool import PairPool, n_open_of
+from histokeras.data.pairs import PairSet
 from histokeras.data.places import Places, cell_px_of
 from histokeras.errors import ConfigError, TableError
 from histokeras.files import sha256_text
@@ -27,8 +29,6 @@ from histokeras.types import LABEL, PATIENT_ID, SLIDE_ID, SPLIT, SPLITS, Mpp
 
 NUMBER = "number"
 """Column of units: number of the image in the pool."""
-_SAME_MPP = 0.05
-"""Largest spread of resolutions, as a share, that count as one."""
 _WITH, _WITHOUT = "present", "absent"
 
 
@@ -173,12 +173,12 @@ def prepare_segmentation(job: SegmenterJob) -> SegmentationStudy:
     return study
 
 
-def _open(pairs: PairSet, pair: Pair, mpp: Mpp | None) -> Readable:
+def _open(pairs: PairSet, pair: Pair, mpp: Mpp | None) -> OpenPair:
     return open_pair(pair, pairs.decoding, mpp=mpp)
 
 
 def _look(
-    openers: Sequence[Callable[[], Readable]],
+    openers: Sequence[Callable[[], OpenPair]],
 ) -> tuple[list[Places], list[Mpp | None]]:
     """Open each image once: what is wrong is found before any training."""
     places: list[Places] = []
@@ -188,7 +188,7 @@ def _look(
         try:
             cell = cell_px_of(pair.size_px)
             places.append(Places(pair.size_px, cell, pair.counts(cell)))
-            mpps.append(pair.mpp)
+            mpps.append(None if pair.mpp is None else Mpp(pair.mpp))
         finally:
             pair.close()
     return places, mpps
@@ -204,7 +204,7 @@ def _one_mpp(
     if not known:
         return None
     low, high = min(known, key=lambda row: row[0]), max(known, key=lambda row: row[0])
-    if high[0] > low[0] * (1 + _SAME_MPP):
+    if high[0] > low[0] * (1 + MPP_TOLERANCE):
         raise ConfigError(
             f"images differ in resolution: {low[1].image_id} has {low[0]:.3g} um per pixel, "
             f"{high[1].image_id} {high[0]:.3g}.",
@@ -297,7 +297,10 @@ def _balanced(
 
 
 def _left_out(pairs: PairSet) -> pd.DataFrame:
-    rows = [("image", name, reason) for name, reason in pairs.left_out]
+    rows = [
+        *(("image", name, "no mask") for name in pairs.without_mask),
+        *(("mask", name, "no image") for name in pairs.without_image),
+    ]
     return pd.DataFrame(rows, columns=["kind", "id", "reason"], dtype=object)
 
 

@@ -238,7 +238,8 @@ def _evaluate(
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Evaluate the network as it was saved: what others will load."""
     placed = study.placed(fold)
-    tested = placed[(placed[SPLIT] == "test") & [_is_labelled(study, at) for at in placed[NUMBER]]]
+    labelled = np.array([_is_labelled(study, at) for at in placed[NUMBER]], bool)
+    tested = placed[(placed[SPLIT] == "test").to_numpy() & labelled]
     seed = job.config.fit.seed + (fold or 0)
     colour = fit_colour_floor(study.side(fold, "train"), study.task, job.config.crop_px, seed)
     windows = Windows()
