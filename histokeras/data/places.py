@@ -58,12 +58,8 @@ class Places:
         sums = self._sums[int(rng.choice(present)) if by_class else -1]
         cell = int(np.searchsorted(sums, rng.integers(sums[-1]), side="right"))
         row, column = divmod(cell, self.counts.shape[1])
-        middle = (
-            place * self.cell_px + int(rng.integers(self.cell_px)) for place in (column, row)
-        )
-        x, y = (
-            _start(at, crop_px, size) for at, size in zip(middle, self.size_px, strict=True)
-        )
+        middle = (place * self.cell_px + int(rng.integers(self.cell_px)) for place in (column, row))
+        x, y = (_start(at, crop_px, size) for at, size in zip(middle, self.size_px, strict=True))
         return x, y
 
     def windows(self, crop_px: int) -> Ints:

@@ -222,9 +222,7 @@ def fit_segmenter(
     with precision_of(config.precision), strategy.scope():
         network = build_segmenter(spec, weights)
         n_trainable = freeze(network, spec, config.freeze, batch_norm=config.batch_norm)
-        augmentation = build_augmentation(
-            config.augmentation, seed=seed, size_px=crop, masks=True
-        )
+        augmentation = build_augmentation(config.augmentation, seed=seed, size_px=crop, masks=True)
         loss = loss_of(config, train.class_counts)
         model = AugmentedSegmenter(network, augmentation)
         total = steps * config.fit.epochs
@@ -334,8 +332,7 @@ class _Validation:
         def step(images: Any, masks: Any) -> tuple[Any, Any]:
             found = self._strategy.run(one, args=(images, masks))
             return tuple(
-                self._strategy.reduce(tf.distribute.ReduceOp.SUM, part, axis=None)
-                for part in found
+                self._strategy.reduce(tf.distribute.ReduceOp.SUM, part, axis=None) for part in found
             )
 
         return step

@@ -1,6 +1,6 @@
 """Segment test images whole, by a network and its floors, and count what is right."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -111,9 +111,7 @@ class _Model:
         number, n = self.task.number, len(self.task.classes)
         if probability is not None and number is None:
             probability = None
-        self.parts.append(
-            count_pixels(truth, predicted, probability, n_classes=n, positive=number)
-        )
+        self.parts.append(count_pixels(truth, predicted, probability, n_classes=n, positive=number))
         rows, columns = truth.shape
         if self.mask is not None:
             self.mask[top : top + rows, left : left + columns] = predicted
@@ -144,9 +142,7 @@ def put_small(small: Mask, part: Mask, corner: tuple[int, int], step: int) -> No
         step: How much smaller.
     """
     spans = []
-    for start, length, most in zip(
-        corner[::-1], part.shape, small.shape, strict=True
-    ):
+    for start, length, most in zip(corner[::-1], part.shape, small.shape, strict=True):
         first = max(0, -(-(start - step // 2) // step))
         last = min(most, -(-(start + length - step // 2) // step))
         spans.append((slice(first, last), slice(first * step + step // 2 - start, None, step)))
@@ -238,9 +234,7 @@ def _blocks(
             yield (x, y), image, mask[own][:rows, :columns]
 
 
-def _inner(
-    values: npt.NDArray[Any], corner: tuple[int, int], mask: Mask
-) -> npt.NDArray[Any]:
+def _inner(values: npt.NDArray[Any], corner: tuple[int, int], mask: Mask) -> npt.NDArray[Any]:
     """Cut what was computed of a block and its surroundings down to the block."""
     x, y = (min(at, REACH_PX) for at in corner)
     return values[y : y + mask.shape[0], x : x + mask.shape[1]]

@@ -194,9 +194,7 @@ def _look(
     return places, mpps
 
 
-def _one_mpp(
-    pairs: Sequence[Pair], mpps: Sequence[Mpp | None], asked: Mpp | None
-) -> Mpp | None:
+def _one_mpp(pairs: Sequence[Pair], mpps: Sequence[Mpp | None], asked: Mpp | None) -> Mpp | None:
     """Return the resolution of all images; refuse to mix several."""
     if asked is not None:
         return asked
@@ -247,9 +245,7 @@ def _units(pairs: Sequence[Pair], accepted: bool) -> tuple[pd.DataFrame, str]:
     return table, "slide-level, not patient-safe"
 
 
-def _split(
-    job: SegmenterJob, units: pd.DataFrame, places: Sequence[Places], task: Task
-) -> Split:
+def _split(job: SegmenterJob, units: pd.DataFrame, places: Sequence[Places], task: Task) -> Split:
     if job.split is not None:
         split = read_split(job.split)
         if split.note and not job.patients_unknown:
@@ -351,5 +347,3 @@ def _needed(task: Task, side: str) -> Sequence[int]:
 
 def _of_fold(fold: int | None) -> str:
     return "" if fold is None else f" of fold {fold}"
-
-

@@ -199,9 +199,7 @@ def _train(
     resume: Any,
 ) -> Trained:
     seed = job.config.fit.seed + (fold or 0)
-    config = dataclasses.replace(
-        job.config, fit=dataclasses.replace(job.config.fit, seed=seed)
-    )
+    config = dataclasses.replace(job.config, fit=dataclasses.replace(job.config.fit, seed=seed))
     train, val = study.side(fold, "train"), study.side(fold, "val")
     job.say(
         f"{job.spec.network} on {len(train.images)} images of "

@@ -64,6 +64,11 @@ class ArrayPair:
 def side_of(pairs: Sequence[ArrayPair], pool: PairPool | None = None) -> Side:
     """Return all images as one side, each of its own patient."""
     cells = [cell_px_of(pair.size_px) for pair in pairs]
-    places = [Places(pair.size_px, cell, pair.counts(cell)) for pair, cell in zip(pairs, cells, strict=True)]
+    places = [
+        Places(pair.size_px, cell, pair.counts(cell))
+        for pair, cell in zip(pairs, cells, strict=True)
+    ]
     numbers = np.arange(len(pairs))
-    return Side(pool or PairPool([lambda pair=pair: pair for pair in pairs]), numbers, places, numbers)
+    return Side(
+        pool or PairPool([lambda pair=pair: pair for pair in pairs]), numbers, places, numbers
+    )

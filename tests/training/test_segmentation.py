@@ -5,11 +5,11 @@ import keras
 import numpy as np
 import pytest
 
-from histokeras.errors import ConfigError, SlideError
 from histokeras.data.crops import CropReading, ordered_crops, training_crops
 from histokeras.data.pair_pool import PairPool
+from histokeras.errors import ConfigError, SlideError
 from histokeras.models.augment import build_augmentation
-from histokeras.models.devices import choose_strategy, mirrored
+from histokeras.models.devices import choose_strategy
 from histokeras.models.segmenters import SegmenterSpec
 from histokeras.training.loop import FitConfig, Resume
 from histokeras.training.segmentation import (
@@ -79,20 +79,6 @@ def test_an_interrupted_training_ends_with_the_same_bits(tmp_path: Path) -> None
         np.testing.assert_array_equal(one, other)
 
 
-def test_two_devices_learn_as_one_does() -> None:
-    # Without dropout and augmentation; BatchNormalization takes its statistics over both.
-    side, how = blobs(4), config(augmentation="none", epochs=2)
-
-    one = fitted(side, how)
-    two = fitted(side, how, strategy=mirrored("CPU:0", "CPU:1"))
-
-    columns = ["loss", "val_loss", "val_iou", "learning_rate"]
-    np.testing.assert_allclose(two.history[columns], one.history[columns], atol=2e-3)
-    np.testing.assert_allclose(two.history["loss"][0], one.history["loss"][0], atol=1e-4)
-    with pytest.raises(ConfigError, match="3 cannot be shared equally among 2"):
-        fitted(side, config(batch_size=3), strategy=mirrored("CPU:0", "CPU:1"))
-
-
 def test_image_and_mask_are_moved_alike() -> None:
     # The square of a mask, and the same square as colour: they stay on each other.
     masks = np.zeros((16, 128, 128, 1), np.int32)
@@ -119,7 +105,7 @@ def test_crops_come_in_order_and_beyond_the_image_nothing_counts() -> None:
     reading = CropReading(side.pool, 64)
     rows = np.array([[number, -16, 8] for number in (2, 0, 1, 1)])
 
-    (images, masks), = training_crops(reading, lambda: rows, batch_size=4, steps=1, workers=3)
+    ((images, masks),) = training_crops(reading, lambda: rows, batch_size=4, steps=1, workers=3)
 
     image, mask = side.pool.read(2, (-16, 8), (64, 64))
     np.testing.assert_array_equal(images[0], image)
@@ -128,7 +114,7 @@ def test_crops_come_in_order_and_beyond_the_image_nothing_counts() -> None:
     assert (np.asarray(images)[:, 56:] == 255).all()
 
     windows = np.array([[1, 0, 0, 8, 4]])
-    (images, masks), = ordered_crops(reading, windows, batch_size=2, workers=1)
+    ((images, masks),) = ordered_crops(reading, windows, batch_size=2, workers=1)
     assert (masks[1] == IGNORE).numpy().all()
     assert (masks[0].numpy()[:4] == IGNORE).all()
     assert (masks[0].numpy()[:, :8] == IGNORE).all()
