@@ -30,6 +30,9 @@ worse."""
 IGNORE = 255
 """Class number of a pixel that has no class: it counts neither in training nor in a figure."""
 
+MASK_KINDS = ("auto", "binary", "soft", "channel", "palette", "alpha", "colours", "codes")
+"""Ways to write a class mask; what is drawn (GeoJSON, JSON, XML) is known by its file."""
+
 STAIN_NORMS = ("none", "macenko", "reinhard")
 """Ways to normalise stains. What one does is part of the features: changed, it gets another name.
 Here, so that the command line can list them without NumPy."""

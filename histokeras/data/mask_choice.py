@@ -4,12 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
 from histokeras.data.mask_classes import classes_of
 from histokeras.data.mask_codes import BACKGROUND, CodeTable
 from histokeras.data.mask_files import Plane, RawMask, read_raw
+from histokeras.data.mask_look import Seen, look, look_at
 from histokeras.data.mask_questions import ask_kind, ask_values, no_foreground, one_value
 from histokeras.data.masks import (
     ALPHA,
@@ -17,10 +15,10 @@ from histokeras.data.masks import (
     GREY,
     INDEX,
     RGB,
+    THRESHOLDED,
     Decoding,
     MaskCoding,
     decode,
-    is_grey,
     plane_of,
 )
 from histokeras.errors import ConfigError
@@ -30,27 +28,8 @@ _PLANES = {
     "binary": GREY, "soft": GREY, "channel": CHANNEL, "palette": INDEX, "alpha": ALPHA,
     "colours": RGB, "codes": GREY,
 }  # fmt: skip
-_THRESHOLDED = frozenset({"soft", "channel", "alpha"})
+_SHOWN = 8
 _WHITES = frozenset({1, 255, 65535})
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What a look at one mask showed.
-
-    Attributes:
-        name: The file's name.
-        size: (width, height) in pixels.
-        values: The distinct values of the plane in question, sorted; () where there is none.
-        question: What makes its reading doubtful: "palette", "colours", "alpha", "soft" or "".
-        lossy: Whether its format blurs edges.
-    """
-
-    name: str
-    size: tuple[int, int]
-    values: tuple[int, ...] = ()
-    question: str = ""
-    lossy: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,17 +64,23 @@ def choose_decoding(paths: Sequence[Path], coding: MaskCoding) -> Choice:
         SlideError: If a mask cannot be read.
     """
     kind = _settled(coding)
+    if coding.codes is None and (coding.group or coding.positive not in ("", coding.name)):
+        raise ConfigError(
+            f"the masks hold no classes but background and {coding.name}: `--group` and "
+            "`--positive` have nothing to choose from.",
+            hint="Give --mask-codes if their values are classes.",
+        )
     if kind == "auto":
-        seen = [_look(read_raw(path)) for path in paths]
+        seen = [look(read_raw(path)) for path in paths]
         doubtful = next((one for one in seen if one.question), None)
         if doubtful is not None:
             raise ask_kind(doubtful.name, doubtful.question)
         kind, plane = "codes" if coding.codes else "binary", GREY
     else:
         plane = _PLANES[kind]
-        seen = [_look_at(read_raw(path), plane, coding, kind) for path in paths]
+        seen = [look_at(read_raw(path), plane, coding, kind) for path in paths]
     sizes = tuple(one.size for one in seen)
-    if kind in _THRESHOLDED:
+    if kind in THRESHOLDED:
         return Choice(_soft(seen, plane, coding), sizes)
     if coding.codes is not None:
         decoding, notes = _coded(paths, seen, plane, coding, coding.codes)
@@ -115,48 +100,6 @@ def _settled(coding: MaskCoding) -> str:
             hint='Give a table with the columns label and color, or "necrosis=#ffff00".',
         )
     return coding.kind
-
-
-def _look(raw: RawMask) -> Seen:
-    """Look at a mask of which nothing is said."""
-    question = _question(raw)
-    values = () if question else _distinct(plane_of(raw, GREY))
-    return Seen(raw.name, raw.size, values, question, raw.lossy)
-
-
-def _question(raw: RawMask) -> str:
-    if raw.alpha is not None and raw.alpha.size and raw.alpha.min() != raw.alpha.max():
-        return "alpha"
-    if raw.palette is not None:
-        return "" if _palette_is_plain(raw) else "palette"
-    if raw.values.ndim == 3 and not is_grey(raw.values):
-        return "colours lossy" if raw.lossy else "colours"
-    values = raw.values
-    return "soft" if values.dtype.kind == "f" and (values != np.floor(values)).any() else ""
-
-
-def _palette_is_plain(raw: RawMask) -> bool:
-    """Return whether colours and numbers say the same: grey n at place n, or black and white."""
-    used = _distinct(raw.values)
-    assert raw.palette is not None
-    if used[-1] >= len(raw.palette) or not is_grey(raw.palette[list(used)]):
-        return False
-    greys = [int(raw.palette[index, 0]) for index in used]
-    return greys == list(used) or (set(used) <= {0, 1} and greys == [255 * i for i in used])
-
-
-def _look_at(raw: RawMask, plane: str, coding: MaskCoding, kind: str) -> Seen:
-    found = plane_of(raw, plane, coding.channel)
-    if kind in _THRESHOLDED:
-        found = found > coding.threshold * raw.white
-    return Seen(raw.name, raw.size, _distinct(found), lossy=raw.lossy)
-
-
-def _distinct(values: Plane) -> tuple[int, ...]:
-    if values.dtype in (np.uint8, np.uint16, np.bool_):
-        counts = np.bincount(values.ravel())
-        return tuple(np.flatnonzero(counts).tolist())
-    return tuple(sorted(int(value) for value in pd.unique(values.ravel())))
 
 
 def _soft(seen: Sequence[Seen], plane: str, coding: MaskCoding) -> Decoding:
@@ -208,6 +151,7 @@ def _coded(
     present = {listed[value] for value in values - ignored if value in listed}
     if codes.rest is not None and values - ignored - set(listed):
         present.add(codes.rest)
+        notes.append(_taken_as_rest(sorted(values - ignored - set(listed)), codes.rest, plane))
     labels = tuple(label for label in codes.labels if label in {codes.rest, *listed.values()})
     found = classes_of(labels, present, coding)
     number = dict.fromkeys(codes.outside, IGNORE) | dict(found.numbers)
@@ -228,6 +172,12 @@ def _coded(
     if absent:
         notes.append(f"No mask has a pixel of {', '.join(absent)}.")
     return decoding, tuple(notes)
+
+
+def _taken_as_rest(values: Sequence[int], rest: str, plane: str) -> str:
+    shown = [f"#{value:06x}" if plane == RGB else str(value) for value in values[:_SHOWN]]
+    more = f" and {len(values) - _SHOWN} more" if len(values) > _SHOWN else ""
+    return f"Taken for {rest}: {', '.join(shown)}{more}."
 
 
 def _require_known(

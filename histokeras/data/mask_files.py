@@ -1,7 +1,7 @@
 """Read what a mask file holds, before anything is said about what its values mean."""
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,10 @@ TEXTS = frozenset({".txt", ".csv", ".tsv"})
 REGIONS = frozenset({".geojson", ".json", ".xml"})
 MASK_SUFFIXES = IMAGES | TEXTS | REGIONS
 """What a mask may be: a picture, a matrix of numbers, drawn regions."""
+MASK_WORDS = (
+    "segmentation", "annotations", "annotation", "labels", "label", "masks", "mask", "seg", "gt",
+)  # fmt: skip
+"""What masks are called, beside or in place of their image's name."""
 MAX_TEXT_BYTES = 256 << 20
 Plane = npt.NDArray[Any]
 _SEPARATORS = (b",", b";", b"\t")
@@ -35,13 +39,14 @@ class RawMask:
     """A mask file as it is.
 
     Attributes:
-        name: The file's name.
+        name: What messages call it; see ``mask_name``.
         values: Shape (height, width), or (height, width, 3) in colour; bool is 0 and 1.
         white: The value of full white, such as 255; 1 of fractions and single bits.
         palette: Shape (n, 3), uint8: the colours that ``values`` are numbers of, None if they are
             none.
         alpha: Shape (height, width), None if the file has none; ``white`` is opaque.
         lossy: Whether the file's format blurs edges (JPEG).
+        inverted: Whether viewers show 0 as white; the values are as they are stored.
     """
 
     name: str
@@ -50,6 +55,7 @@ class RawMask:
     palette: npt.NDArray[np.uint8] | None = None
     alpha: Plane | None = None
     lossy: bool = False
+    inverted: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -69,7 +75,7 @@ def read_raw(path: Path) -> RawMask:
 
     Raises:
         SlideError: MASK_UNREADABLE, or SLIDE_TOO_LARGE if it says it has more pixels than are
-            decoded whole.
+            decoded whole; of a pyramid the finest level that is small enough is taken.
     """
     try:
         if path.suffix.lower() in TEXTS:
@@ -86,6 +92,16 @@ def read_raw(path: Path) -> RawMask:
         raise unreadable(path, str(error)) from error
 
 
+def mask_name(path: Path) -> str:
+    """Return what messages call a mask: its file's name, with its folder's where it says nothing.
+
+    Args:
+        path: The file, such as ``<slide_id>/mask.png``.
+    """
+    general = path.stem.casefold() in MASK_WORDS
+    return f"{path.parent.name}/{path.name}" if general else path.name
+
+
 def unreadable(path: Path, why: str) -> SlideError:
     """Return the error for a mask that cannot be read.
 
@@ -95,7 +111,7 @@ def unreadable(path: Path, why: str) -> SlideError:
     """
     text = " ".join(why.replace(f"{path.parent}/", "").split())
     return SlideError(
-        f"mask `{path.name}` cannot be read: {text[:200] or 'it is damaged'}.",
+        f"mask `{mask_name(path)}` cannot be read: {text[:200] or 'it is damaged'}.",
         code="MASK_UNREADABLE",
         hint=_EXPORT,
     )
@@ -108,16 +124,16 @@ def _read_picture(path: Path) -> RawMask:
         if mode in ("P", "PA"):
             index = picture.getchannel("P") if mode == "PA" else picture
             colours = np.asarray(picture.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
-            return RawMask(path.name, np.asarray(index), 255.0, palette=colours)
+            return RawMask(mask_name(path), np.asarray(index), 255.0, palette=colours)
         if mode == "1":
-            return RawMask(path.name, np.asarray(picture).astype(np.uint8), 1.0)
+            return RawMask(mask_name(path), np.asarray(picture).astype(np.uint8), 1.0)
         if mode == "F":
-            return RawMask(path.name, np.asarray(picture), 1.0)
+            return RawMask(mask_name(path), _finite(np.asarray(picture)), 1.0)
         if mode.startswith("I"):
-            return RawMask(path.name, np.asarray(picture), 65535.0)
+            return RawMask(mask_name(path), np.asarray(picture), 65535.0)
         if mode not in ("L", "LA", "RGB", "RGBA"):
             picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
-        return _with_channels(path.name, np.asarray(picture), 255.0, lossy=lossy)
+        return _with_channels(mask_name(path), np.asarray(picture), 255.0, lossy=lossy)
 
 
 def _with_channels(name: str, pixels: Plane, white: float, *, lossy: bool = False) -> RawMask:
@@ -134,24 +150,35 @@ def _with_channels(name: str, pixels: Plane, white: float, *, lossy: bool = Fals
 
 def _read_tiff(path: Path) -> RawMask:
     with tifffile.TiffFile(path) as tiff:
-        page = tiff.pages[0]
-        size = (int(page.imagewidth), int(page.imagelength))
-        block = (int(page.tilewidth), int(page.tilelength)) if page.is_tiled else size
-        require_reasonable_size(size, block, path.name)
-        if size[0] * size[1] > (PillowImage.MAX_IMAGE_PIXELS or 0):
+        page = _first_that_fits(tiff, path.name)
+        if page is None:
+            size = (tiff.pages[0].imagewidth, tiff.pages[0].imagelength)
             raise SlideError(
-                f"mask `{path.name}` has {size[0]} x {size[1]} px and must be decoded whole; at "
-                f"most {PillowImage.MAX_IMAGE_PIXELS} px are.",
+                f"mask `{mask_name(path)}` has {size[0]} x {size[1]} px and must be decoded "
+                f"whole; at most {PillowImage.MAX_IMAGE_PIXELS} px are.",
                 code="SLIDE_TOO_LARGE",
                 hint="Export it at a lower resolution, by nearest neighbour.",
             )
         if int(page.compression) in _PICTURE_CODECS:
-            found = _read_picture(path)
-            return RawMask(found.name, found.values, found.white, alpha=found.alpha, lossy=True)
+            return replace(_read_picture(path), lossy=True)
         # Asked first: a damaged number would be allocated before anything is read.
         if sum(page.databytecounts) > tiff.filehandle.size:
             raise EOFError("the file ends early")
-        return _from_page(path.name, page)
+        return _from_page(mask_name(path), page)
+
+
+def _first_that_fits(tiff: Any, name: str) -> Any:
+    """Return the finest level that may be decoded whole; None if there is none."""
+    for number, level in enumerate(tiff.series[0].levels):
+        page = level.pages[0]
+        if number and int(page.compression) in _PICTURE_CODECS:
+            continue
+        size = (int(page.imagewidth), int(page.imagelength))
+        block = (int(page.tilewidth), int(page.tilelength)) if page.is_tiled else size
+        require_reasonable_size(size, block, name)
+        if size[0] * size[1] <= (PillowImage.MAX_IMAGE_PIXELS or 0):
+            return page
+    return None
 
 
 def _from_page(name: str, page: Any) -> RawMask:
@@ -160,6 +187,8 @@ def _from_page(name: str, page: Any) -> RawMask:
         pixels = np.moveaxis(pixels, 0, -1)
     if pixels.ndim not in (2, 3):
         raise ValueError(f"its first page has {pixels.ndim} dimensions")
+    if pixels.dtype.kind == "f":
+        pixels = _finite(pixels)
     white = _white(pixels, int(page.bitspersample))
     if pixels.dtype == np.bool_:
         pixels = pixels.astype(np.uint8)
@@ -167,9 +196,14 @@ def _from_page(name: str, page: Any) -> RawMask:
     if photometric == _PALETTE:
         colours = (np.asarray(page.colormap).T >> 8).astype(np.uint8)
         return RawMask(name, pixels, white, palette=colours)
-    if photometric == _INVERTED:
-        pixels = (white - pixels).astype(pixels.dtype)
-    return _with_channels(name, pixels, white)
+    found = _with_channels(name, pixels, white)
+    return replace(found, inverted=photometric == _INVERTED)
+
+
+def _finite(numbers: Plane) -> Plane:
+    if not np.isfinite(numbers).all():
+        raise ValueError("it holds numbers that are not finite")
+    return numbers
 
 
 def _white(pixels: Plane, bits: int) -> float:
@@ -191,9 +225,7 @@ def _read_matrix(path: Path) -> RawMask:
         delimiter=separator.decode() if separator else None,
         ndmin=2,
     )
-    if not np.isfinite(numbers).all():
-        raise ValueError("it holds numbers that are not finite")
-    whole = numbers.astype(np.int32)
+    whole = _finite(numbers).astype(np.int32)
     if (whole == numbers).all():
-        return RawMask(path.name, whole, 255.0)
-    return RawMask(path.name, numbers, 1.0)
+        return RawMask(mask_name(path), whole, 255.0)
+    return RawMask(mask_name(path), numbers, 1.0)

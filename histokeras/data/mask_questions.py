@@ -8,7 +8,8 @@ from histokeras.errors import ConfigError, TableError
 
 _SHOWN = 6
 _FEW = 32
-_KINDS = {
+_OFTEN_NONE = 255
+KINDS = {
     "alpha": (
         "has an alpha channel that varies",
         "Give --mask-coding alpha if that is the mask; else save the masks without it.",
@@ -28,11 +29,17 @@ _KINDS = {
         "Give --mask-coding channel (with --mask-channel 0, 1 or 2), or save the masks as PNG from "
         "their source.",
     ),
+    "inverted": (
+        "is a TIFF whose 0 is shown as white: programs disagree which of the two is meant",
+        "Give --mask-coding binary (or codes) if its numbers are, as ImageJ and tifffile mean it, "
+        'with --mask-codes "foreground=0;background=1" (or 255) if its look is.',
+    ),
     "soft": (
         "holds fractions",
         "Give --mask-coding soft, with --mask-threshold (0.5 unless you say).",
     ),
 }
+"""What a file showed -> what is wrong with that, and what to do."""
 
 
 class SeenValues(Protocol):
@@ -40,7 +47,7 @@ class SeenValues(Protocol):
 
     @property
     def name(self) -> str:
-        """The file's name."""
+        """What messages call it."""
 
     @property
     def values(self) -> tuple[int, ...]:
@@ -56,9 +63,9 @@ def ask_kind(name: str, question: str) -> ConfigError:
 
     Args:
         name: The mask that showed it.
-        question: "alpha", "palette", "colours", "colours lossy" or "soft".
+        question: A key of ``KINDS``.
     """
-    what, hint = _KINDS[question]
+    what, hint = KINDS[question]
     return ConfigError(f"mask `{name}` {what}.", code="MASK_AMBIGUOUS", hint=hint)
 
 
@@ -83,17 +90,22 @@ def ask_values(
             '--mask-codes such as "tumour=1;stroma=255;background=0".'
         )
     elif telling.lossy or len(values) > _FEW:
-        blurred = "JPEG blurs the edges of a mask" if telling.lossy else "grey levels in between"
+        blurred = (
+            "like a JPEG, which blurs edges" if telling.lossy else "like grey levels in between"
+        )
         hint = (
-            f"That is {blurred}: give --mask-coding soft, with --mask-threshold (0.5 unless you "
-            "say), or masks saved as PNG from their source."
+            f"That looks {blurred}: give --mask-coding soft, with --mask-threshold (0.5 unless you "
+            "say), or masks saved as PNG from their source. If values number single objects, give "
+            f'--mask-codes "{coding.name}=*;background=0".'
         )
     else:
-        top = max(values)
+        top = max(set(values) - {_OFTEN_NONE}, default=_OFTEN_NONE)
         hint = (
             f'Say what they mean: --mask-codes TABLE (label, code), or "{coding.name}={top}" for '
-            "one class against all else."
+            "one class against all else"
         )
+        none = _OFTEN_NONE in values
+        hint += f"; and --mask-ignore {_OFTEN_NONE} if that is no class." if none else "."
     return ConfigError(f"{where}.", code="MASK_AMBIGUOUS", hint=hint)
 
 

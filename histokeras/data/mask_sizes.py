@@ -1,5 +1,6 @@
 """Whether a mask's size fits its image."""
 
+from histokeras.data.mask_files import mask_name
 from histokeras.data.pair import Pair
 from histokeras.errors import TableError
 
@@ -33,7 +34,7 @@ def require_fitting(
         return
     sizes = (
         f"`{pair.image_id}`: the image has {image_px[0]} x {image_px[1]} px, its mask "
-        f"`{pair.mask.name}` {mask_px[0]} x {mask_px[1]}"
+        f"`{mask_name(pair.mask)}` {mask_px[0]} x {mask_px[1]}"
     )
     if not is_scaled(mask_px, image_px):
         raise TableError(

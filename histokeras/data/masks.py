@@ -9,9 +9,10 @@ import numpy.typing as npt
 from histokeras.data.mask_codes import CodeTable
 from histokeras.data.mask_files import Plane, RawMask, read_raw
 from histokeras.errors import ConfigError, TableError
+from histokeras.types import MASK_KINDS
 
-KINDS = ("auto", "binary", "soft", "channel", "palette", "alpha", "colours", "codes")
-"""Ways to write a mask; what is drawn (GeoJSON, JSON, XML) is known by its file."""
+THRESHOLDED = frozenset({"soft", "channel", "alpha"})
+"""Kinds whose foreground is what is above a threshold."""
 FOREGROUND = "foreground"
 GREY, INDEX, CHANNEL, ALPHA, RGB, DRAWN = "grey", "index", "channel", "alpha", "rgb", "drawn"
 """Where in a mask file its values stand."""
@@ -27,7 +28,7 @@ class MaskCoding:
     """What a user says of the masks.
 
     Attributes:
-        kind: One of ``KINDS``; auto decides over all masks together, and asks where it cannot.
+        kind: One of ``MASK_KINDS``; auto decides over all masks together, and asks where it cannot.
         channel: Of kind channel: 0 red, 1 green, 2 blue.
         threshold: Of kinds soft, channel and alpha: foreground is what is above this share of full
             white, 0..1.
@@ -52,9 +53,9 @@ class MaskCoding:
     scaled: bool = False
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
+        if self.kind not in MASK_KINDS:
             raise ConfigError(
-                f"`--mask-coding` is one of {', '.join(KINDS)}. Received: {self.kind!r}"
+                f"`--mask-coding` is one of {', '.join(MASK_KINDS)}. Received: {self.kind!r}"
             )
         if self.channel not in (0, 1, 2):
             raise ConfigError(
@@ -63,6 +64,11 @@ class MaskCoding:
         if not 0 <= self.threshold < 1:
             raise ConfigError(
                 f"`--mask-threshold` is a share of full white, 0..1. Received: {self.threshold}"
+            )
+        if self.kind in THRESHOLDED and (self.codes or self.ignore):
+            raise ConfigError(
+                f"`--mask-coding {self.kind}` cuts masks at a threshold: they have no codes.",
+                hint="Leave out --mask-codes and --mask-ignore.",
             )
         if self.kind in ("colours", "codes") and self.codes is None:
             raise ConfigError(

@@ -1,20 +1,19 @@
 """Read an image and its class mask together, at one working resolution, from many threads."""
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image as PillowImage
 
 from histokeras.data.mask_drawn import drawing_of
 from histokeras.data.mask_sizes import require_fitting
 from histokeras.data.masks import DRAWN, ClassMask, Decoding, read_mask
 from histokeras.data.pair import Pair
+from histokeras.data.pixel_cache import PixelCache, Pixels
 from histokeras.data.truth import Counts, DrawnTruth, ImageTruth, Truth, count_classes
 from histokeras.slides.pyramid import LevelChoice, choose_level
 from histokeras.slides.reader import open_slide
@@ -26,50 +25,6 @@ MPP_TOLERANCE = 0.05
 """Relative difference of resolutions that counts as none."""
 _WHOLE_PX = 1 << 24
 _ROUNDING = 1e-6
-_CACHE_BYTES = 1 << 30
-Pixels = npt.NDArray[np.uint8]
-
-
-class PixelCache:
-    """Arrays that can be had again, the last used ones, up to a limit of bytes.
-
-    Args:
-        max_bytes: The limit; the newest array is kept even if it alone is larger.
-    """
-
-    def __init__(self, max_bytes: int = _CACHE_BYTES) -> None:
-        self._max_bytes = max_bytes
-        self._arrays: OrderedDict[Any, Pixels] = OrderedDict()
-        self._lock = threading.Lock()
-
-    @property
-    def n_bytes(self) -> int:
-        """Bytes that are held."""
-        return sum(array.nbytes for array in self._arrays.values())
-
-    def find(self, key: Any, load: Callable[[], Pixels]) -> Pixels:
-        """Return an array, loading it if it is not held.
-
-        Args:
-            key: What it is known by.
-            load: Returns it.
-        """
-        with self._lock:
-            if key in self._arrays:
-                self._arrays.move_to_end(key)
-                return self._arrays[key]
-        array = load()
-        array.setflags(write=False)
-        with self._lock:
-            self._arrays[key] = array
-            while len(self._arrays) > 1 and self.n_bytes > self._max_bytes:
-                self._arrays.popitem(last=False)
-        return array
-
-    def drop(self, key: Any) -> None:
-        """Forget an array, if it is held."""
-        with self._lock:
-            self._arrays.pop(key, None)
 
 
 _SHARED = PixelCache()
@@ -98,9 +53,7 @@ class OpenPair:
         self._cache = cache
         self._locks = {"image": threading.Lock(), "mask": threading.Lock()}
         self._slide = slide
-        self._whole = (
-            slide.level_count == 1 and slide.dimensions[0] * slide.dimensions[1] <= _WHOLE_PX
-        )
+        self._whole = _is_small(slide)
         self._truth = self._truth_of(decoding)
 
     def __enter__(self) -> Self:
@@ -212,6 +165,12 @@ class OpenPair:
         return np.asarray(shrunk)
 
 
+def _is_small(slide: Slide) -> bool:
+    """Return whether an image is held whole; a plain one would be decoded whole in any case."""
+    whole = (PillowImage.MAX_IMAGE_PIXELS or 0) if slide.vendor is None else _WHOLE_PX
+    return slide.level_count == 1 and slide.dimensions[0] * slide.dimensions[1] <= whole
+
+
 def _ceil(value: float) -> int:
     return int(-(-(value - _ROUNDING) // 1))
 
@@ -237,14 +196,14 @@ def open_pair(
 ) -> OpenPair:
     """Open an image with its class mask.
 
-    A slide is read region by region. An image of one level and up to 16 million pixels is decoded
-    whole, shrunk once and kept, as masks are, while the cache has room.
+    A slide is read region by region. A picture, and a slide of one level and up to 16 million
+    pixels, is decoded whole, shrunk once and kept, as masks are, while the cache has room.
 
     Args:
         pair: From ``find_pairs``.
         decoding: What its mask's values mean: ``PairSet.decoding``.
         mpp: Working resolution in micrometres per pixel; None for the image's own pixels.
-        cache: Where pixels are kept; one for the whole process, of 1 GB, if None.
+        cache: Where pixels are kept; one for the whole process, of 2 GB, if None.
 
     Returns:
         The open pair; use it in a ``with`` block or close it. Threads may share it.

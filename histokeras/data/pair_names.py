@@ -5,14 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from histokeras.data.mask_files import MASK_SUFFIXES
+from histokeras.data.mask_files import MASK_SUFFIXES, MASK_WORDS
 from histokeras.errors import SlideError, TableError
 from histokeras.slides.checks import SLIDE_SUFFIXES, slide_id_of
 
 _IMAGE_SUFFIXES = SLIDE_SUFFIXES | {".btf", ".bmp", ".webp"}
-_WORDS = (
-    "segmentation", "annotations", "annotation", "labels", "label", "masks", "mask", "seg", "gt",
-)  # fmt: skip
 _IMAGE_WORDS = ("image", "img")
 _MARKS = "_-. "
 _SHOWN = 3
@@ -57,9 +54,8 @@ def match_names(images: Path, masks: Path) -> Matched:
             )
     shared = images.resolve() == masks.resolve()
     found = _images(images, masks, shared=shared)
-    candidates = [
-        path for path in _files(masks, MASK_SUFFIXES) if not shared or _is_apart(path, found)
-    ]
+    taken = {path.resolve() for path in found.values()}
+    candidates = [path for path in _files(masks, MASK_SUFFIXES) if path.resolve() not in taken]
     keys = {key: name for name in found for key in (_bare(name, _IMAGE_WORDS), name)}
     of_image: dict[str, Path] = {}
     alone = []
@@ -93,12 +89,12 @@ def _name(path: Path) -> str:
 
 
 def _images(images: Path, masks: Path, *, shared: bool) -> dict[str, Path]:
-    inside = masks.resolve()
+    inside, apart = masks.resolve(), not images.resolve().is_relative_to(masks.resolve())
     found: dict[str, Path] = {}
     for path in _files(images, _IMAGE_SUFFIXES):
         if shared and _is_mask_name(path):
             continue
-        if not shared and path.resolve().is_relative_to(inside):
+        if apart and path.resolve().is_relative_to(inside):
             continue
         other = found.setdefault(_name(path), path)
         if other != path:
@@ -116,12 +112,8 @@ def _images(images: Path, masks: Path, *, shared: bool) -> dict[str, Path]:
     return found
 
 
-def _is_apart(path: Path, found: Mapping[str, Path]) -> bool:
-    return found.get(_name(path)) != path
-
-
 def _is_mask_name(path: Path) -> bool:
-    return _bare(_name(path), _WORDS) != _name(path) or _name(path).casefold() in _WORDS
+    return _bare(_name(path), MASK_WORDS) != _name(path) or _name(path).casefold() in MASK_WORDS
 
 
 def _bare(name: str, words: Sequence[str]) -> str:
@@ -139,10 +131,10 @@ def _image_of(path: Path, found: Mapping[str, Path], keys: Mapping[str, str]) ->
     name = _name(path)
     if name in found:
         return name
-    if name.casefold() in _WORDS:
+    if name.casefold() in MASK_WORDS:
         folder = unicodedata.normalize("NFC", path.parent.name)
         return folder if folder in found else None
-    return keys.get(_bare(name, _WORDS))
+    return keys.get(_bare(name, MASK_WORDS))
 
 
 def _several(name: str, first: Path, second: Path, masks: Path) -> TableError:
@@ -158,10 +150,10 @@ def _no_pair(
     images: Path, masks: Path, names: Sequence[str], candidates: Sequence[Path]
 ) -> SlideError:
     shown = ", ".join(f"`{name}`" for name in names[:_SHOWN])
-    others = ", ".join(f"`{path.name}`" for path in candidates[:_SHOWN]) or "no mask at all"
+    others = ", ".join(f"`{path.name}`" for path in candidates[:_SHOWN]) or "no mask"
     return SlideError(
-        f"no mask in `{masks}` belongs to an image in `{images}`: the images are called {shown}, "
-        f"the masks {others}.",
+        f"no mask in `{masks}` belongs to an image in `{images}`: the images are called {shown}; "
+        f"there is {others}.",
         code="PAIRS_MISSING",
         hint="Give masks their image's name (with _mask or the like), or a --pairs table.",
     )

@@ -33,7 +33,7 @@ class PairSet:
         pairs: Sorted by image_id.
         decoding: How masks become class numbers; its ``classes`` are those of the set.
         content_id: SHA-256 of what decides a run on them: the content of images and masks, whose
-            they are, their resolution, and the decoding. File names do not count.
+            they are, their resolution, and the decoding. Of names only slide_ids count.
         without_mask: Names of images that are left out because they have no mask.
         without_image: Names of masks that are left out because they have no image.
         notes: Remarks for the user, a sentence each.
@@ -95,6 +95,7 @@ def find_pairs(
     paths = [pair.mask for pair in pairs]
     drawn = [path for path in paths if path.suffix.lower() in REGIONS]
     sizes: Sequence[tuple[int, int] | None]
+    _require_heeded(coding, is_drawn=bool(drawn))
     if drawn and len(drawn) < len(paths):
         other = next(path for path in paths if path not in drawn)
         raise ConfigError(
@@ -123,6 +124,19 @@ def find_pairs(
         notes=(*notes, *_left_out(without_mask, without_image)),
         table=_described(rows, pairs),
     )
+
+
+def _require_heeded(coding: MaskCoding, *, is_drawn: bool) -> None:
+    """Refuse what was said of masks of the other kind."""
+    plain = MaskCoding()
+    if not is_drawn and coding.roi:
+        raise ConfigError("`--roi` is of drawn regions; the masks are pictures.")
+    if is_drawn and (coding.kind, coding.codes, coding.ignore) != (plain.kind, None, ()):
+        raise ConfigError(
+            "`--mask-coding`, `--mask-codes` and `--mask-ignore` are of pictures; the masks are "
+            "drawn regions, which name their classes.",
+            hint="Join or leave out classes with --group.",
+        )
 
 
 def _rows(

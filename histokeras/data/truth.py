@@ -13,7 +13,7 @@ from histokeras.types import IGNORE
 
 Counts = npt.NDArray[np.int64]
 _ROUNDING = 1e-9
-_MOST_SAMPLES = 1 << 24
+_MOST_SAMPLES = 1 << 22
 
 
 class Truth(Protocol):
@@ -127,17 +127,17 @@ def count_classes(
     weight_y = np.minimum(skip, height - np.arange(0, height, skip))
     per_cell = cell_px // skip
     n_columns, n_rows = -(-width // cell_px), -(-height // cell_px)
-    column = np.arange(len(weight_x)) // per_cell * n_classes
+    first = np.arange(0, len(weight_x), per_cell)
     counts = np.zeros((n_rows, n_columns, n_classes), np.int64)
     for row in range(n_rows):
         top = row * per_cell
         rows = weight_y[top : top + per_cell]
         mask = truth.window(0, top, len(weight_x), len(rows), scale * skip)
-        labelled = mask != IGNORE
-        place = (column[None, :] + mask)[labelled]
-        weight = np.outer(rows, weight_x)[labelled].astype(np.float64)
-        found = np.bincount(place, weight, minlength=n_columns * n_classes)
-        counts[row] = found.astype(np.int64).reshape(n_columns, n_classes)
+        for number in range(n_classes):
+            found = mask == number
+            # Only the last row may stand for fewer pixels than the others.
+            in_column = skip * found[:-1].sum(axis=0) + rows[-1] * found[-1]
+            counts[row, :, number] = np.add.reduceat(in_column * weight_x, first)
     return counts
 
 

@@ -190,7 +190,7 @@ def filled(rings: Sequence[Ring], shape: tuple[int, int]) -> tuple[tuple[slice, 
     toggles = np.zeros((bottom - top, right - left + 1), np.uint8)
     for ring in rings:
         for rows, x in _crossings(ring, top, bottom):
-            columns = np.clip(np.ceil(x - 0.5) - left, 0, right - left).astype(np.int64)
+            columns = (np.ceil(x - 0.5) - left).clip(0, right - left).astype(np.int64)
             np.bitwise_xor.at(toggles, (rows - top, columns), 1)
     inside = np.bitwise_xor.accumulate(toggles, axis=1)[:, :-1].astype(np.bool_)
     return (slice(top, bottom), slice(left, right)), inside
@@ -203,10 +203,10 @@ def _crossings(
 
     Edges come in blocks: a million of them, each as high as the slide, would fill the memory.
     """
-    start, end = ring, np.roll(ring, -1, axis=0)
+    start, end = ring, np.concatenate([ring[1:], ring[:1]])
     low, high = np.minimum(start[:, 1], end[:, 1]), np.maximum(start[:, 1], end[:, 1])
-    first = np.clip(np.ceil(low - 0.5), top, bottom).astype(np.int64)
-    last = np.clip(np.ceil(high - 0.5), top, bottom).astype(np.int64)
+    first = np.ceil(low - 0.5).clip(top, bottom).astype(np.int64)
+    last = np.ceil(high - 0.5).clip(top, bottom).astype(np.int64)
     n_rows = last - first
     before = np.cumsum(n_rows) - n_rows
     if n_rows.sum() > _MOST_CROSSINGS:
@@ -215,9 +215,12 @@ def _crossings(
             code="ANNOTATION_UNREADABLE",
             hint="Simplify it in QuPath.",
         )
-    block = before // _BLOCK_CROSSINGS
-    for number in np.unique(block):
-        some = np.flatnonzero(block == number)
+    crossed = np.flatnonzero(n_rows)
+    block = before[crossed] // _BLOCK_CROSSINGS
+    for number in range(int(block[-1]) + 1 if len(block) else 0):
+        some = crossed[block == number]
+        if not len(some):
+            continue
         edge = np.repeat(some, n_rows[some])
         within = np.arange(len(edge)) - np.repeat(before[some] - before[some[0]], n_rows[some])
         rows = first[edge] + within

@@ -53,7 +53,8 @@ def save_pyramid(path: Path, pixels: npt.NDArray[np.uint8], mpp: float, *, level
         for level in range(levels):
             step = 2**level
             writer.write(
-                pixels[::step, ::step], tile=(64, 64), photometric="rgb", subfiletype=int(level > 0),
+                pixels[::step, ::step], tile=(64, 64), photometric="rgb",
+                subfiletype=int(level > 0),
                 resolution=(per_cm[0] / step, per_cm[1] / step), resolutionunit="CENTIMETER",
             )  # fmt: skip
     return path

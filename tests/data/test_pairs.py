@@ -4,7 +4,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from histokeras.data.mask_codes import read_codes
 from histokeras.data.masks import MaskCoding
 from histokeras.data.open_pair import open_pair
 from histokeras.data.pairs import find_pairs
@@ -52,6 +51,31 @@ def test_one_folder_may_hold_images_and_masks(tmp_path: Path) -> None:
     assert "1 mask(s) without an image are left out: c_mask.png." in found.notes
 
 
+def test_masks_may_lie_in_a_folder_above_or_below_the_images(tmp_path: Path) -> None:
+    save(tmp_path / "images/a.png", BLANK)
+    save(tmp_path / "images/masks/a.png", codes())
+    save(tmp_path / "b_mask.png", codes())
+    save(tmp_path / "images/b.png", BLANK)
+
+    below = find_pairs(tmp_path / "images", tmp_path / "images/masks")
+
+    assert [pair.image_id for pair in below.pairs] == ["a"]
+    (tmp_path / "images/masks/a.png").unlink()
+    above = find_pairs(tmp_path / "images", tmp_path)
+    assert [pair.mask.name for pair in above.pairs] == ["b_mask.png"]
+
+
+def test_what_is_said_of_other_masks_is_refused(tmp_path: Path) -> None:
+    add(tmp_path, "a.png", "a.png")
+
+    with pytest.raises(ConfigError, match="`--roi` is of drawn regions"):
+        find_pairs(tmp_path / "images", tmp_path / "masks", coding=MaskCoding(roi="x"))
+    (tmp_path / "masks/a.png").unlink()
+    save_geojson(tmp_path / "masks/a.geojson", ("Tumor", [square(0, 0, 9)]))
+    with pytest.raises(ConfigError, match="are of pictures; the masks are drawn regions"):
+        find_pairs(tmp_path / "images", tmp_path / "masks", coding=MaskCoding(ignore=(3,)))
+
+
 def test_two_masks_of_an_image_are_an_error(tmp_path: Path) -> None:
     add(tmp_path, "a.png", "a.png")
     add(tmp_path, "a.png", "a_mask.png")
@@ -63,7 +87,7 @@ def test_two_masks_of_an_image_are_an_error(tmp_path: Path) -> None:
 def test_names_that_do_not_fit_are_shown(tmp_path: Path) -> None:
     add(tmp_path, "a.png", "b.png")
 
-    with pytest.raises(SlideError, match=r"images are called `a`, the masks `b\.png`"):
+    with pytest.raises(SlideError, match=r"images are called `a`; there is `b\.png`"):
         find_pairs(tmp_path / "images", tmp_path / "masks")
 
 
@@ -181,12 +205,3 @@ def test_real_nuclei_have_their_known_prevalence(real_data: Path) -> None:
     assert list(shares.values()) == pytest.approx(
         [0.08567, 0.238901, 0.144878, 0.255682, 0.122432, 0.15408], abs=1e-9
     )
-
-
-def test_real_codes_are_read_by_their_own_table(real_data: Path, tmp_path: Path) -> None:
-    folder = real_data / "masks/bcss_style_codes"
-    for mask in sorted(folder.glob("*.png")):
-        (tmp_path / mask.name).symlink_to(mask)
-    table = read_codes(str(folder / "sample_GTcodes.csv"))
-    assert dict(table.codes)[4] == "necrosis_or_debris"
-    assert table.outside == {"roi", "evaluation_roi"}
