@@ -94,7 +94,7 @@ def _state(n_true: int, n_said: int) -> str:
 
 
 def _distances(points: Floats, others: Floats) -> Floats:
-    found: Floats = KDTree(others).query(points)[0]
+    found: Floats = KDTree(others, balanced_tree=False, compact_nodes=False).query(points)[0]
     return found
 
 

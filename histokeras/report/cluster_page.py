@@ -7,18 +7,17 @@ from typing import Any
 
 import pandas as pd
 
-from histokeras.errors import FeatureError, TableError
-from histokeras.foreign.folders import require_no_links_out
+from histokeras.errors import FeatureError
 from histokeras.report import tables
 from histokeras.report.cluster_bars import share_plot
 from histokeras.report.cluster_words import caution, headline, sentences, unit_of
 from histokeras.report.html import render, require_own_page, require_own_run_folder, write_page
+from histokeras.report.page_files import PageKind, files_table, read_finished, read_texts, started
 from histokeras.report.pictures import Picture, shrunk_jpeg
 from histokeras.report.run_files import RunFiles
 from histokeras.report.tables import Cell, Table
 from histokeras.report.text import at, clean, number, percent, plural
 from histokeras.runs.record import read_object, read_record
-from histokeras.tables import read_own
 from histokeras.types import KMEANS
 
 METHODS = {
@@ -27,18 +26,23 @@ METHODS = {
     "kmeans": "k-means",
 }
 _SIDES_PX, _MOST_BYTES = (6000, 3000, 1500), 3_000_000
-_FILES = {
-    "run.json": "what was done, with which settings, versions and inputs",
-    "metrics.json": "all figures, of every side",
-    "patients.csv": "one row a patient: side, share of each cluster, label, type and site",
-    "slides.csv": "one row a slide: the same",
-    "clusters.csv": "one row a tile: where it lies, its cluster, its distance to the centre",
-    "dropped.csv": "what was left out, and why",
-    "history.csv": "training curves",
-    "map.png": "the map of this page",
-    "gallery.png": "the gallery of this page",
-    "model": "the clusters: weights and what belongs to them",
-}
+_KIND = PageKind(
+    what="clusters",
+    is_whole=lambda metrics: isinstance(at(metrics, "agreement", str(metrics.get("method"))), dict),
+    again="Cluster anew, with --overwrite.",
+    files={
+        "run.json": "what was done, with which settings, versions and inputs",
+        "metrics.json": "all figures, of every side",
+        "patients.csv": "one row a patient: side, share of each cluster, label, type and site",
+        "slides.csv": "one row a slide: the same",
+        "clusters.csv": "one row a tile: where it lies, its cluster, its distance to the centre",
+        "dropped.csv": "what was left out, and why",
+        "history.csv": "training curves",
+        "map.png": "the map of this page",
+        "gallery.png": "the gallery of this page",
+        "model": "the clusters: weights and what belongs to them",
+    },
+)
 
 
 def write_cluster_page(folder: Path, page: Path | None = None) -> Path:
@@ -92,7 +96,7 @@ def write_cluster_page(folder: Path, page: Path | None = None) -> Path:
             tables.settings_table("Versions", record.get("versions")),
             tables.settings_table("Hardware", record.get("hardware")),
         ],
-        files=_files(folder),
+        files=files_table(folder, _KIND),
     )
     write_page(page, html, [])
     return page
@@ -110,56 +114,33 @@ def told_clusters(folder: Path) -> tuple[str, list[Table]]:
 
 
 def _read(folder: Path) -> RunFiles:
-    require_no_links_out(folder)
-    record = clean(read_record(folder))
-    metrics = clean(read_object(folder / "metrics.json"))
-    if record.get("assigned"):
+    if read_record(folder).get("assigned"):
         raise FeatureError(
             f"{folder} holds tiles of new slides, assigned to clusters: these have no page.",
             code="RUN_MISSING",
             hint="Look at clusters.csv, slides.csv and patients.csv there.",
         )
-    if record.get("status") != "done" or not metrics:
-        raise FeatureError(
-            f"{folder} holds no finished clusters (status {record.get('status', 'unknown')!r}).",
-            code="RUN_UNFINISHED",
-            hint="Run the same command again to finish it.",
-        )
-    if not isinstance(at(metrics, "agreement", str(metrics.get("method"))), dict):
-        raise FeatureError(
-            f"{folder / 'metrics.json'} is damaged: it holds no figures of clusters.",
-            code="RECORD_DAMAGED",
-            hint="Cluster anew, with --overwrite.",
-        )
-    return RunFiles(folder, record, metrics, {}, {"dropped": _table(folder / "dropped.csv")}, ())
-
-
-def _table(path: Path) -> pd.DataFrame:
-    if not path.is_file():
-        return pd.DataFrame()
-    try:
-        return read_own(path, dtype=str, keep_default_na=False).map(clean)
-    except (ValueError, OSError) as error:
-        raise TableError(
-            f"{path} cannot be read: {error}.", hint="Cluster anew, with --overwrite."
-        ) from error
+    return read_finished(folder, _KIND)
 
 
 def _shares(folder: Path, unit: str) -> pd.DataFrame:
     """Return the share of each cluster in patients, or in slides where patients are unknown."""
     # A tile has one cluster: no bar.
-    table = pd.DataFrame() if unit == "tile" else _table(folder / f"{unit}s.csv")
+    table = (
+        pd.DataFrame()
+        if unit == "tile"
+        else read_texts(folder / f"{unit}s.csv", _KIND, optional=True)
+    )
     numbers = [str(name) for name in table if str(name).startswith("share_")]
     return table.assign(**{name: pd.to_numeric(table[name]) for name in numbers})
 
 
 def _subtitle(metrics: Mapping[str, Any], record: Mapping[str, Any], card: Any) -> str:
-    date = str(record.get("started") or "")[:16].replace("T", " ")
     parts = (
         f"{metrics['n_clusters']} clusters by {METHODS.get(metrics['method'], metrics['method'])}",
         plural(sum(metrics["n_tiles"].values()), "tile"),
         str(at(card, "features", "backbone") or ""),
-        f"{date} UTC" if date else "",
+        started(record),
     )
     return " · ".join(part for part in parts if part)
 
@@ -229,12 +210,3 @@ def _picture(path: Path, alt: str) -> Picture | None:
             source = f"data:image/jpeg;base64,{base64.b64encode(data).decode('ascii')}"
             return Picture(source, alt, (), width, height)
     return None
-
-
-def _files(folder: Path) -> Table:
-    rows = [
-        [f"{name}/" if (folder / name).is_dir() else name, text]
-        for name, text in _FILES.items()
-        if (folder / name).exists()
-    ]
-    return Table("Files of the folder", ("File", "Holds"), rows, css="settings")

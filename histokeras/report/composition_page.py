@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from histokeras.errors import FeatureError, TableError
-from histokeras.foreign.folders import require_no_links_out
 from histokeras.report import tables
 from histokeras.report.colours import class_looks
 from histokeras.report.composition_words import (
@@ -22,13 +20,11 @@ from histokeras.report.composition_words import (
     sentences,
 )
 from histokeras.report.html import render, require_own_page, require_own_run_folder, write_page
+from histokeras.report.page_files import PageKind, files_table, read_finished, read_texts, started
 from histokeras.report.plots import Key, Plot
-from histokeras.report.run_files import RunFiles
 from histokeras.report.stacked_bars import READABLE, Group, evenly, stacked_bars
 from histokeras.report.tables import Cell, Table
-from histokeras.report.text import DASH, at, clean, is_number, plural
-from histokeras.runs.record import read_object, read_record
-from histokeras.tables import read_own
+from histokeras.report.text import DASH, at, is_number, plural
 from histokeras.types import SPLIT
 
 _MOST_ROWS = 200
@@ -38,13 +34,21 @@ _DERIVED = {
     "entropy": "Entropy (nats)",
 }
 _KINDS = {"share_": "Of tiles", "soft_": "Mean probability", "corrected_": "Corrected"}
-_FILES = {
-    "run.json": "what was done, with which settings, versions and inputs",
-    "composition.json": "medians and quartiles of every figure, and what is to be known of them",
-    "patients.csv": "one row a patient: side, tiles, every figure with its interval",
-    "slides.csv": "one row a slide: the same",
-    "dropped.csv": "what has no figures or counts for no patient, and why",
-}
+_KIND = PageKind(
+    what="composition",
+    figures="composition.json",
+    is_whole=lambda metrics: (
+        isinstance(at(metrics, "summary", "all"), dict) and bool(metrics.get("classes"))
+    ),
+    again="Compose anew, with --overwrite.",
+    files={
+        "run.json": "what was done, with which settings, versions and inputs",
+        "composition.json": "medians and quartiles of every figure, and what is to be known of it",
+        "patients.csv": "one row a patient: side, tiles, every figure with its interval",
+        "slides.csv": "one row a slide: the same",
+        "dropped.csv": "what has no figures or counts for no patient, and why",
+    },
+)
 _SIDES = {"train": "train (the classifier knows them)", "val": "val", "test": "test", "": "new"}
 
 
@@ -67,7 +71,7 @@ def write_composition_page(folder: Path, page: Path | None = None) -> Path:
     page = page or folder / "report.html"
     require_own_page(page)
     require_own_run_folder(page, folder)
-    run = _read(folder)
+    run = read_finished(folder, _KIND)
     metrics, record = run.metrics, run.record
     unit = str(metrics["unit"])
     table = _figures(folder / f"{unit}s.csv", metrics)
@@ -90,7 +94,7 @@ def write_composition_page(folder: Path, page: Path | None = None) -> Path:
             tables.settings_table("Versions", record.get("versions")),
             tables.settings_table("Hardware", record.get("hardware")),
         ],
-        files=_files(folder),
+        files=files_table(folder, _KIND),
     )
     write_page(page, html, [])
     return page
@@ -103,43 +107,13 @@ def told_composition(folder: Path) -> tuple[str, list[Table]]:
         FeatureError: If the command did not end there (RUN_UNFINISHED), or a file is damaged.
         TableError: If a table of it cannot be read.
     """
-    metrics = _read(folder).metrics
+    metrics = read_finished(folder, _KIND).metrics
     return headline(metrics), [_medians(metrics)]
-
-
-def _read(folder: Path) -> RunFiles:
-    require_no_links_out(folder)
-    record = clean(read_record(folder))
-    metrics = clean(read_object(folder / "composition.json"))
-    if record.get("status") != "done" or not metrics:
-        raise FeatureError(
-            f"{folder} holds no finished composition (status {record.get('status', 'unknown')!r}).",
-            code="RUN_UNFINISHED",
-            hint="Run the same command again to finish it.",
-        )
-    if not isinstance(at(metrics, "summary", "all"), dict) or not metrics.get("classes"):
-        raise FeatureError(
-            f"{folder / 'composition.json'} is damaged: it holds no figures of a composition.",
-            code="RECORD_DAMAGED",
-            hint="Compose anew, with --overwrite.",
-        )
-    return RunFiles(folder, record, metrics, {}, {"dropped": _table(folder / "dropped.csv")}, ())
-
-
-def _table(path: Path) -> pd.DataFrame:
-    try:
-        return read_own(path, dtype=str, keep_default_na=False).map(clean)
-    except pd.errors.EmptyDataError:
-        return pd.DataFrame()
-    except (ValueError, OSError) as error:
-        raise TableError(
-            f"{path} cannot be read: {error}.", hint="Compose anew, with --overwrite."
-        ) from error
 
 
 def _figures(path: Path, metrics: Mapping[str, Any]) -> pd.DataFrame:
     """Return the rows that have figures, by side, then by the share of the leading class."""
-    texts = _table(path)
+    texts = read_texts(path, _KIND)
     kept = ("slide_id", "patient_id", SPLIT)
     table = pd.DataFrame({
         str(name): texts[name] if name in kept else pd.to_numeric(texts[name], errors="coerce")
@@ -158,8 +132,7 @@ def _figures(path: Path, metrics: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def _subtitle(metrics: Mapping[str, Any], record: Mapping[str, Any]) -> str:
-    date = str(record.get("started") or "")[:16].replace("T", " ")
-    return " · ".join([*reversed(counts(metrics)), *([f"{date} UTC"] if date else [])])
+    return " · ".join(filter(None, [*reversed(counts(metrics)), started(record)]))
 
 
 def _bars(table: pd.DataFrame, metrics: Mapping[str, Any]) -> Plot | None:
@@ -260,8 +233,3 @@ def _cell(row: Mapping[Any, Any], name: str, *, share: bool) -> str | Cell:
     if not (is_number(low) and is_number(high)):
         return text
     return Cell(text, f"{_value(low, share=share)} to {_value(high, share=share)}")
-
-
-def _files(folder: Path) -> Table:
-    rows = [[name, text] for name, text in _FILES.items() if (folder / name).exists()]
-    return Table("Files of the folder", ("File", "Holds"), rows, css="settings")

@@ -24,7 +24,7 @@ _MARK = '<meta name="generator" content="histokeras'
 _HEAD_BYTES = 4096
 _MADE_BY = "histokeras report"
 _DATA = ("roc", "pr", "calibration", "confusion", "history", "scores", "auc", "scatter", "errors",
-         "spearman")  # fmt: skip
+         "spearman", "dice")  # fmt: skip
 
 
 @functools.cache

@@ -47,6 +47,8 @@ def history_plots(run: RunFiles) -> list[Plot]:
     figures = {
         "val_auc": Key("validation AUC", "#0072b2"),
         "val_balanced_accuracy": Key("validation balanced accuracy", "#009e73", (1.5, 2)),
+        "val_iou": Key("validation IoU", "#0072b2"),
+        "val_mean_iou": Key("validation mean IoU", "#009e73", (1.5, 2)),
         "val_spearman": Key("validation Spearman, tiles", "#0072b2"),
         "val_c_index": Key("validation C-index", "#0072b2"),
     }
@@ -116,10 +118,10 @@ def scores_plot(run: RunFiles) -> Plot | None:
     axis = f"Probability of {_shortened(target)}" if target else "Probability of the true class"
     columns = {name: f"prob_{target or name}" for name in labels}
     with drawing("scores"):
-        figure, axes = _rows_figure(labels, height=0.95)
+        figure, axes = rows_figure(labels, height=0.95)
         for row, name in enumerate(labels):
             values = scores.loc[scores["label"] == name, columns[name]].to_numpy(np.float64)
-            _draw_strip(axes, values, row, looks[name].colour, looks[name].marker, rng)
+            draw_strip(axes, values, row, looks[name].colour, looks[name].marker, rng)
         axes.set_xlim(-0.01, 1.01)
         axes.set_xlabel(axis)
         counts = ", ".join(f"{name} {(scores['label'] == name).sum():,}" for name in labels)
@@ -136,9 +138,19 @@ def _thinned(scores: pd.DataFrame, labels: Sequence[str]) -> str:
     return f" (at most {_MOST_POINTS} a class are drawn)" if many else ""
 
 
-def _draw_strip(
+def draw_strip(
     axes: Axes, values: Any, row: int, colour: str, marker: str, rng: np.random.Generator
 ) -> None:
+    """Draw values as a strip of points, with the middle half as a bar and the median as a line.
+
+    Args:
+        axes: Of :func:`rows_figure`.
+        values: ``(n,)``, at least one; of many, some evenly through the ranks.
+        row: Number of the row.
+        colour: ``#rrggbb``.
+        marker: matplotlib's marker.
+        rng: Where points lie across the strip.
+    """
     first, middle, third = np.quantile(values, [0.25, 0.5, 0.75])
     axes.barh(row, third - first, left=first, height=0.56, color=colour, alpha=0.16, linewidth=0)
     axes.vlines(middle, row - 0.32, row + 0.32, color=colour, linewidth=2.5)
@@ -170,7 +182,7 @@ def forest_plot(
     if not known:
         return None
     with drawing(name_of_files):
-        figure, axes = _rows_figure([name for name, _ in known], height=0.7)
+        figure, axes = rows_figure([name for name, _ in known], height=0.7)
         for row, (_, estimate) in enumerate(known):
             if is_number(estimate.get("low")) and is_number(estimate.get("high")):
                 axes.hlines(row, estimate["low"], estimate["high"], color=_BLUE, linewidth=2)
@@ -190,7 +202,7 @@ def forest_plot(
     return Plot(name_of_files, title, svg, text, (), table, records(table))
 
 
-def _rows_figure(names: Sequence[str], *, height: float) -> tuple[Figure, Axes]:
+def rows_figure(names: Sequence[str], *, height: float) -> tuple[Figure, Axes]:
     """Return axes with one row a name, each below its name: long names then take no width.
 
     Args:

@@ -26,9 +26,9 @@ def scatter_plot(run: RunFiles) -> Plot | None:
     if not len(numbers):
         return None
     mean = float(numbers["true"].mean())
-    ends = _ends(numbers.to_numpy())
+    ends = ends_of(numbers.to_numpy())
     with drawing("scatter"):
-        figure, axes = _square()
+        figure, axes = square_axes()
         axes.plot(ends, ends, color=FAINT, linewidth=1, dashes=(3, 3))
         axes.axhline(mean, color=_ORANGE, linewidth=1.2, dashes=(1.5, 2))
         _draw_points(axes, numbers["true"], numbers["predicted"])
@@ -63,7 +63,7 @@ def errors_plot(run: RunFiles) -> Plot | None:
     errors = numbers["predicted"] - numbers["true"]
     mean, spread = float(errors.mean()), 1.96 * float(errors.std())
     with drawing("errors"):
-        figure, axes = _square()
+        figure, axes = square_axes()
         axes.axhline(0, color=FAINT, linewidth=1, dashes=(3, 3))
         axes.axhline(mean, color=INK, linewidth=1.4)
         for limit in (mean - spread, mean + spread):
@@ -90,7 +90,8 @@ def errors_plot(run: RunFiles) -> Plot | None:
     return Plot("errors", "Errors", svg, text, keys, table, records(table))
 
 
-def _square() -> tuple[Figure, Axes]:
+def square_axes() -> tuple[Figure, Axes]:
+    """Return a square figure and its axes, with a grid."""
     figure = Figure(figsize=SQUARE, layout="constrained")
     axes = figure.add_subplot()
     axes.grid(visible=True)
@@ -98,7 +99,8 @@ def _square() -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _ends(values: np.ndarray) -> tuple[float, float]:
+def ends_of(values: np.ndarray) -> tuple[float, float]:
+    """Return the ends of an axis that holds all values, with some room."""
     low, high = float(values.min()), float(values.max())
     margin = 0.05 * (high - low) or 1.0
     return low - margin, high + margin

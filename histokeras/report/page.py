@@ -28,6 +28,7 @@ from histokeras.report.pictures import Pictures, left_out_text, read_pictures
 from histokeras.report.plots import Plot, calibration_plot, curve_plot
 from histokeras.report.risk_page import RISK_FILES, risk_content
 from histokeras.report.run_files import RunFiles, read_run
+from histokeras.report.segmentation_page import write_segmentation_page
 from histokeras.report.sites import site_section
 from histokeras.report.strata import strata_left_out, strata_tables
 from histokeras.report.survival_page import write_survival_page
@@ -60,6 +61,7 @@ _FILES = {
 _OTHERS = {
     "cluster": write_cluster_page,
     "composition": write_composition_page,
+    "fit-segmenter": write_segmentation_page,
     "survival": write_survival_page,
 }
 """Commands whose folders have a page of another kind."""
@@ -72,7 +74,7 @@ def write_report(run: str | Path | object, path: str | Path | None = None) -> Pa
 
     Args:
         run: The run folder, or an object whose ``folder`` is it; or what ``cluster -o``,
-            ``composition -o`` or ``survival -o`` was given.
+            ``composition -o``, ``survival -o`` or ``fit-segmenter -o`` was given.
         path: The page; ``report.html`` in the run folder if None. Plot data go to ``report/``
             beside it (``<stem>_files/`` if the page is not called report.html).
 

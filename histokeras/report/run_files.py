@@ -229,7 +229,7 @@ def read_run(folder: Path) -> RunFiles:
         metrics,
         clean(read_object(folder / "curves.json")),
         {name: _read_table(folder / f"{name}.csv") for name in _TABLES},
-        _read_histories(folder),
+        read_histories(folder),
         _temperature_notes(folder),
         _missing(folder, record),
     )
@@ -242,11 +242,12 @@ def _require_figures(folder: Path, record: Mapping[str, Any]) -> None:
         "extract-features": f"`histokeras fit-head {folder} --labels TABLE -o RUN` writes one.",
         "tiles": "Its page is tiles.html.",
         "cluster": "Its page is report.html; it is compared with no run.",
+        "fit-segmenter": "`histokeras report` of it alone writes its page.",
     }
     command = str(record.get("command", ""))
     if command in hints:
         raise FeatureError(
-            f"{folder} holds the output of {command}, not a run.",
+            f"{folder} holds the output of {command}, not a run of a head.",
             code="RUN_MISSING",
             hint=hints[command],
         )
@@ -294,7 +295,8 @@ def _read_table(path: Path) -> pd.DataFrame:
     return table.map(clean)
 
 
-def _read_histories(folder: Path) -> list[pd.DataFrame]:
+def read_histories(folder: Path) -> list[pd.DataFrame]:
+    """Return the training curves of a run, one table a fold; empty if there are none."""
     paths = [folder / "history.csv", *sorted(folder.glob("folds/*/history.csv"), key=_fold)]
     tables = [_read_table(path) for path in paths]
     return [

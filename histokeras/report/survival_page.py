@@ -8,28 +8,31 @@ from typing import Any
 import pandas as pd
 
 from histokeras.analysis.survival_words import hazard_title, model_title, p_text
-from histokeras.errors import FeatureError, TableError
-from histokeras.foreign.folders import require_no_links_out
 from histokeras.report import tables
 from histokeras.report.html import render, require_own_page, require_own_run_folder, write_page
 from histokeras.report.more_plots import forest_plot
-from histokeras.report.run_files import RunFiles
+from histokeras.report.page_files import PageKind, files_table, read_finished, read_texts, started
 from histokeras.report.survival_plots import curve_plot, hazard_plot
 from histokeras.report.survival_words import cautions, headline, methods, sentences
 from histokeras.report.tables import Cell, Table
-from histokeras.report.text import DASH, at, clean, interval, plural
-from histokeras.runs.record import read_object, read_record
-from histokeras.tables import read_own
+from histokeras.report.text import DASH, at, interval, plural
 
 _NUMBERS = ("time", "survival", "low", "high", "at_risk", "events")
-_FILES = {
-    "run.json": "what was done, with which settings, versions and inputs",
-    "metrics.json": "all figures",
-    "cox.csv": "one row a term of each Cox model, or why there is none",
-    "km.csv": "the steps of every curve, with bands and numbers at risk",
-    "patients.csv": "one row a patient: outcome, fold in which it was tested, risks and groups",
-    "dropped.csv": "patients, rows and columns that were left out, and why",
-}
+_KIND = PageKind(
+    what="survival",
+    is_whole=lambda metrics: (
+        isinstance(at(metrics, "compared"), dict) and bool(metrics.get("curves"))
+    ),
+    again="Run `histokeras survival` anew, with --overwrite.",
+    files={
+        "run.json": "what was done, with which settings, versions and inputs",
+        "metrics.json": "all figures",
+        "cox.csv": "one row a term of each Cox model, or why there is none",
+        "km.csv": "the steps of every curve, with bands and numbers at risk",
+        "patients.csv": "one row a patient: outcome, fold in which it was tested, risks and groups",
+        "dropped.csv": "patients, rows and columns that were left out, and why",
+    },
+)
 
 
 def write_survival_page(folder: Path, page: Path | None = None) -> Path:
@@ -51,10 +54,11 @@ def write_survival_page(folder: Path, page: Path | None = None) -> Path:
     page = page or folder / "report.html"
     require_own_page(page)
     require_own_run_folder(page, folder)
-    run = _read(folder)
+    run = read_finished(folder, _KIND)
     metrics, record = run.metrics, run.record
-    km = _table(folder / "km.csv")
+    km = read_texts(folder / "km.csv", _KIND, ("curve", *_NUMBERS))
     km = km.assign(**{name: pd.to_numeric(km[name], errors="coerce") for name in _NUMBERS})
+    cox = read_texts(folder / "cox.csv", _KIND, ("model", "term", "q"))
     unit = str(metrics["time_unit"])
     drawn = [
         curve_plot(block, km[km["curve"] == block["name"]], unit, f"curve-{i}")
@@ -71,7 +75,7 @@ def write_survival_page(folder: Path, page: Path | None = None) -> Path:
         forest=_c_index_plot(metrics),
         curves=[plot for plot in drawn if plot is not None],
         hazards=hazard_plot(metrics["models"]),
-        hazard_tables=_hazard_tables(metrics, _table(folder / "cox.csv")),
+        hazard_tables=_hazard_tables(metrics, cox),
         funnel=tables.funnel_table(run),
         dropped=tables.dropped_table(run),
         methods=methods(metrics),
@@ -82,7 +86,7 @@ def write_survival_page(folder: Path, page: Path | None = None) -> Path:
             tables.settings_table("Versions", record.get("versions")),
             tables.settings_table("Hardware", record.get("hardware")),
         ],
-        files=_files(folder),
+        files=files_table(folder, _KIND),
     )  # fmt: skip
     write_page(page, html, [])
     return page
@@ -94,43 +98,13 @@ def told_survival(folder: Path) -> tuple[str, list[Table]]:
     Raises:
         FeatureError: If the command did not end there (RUN_UNFINISHED), or a file is damaged.
     """
-    metrics = _read(folder).metrics
+    metrics = read_finished(folder, _KIND).metrics
     table = _compared_table(metrics)
     return headline(metrics), [] if table is None else [table]
 
 
-def _read(folder: Path) -> RunFiles:
-    require_no_links_out(folder)
-    record = clean(read_record(folder))
-    metrics = clean(read_object(folder / "metrics.json"))
-    if record.get("status") != "done" or not metrics:
-        raise FeatureError(
-            f"{folder} holds no finished survival (status {record.get('status', 'unknown')!r}).",
-            code="RUN_UNFINISHED",
-            hint="Run the same command again to finish it.",
-        )
-    if not isinstance(at(metrics, "compared"), dict) or not metrics.get("curves"):
-        raise FeatureError(
-            f"{folder / 'metrics.json'} is damaged: it holds no figures of survival.",
-            code="RECORD_DAMAGED",
-            hint="Run `histokeras survival` anew, with --overwrite.",
-        )
-    return RunFiles(folder, record, metrics, {}, {"dropped": _table(folder / "dropped.csv")}, ())
-
-
-def _table(path: Path) -> pd.DataFrame:
-    try:
-        return read_own(path, dtype=str, keep_default_na=False).map(clean)
-    except (ValueError, OSError) as error:
-        raise TableError(
-            f"{path} cannot be read: {error}.",
-            hint="Run `histokeras survival` anew, with --overwrite.",
-        ) from error
-
-
 def _subtitle(metrics: Mapping[str, Any], record: Mapping[str, Any]) -> str:
-    date = str(record.get("started") or "")[:16].replace("T", " ")
-    parts = ("Survival", plural(metrics["n"], "patient"), f"{date} UTC" if date else "")
+    parts = ("Survival", plural(metrics["n"], "patient"), started(record))
     return " · ".join(part for part in parts if part)
 
 
@@ -210,8 +184,3 @@ def _steady(term: Mapping[str, Any]) -> str:
     if p is None:
         return DASH
     return f"no ({p_text(p)})" if p < 0.05 else f"not refuted ({p_text(p)})"
-
-
-def _files(folder: Path) -> Table:
-    rows = [[name, text] for name, text in _FILES.items() if (folder / name).exists()]
-    return Table("Files of the folder", ("File", "Holds"), rows, css="settings")

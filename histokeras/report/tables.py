@@ -67,7 +67,9 @@ class Table:
     css: str = ""
 
 
-def funnel_table(run: RunFiles) -> Table | None:
+def funnel_table(
+    run: RunFiles, caption: str = "From the label table to the figures"
+) -> Table | None:
     """Return how many are left after each step, with bars."""
     funnel: Mapping[str, Any] = run.record.get("funnel") or {}
     most = max([count for count in funnel.values() if is_number(count)], default=0)
@@ -79,9 +81,7 @@ def funnel_table(run: RunFiles) -> Table | None:
         last = count
     if not rows:
         return None
-    return Table(
-        "From the label table to the figures", ("Step", "Left", "Lost"), rows, css="funnel"
-    )
+    return Table(caption, ("Step", "Left", "Lost"), rows, css="funnel")
 
 
 def dropped_table(run: RunFiles) -> Table | None:

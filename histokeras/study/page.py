@@ -9,6 +9,7 @@ from histokeras.report.comparison import compared
 from histokeras.report.composition_page import told_composition
 from histokeras.report.html import render, require_own_page, write_page
 from histokeras.report.run_files import RunFiles, read_run
+from histokeras.report.segmentation_page import told_segmentation
 from histokeras.report.strata import strata_tables
 from histokeras.report.survival_page import told_survival
 from histokeras.report.tables import Table, baseline_table
@@ -24,6 +25,7 @@ _TOLD = {
     "cluster": told_clusters,
     "composition": told_composition,
     "clinical": lambda folder: ("What goes with which clinical column stands on its page.", []),
+    "fit-segmenter": told_segmentation,
     "survival": told_survival,
 }
 """What is said of commands whose pages hold no figures of a run."""
