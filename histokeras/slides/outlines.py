@@ -53,7 +53,9 @@ def trace(mask: Grey, factor: int, numbers: Iterable[int], *, least_px: float) -
             break
         mask, factor = most_frequent(mask, 2), factor * 2
     areas = {
-        number: [tuple(ring.astype(np.float64) * factor for ring in rings) for rings in polygons(area)]
+        number: [
+            tuple(ring.astype(np.float64) * factor for ring in rings) for rings in polygons(area)
+        ]
         for number, area in cleaned.items()
     }
     return Outlines(factor, areas)
