@@ -211,3 +211,16 @@ DEFAULT_HEAD = "linear"
 def batch_size_of(head: str) -> int:
     """Return how many tiles, or bags, a head sees a step unless another number is asked for."""
     return BAG_BATCH_SIZE if head in BAG_HEADS else BATCH_SIZE
+
+
+SEGMENTERS = ("deeplabv3", "deeplabv3+", "unet")
+"""Networks of :func:`histokeras.models.segmenters.build_segmenter`."""
+SEGMENTER_BACKBONES = ("mobilenetv2", "resnet50", "mini")
+"""Backbones whose strides can be turned into dilation without changing what they compute."""
+OUTPUT_STRIDES = (8, 16)
+"""Pixels a cell of the map that DeepLab starts from."""
+SEGMENTER_CHANNELS = {"deeplabv3": 256, "deeplabv3+": 256, "unet": 32}
+"""Width of a segmenter unless another is asked for; the first U-Net had 64, four times the work."""
+FREEZE = ("none", "half", "most", "backbone")
+"""What of a segmenter's backbone does not learn: nothing, what comes before stride 8 is reached,
+all but its last block, or all of it."""

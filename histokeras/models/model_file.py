@@ -6,29 +6,32 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
-import safetensors.numpy
 
 from histokeras.errors import FeatureError
-from histokeras.files import prepare_folder, remove, sha256_bytes, write_bytes, write_json
-from histokeras.foreign.kinds import refuse_foreign_model
-from histokeras.foreign.text import read_json
+from histokeras.models.card_file import (
+    CARD,
+    ModelKind,
+    fill,
+    read_arrays,
+    read_known_card,
+    require_unnamed_file,
+    write_model,
+)
 from histokeras.models.heads import build_head, build_number_head, build_risk_head
-from histokeras.models.weights import FINETUNED, is_named
 from histokeras.types import REGRESSION, SURVIVAL, TASKS
 
-_FORMAT = "histokeras-head"
-_VERSION = 1
-_CARD = "model.json"
-_WEIGHTS = "weights.safetensors"
-_MAX_BYTES = 1 << 30
+_HEAD = ModelKind(
+    name="head",
+    version=1,
+    wanted="A run is a folder that `histokeras fit-head` or `finetune` wrote.",
+    missing="Name the run folder that `histokeras fit-head` or `finetune` wrote, finished.",
+)
 _MAX_FEATURES, _MAX_CLASSES = 16_384, 10_000
 _WANTED_OF: dict[str, set[str]] = {
     REGRESSION: {"target", "target_mean", "target_scale"},
     SURVIVAL: {"target", "risk_mean", "risk_sd", "risk_cut"},
 }
 """What a card says of a head that has no classes."""
-_WANTED = "A run is a folder that `histokeras fit-head` or `finetune` wrote."
 
 
 def write_head(folder: Path, model: keras.Model, card: Mapping[str, Any]) -> None:
@@ -45,17 +48,7 @@ def write_head(folder: Path, model: keras.Model, card: Mapping[str, Any]) -> Non
     Raises:
         OutputError: If it cannot be written.
     """
-    prepare_folder(folder)
-    arrays = {
-        variable.path: np.ascontiguousarray(keras.ops.convert_to_numpy(variable))
-        for variable in model.weights
-    }
-    data = safetensors.numpy.save(arrays)
-    # The card goes first and comes last: without it there is no head, and it names its weights.
-    remove(folder, [_CARD])
-    write_bytes(folder / _WEIGHTS, data)
-    known = {"format": _FORMAT, "version": _VERSION, "head_sha256": sha256_bytes(data)}
-    write_json(folder / _CARD, {**known, **card})
+    write_model(folder, model, card, _HEAD)
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -71,27 +64,7 @@ def read_card(folder: Path) -> dict[str, Any]:
         FeatureError: If there is no card, or it is not one of ours; MODEL_UNTRUSTED if a model of
             another kind lies there, PATH_UNSAFE if the card names a file of this machine.
     """
-    path = folder / _CARD
-    if not path.is_file():
-        for place in (folder, folder.parent):
-            refuse_foreign_model(place, _WANTED)
-        raise FeatureError(
-            f"no {_CARD} in {folder}.",
-            code="MODEL_MISSING",
-            hint="Name the run folder that `histokeras fit-head` or `finetune` wrote, finished.",
-        )
-    card = _object(path)
-    if not isinstance(card, dict) or card.get("format") != _FORMAT:
-        raise FeatureError(
-            f"{path} is not a model card of histokeras.",
-            code="MODEL_UNTRUSTED",
-            hint="Foreign models are not loaded.",
-        )
-    if card.get("version") != _VERSION:
-        raise FeatureError(
-            f"{path} has version {card.get('version')}, this program reads {_VERSION}.",
-            code="MODEL_VERSION",
-        )
+    path, card = folder / CARD, read_known_card(folder, _HEAD)
     wanted = {"head", "n_features", "classes"}
     missing = (wanted | _WANTED_OF.get(str(card.get("task")), set())) - set(card)
     if missing:
@@ -103,13 +76,6 @@ def read_card(folder: Path) -> dict[str, Any]:
         )
     _require_sound(card, path)
     return card
-
-
-def _object(path: Path) -> Any:
-    try:
-        return read_json(path)
-    except (OSError, ValueError) as error:
-        raise FeatureError(f"{path} is not JSON: {error}", code="MODEL_DAMAGED") from error
 
 
 def _require_sound(card: Mapping[str, Any], path: Path) -> None:
@@ -129,13 +95,7 @@ def _require_sound(card: Mapping[str, Any], path: Path) -> None:
         raise FeatureError(
             f"{path} holds sizes or names that no head of ours has.", code="MODEL_DAMAGED"
         )
-    weights = str(features.get("weights", "file"))
-    if weights not in ("file", FINETUNED) and not is_named(weights):
-        raise FeatureError(
-            f"{path} names weights by a path, {weights[:120]!r}, which is not read.",
-            code="PATH_UNSAFE",
-            hint="A run names its weights by kind and SHA-256; give the file with --weights PATH.",
-        )
+    require_unnamed_file(str(features.get("weights", "file")), path)
 
 
 def _built(card: Mapping[str, Any]) -> keras.Model:
@@ -160,24 +120,7 @@ def read_head(folder: Path) -> tuple[keras.Model, dict[str, Any]]:
         FeatureError: If the folder holds no head, or its files do not belong together.
     """
     card = read_card(folder)
-    path = folder / _WEIGHTS
-    if not path.is_file():
-        raise FeatureError(f"no {_WEIGHTS} in {folder}.", code="MODEL_DAMAGED")
-    if path.stat().st_size > _MAX_BYTES:
-        raise FeatureError(f"{path} is larger than any head of ours.", code="MODEL_DAMAGED")
-    try:
-        data = path.read_bytes()
-        if sha256_bytes(data) != card.get("head_sha256"):
-            raise FeatureError(f"{path} is not the file that {_CARD} names.", code="MODEL_DAMAGED")
-        arrays = safetensors.numpy.load(data)
-    except safetensors.SafetensorError as error:
-        raise FeatureError(f"{path} is damaged: {error}", code="MODEL_DAMAGED") from error
+    arrays = read_arrays(folder, card, _HEAD)
     model = _built(card)
-    wanted = {variable.path: tuple(variable.shape) for variable in model.weights}
-    if wanted != {name: array.shape for name, array in arrays.items()}:
-        raise FeatureError(
-            f"the weights in {path} do not fit the head named in {_CARD}.", code="MODEL_DAMAGED"
-        )
-    for variable in model.weights:
-        variable.assign(arrays[variable.path])
+    fill(model, arrays, folder, _HEAD)
     return model, card

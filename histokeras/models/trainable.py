@@ -81,15 +81,32 @@ def set_trainable(
     """
     if unfreeze not in UNFREEZE:
         raise ValueError(f"`unfreeze` must be one of {', '.join(UNFREEZE)}. Received: {unfreeze!r}")
+    first = backbone.top_layer if unfreeze == "top" else ""
+    learn_from(network, first, batch_norm=batch_norm)
+    return int(sum(keras.ops.size(weight) for weight in network.trainable_weights))
+
+
+def learn_from(
+    network: keras.Model, first: str | None, *, batch_norm: bool, momentum: float | None = None
+) -> None:
+    """Let the layers of a backbone learn from one of them on.
+
+    Args:
+        network: The backbone; changed in place.
+        first: Name of the first layer that learns; "" for all, None for none.
+        batch_norm: As for :func:`set_trainable`.
+        momentum: Of the BatchNormalization that learns; None to leave it.
+    """
     network.trainable = True
     names = [layer.name for layer in network.layers]
-    first = names.index(backbone.top_layer) if unfreeze == "top" else 0
+    start = len(names) if first is None else names.index(first) if first else 0
     for number, layer in enumerate(network.layers):
-        learns = number >= first
+        learns = number >= start
         if isinstance(layer, keras.layers.BatchNormalization):
             learns = learns and batch_norm
             # Plain, each device would keep statistics of its own, and only the first one's are
             # saved.
             layer.synchronized = learns
+            if learns and momentum is not None:
+                layer.momentum = momentum
         layer.trainable = learns
-    return int(sum(keras.ops.size(weight) for weight in network.trainable_weights))
