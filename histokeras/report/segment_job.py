@@ -5,36 +5,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from histokeras.files import safe_name
 from histokeras.runs.shard import Shard, Share
 from histokeras.slides.inventory import SlideRow, pseudonym_of
 from histokeras.tables.pseudonyms import Pseudonyms
-from histokeras.tiles.windows import Predict, Windows
+from histokeras.tiles.segmenter import Segmenter
+from histokeras.tiles.windows import Windows
 
 COMMAND = "segment"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Network:
-    """A segmenter, or the mean of those of several folds.
-
-    Attributes:
-        predict: Turns windows into probabilities.
-        classes: In the order of the probabilities.
-        positive: The class of interest; None where all are.
-        mpp: Micrometres per pixel that it works at; None for each image's own pixels.
-        digests: SHA-256 of the segmenters, sorted.
-    """
-
-    predict: Predict
-    classes: tuple[str, ...]
-    positive: str | None
-    mpp: float | None
-    digests: tuple[str, ...]
-
-    @property
-    def shown(self) -> tuple[str, ...]:
-        """The classes that are outlined: the positive one, or all where there is none."""
-        return (self.positive,) if self.positive is not None else self.classes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +20,7 @@ class SegmentJob:
     """What is segmented, how, and where to.
 
     Attributes:
-        network: The segmenter.
+        segmenter: The network.
         slides: Slides and pictures with distinct ids.
         output: The output folder.
         windows: How they are cut.
@@ -59,7 +37,7 @@ class SegmentJob:
         pseudonyms: By which outputs name the slides; None for their own names.
     """
 
-    network: Network
+    segmenter: Segmenter
     slides: Sequence[Path]
     output: Path
     windows: Windows = field(default_factory=Windows)
@@ -83,14 +61,18 @@ class SegmentJob:
         """All slides, and which of them are taken."""
         return Share([self.slide_id(path) for path in self.slides], self.shard)
 
+    def mask_path(self, slide_id: str) -> Path:
+        """Return where the class mask of a slide lies."""
+        return self.output / f"{safe_name(f'{slide_id}.mask')}.tif"
+
     @property
     def settings(self) -> dict[str, Any]:
         """What the outputs of a folder have in common."""
         return {
-            "segmenters": list(self.network.digests),
-            "classes": list(self.network.classes),
-            "positive": self.network.positive,
-            "mpp": self.network.mpp,
+            "segmenters": list(self.segmenter.digests),
+            "classes": list(self.segmenter.classes),
+            "positive": self.segmenter.positive,
+            "mpp": self.segmenter.mpp,
             # How many windows are computed at once changes no more than last bits.
             "windows": {k: v for k, v in asdict(self.windows).items() if k != "batch_size"},
             "everywhere": self.everywhere,

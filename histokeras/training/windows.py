@@ -19,12 +19,13 @@ from histokeras.tiles.windows import (
 __all__ = ["Band", "Windows", "average", "predictor", "segment_bands", "segment_image"]
 
 
-def predictor(model: keras.Model, batch_size: int) -> Predict:
+def predictor(model: keras.Model, batch_size: int, *, device: str | None = None) -> Predict:
     """Return what turns windows into probabilities, always in batches of one size.
 
     Args:
         model: Images 0..255 (b, h, w, 3) to logits (b, h, w, n_classes).
         batch_size: Windows computed at once; fewer are filled up.
+        device: Where, such as ``/gpu:0``; None for TensorFlow's own choice.
     """
 
     @tf.function(input_signature=[tf.TensorSpec((batch_size, None, None, 3), tf.uint8)])
@@ -36,7 +37,8 @@ def predictor(model: keras.Model, batch_size: int) -> Predict:
         missing = batch_size - len(images)
         # The same network in one shape: a lone window would else be computed in other bits.
         padded = np.concatenate([images, images[-1:].repeat(missing, axis=0)])
-        return np.asarray(compute(padded))[: len(images)]
+        with tf.device(device):
+            return np.asarray(compute(padded))[: len(images)]
 
     return predict
 
