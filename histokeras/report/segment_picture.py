@@ -9,7 +9,6 @@ from PIL import Image as PillowImage
 from scipy import ndimage
 
 from histokeras.report.class_map import class_legend
-from histokeras.report.colours import class_looks, rgb
 from histokeras.report.heatmap import draw_page
 from histokeras.slides.mask_tiff import Grey
 from histokeras.slides.source import Image
@@ -26,7 +25,7 @@ _WHITE = (255, 255, 255)
 def draw_overlay(
     thumbnail: Image,
     mask: Grey,
-    classes: Sequence[str],
+    colours: Mapping[str, tuple[int, int, int]],
     shares: Mapping[str, float],
     *,
     titles: Sequence[str],
@@ -38,24 +37,23 @@ def draw_overlay(
     Args:
         thumbnail: uint8 (h, w, 3), the slide.
         mask: uint8 class numbers of the whole slide, of any size.
-        classes: In the order of the mask's numbers.
+        colours: Red, green and blue of each class, in the order of the mask's numbers.
         shares: Class -> share of what was segmented, 0..1, of the classes that are outlined.
         titles: Lines above.
         um_per_px: Micrometres per pixel of the thumbnail; None if unknown: no scale bar then.
         note: Line below.
     """
-    looks = class_looks(classes)
-    colours = {name: rgb(looks[name].colour) for name in shares}
+    classes = list(colours)
     times = max(1, -(-LEAST_PX // max(thumbnail.shape[:2])))
     drawn = thumbnail.repeat(times, axis=0).repeat(times, axis=1)
     shown = _resized(mask, drawn.shape[0], drawn.shape[1])
-    for name, colour in colours.items():
+    for name in shares:
         inside = shown == classes.index(name)
         # The line lies in its own area, so that two classes that touch show both; a white one
         # around it parts it from tissue of its colour.
         line = inside & ~ndimage.binary_erosion(inside, iterations=_LINE_PX, border_value=1)
         drawn[ndimage.binary_dilation(line) & ~inside] = _WHITE
-        drawn[line] = colour
+        drawn[line] = colours[name]
     um_shown = None if um_per_px is None else um_per_px / times
     page = draw_page([drawn], class_legend(shares, colours), titles, um_shown, note)
     buffer = io.BytesIO()

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from histokeras.errors import SlideError
 from histokeras.files import canonical_json, safe_name, sha256_file, write_bytes, write_text
-from histokeras.report.colours import class_looks, rgb
+from histokeras.report.colours import mask_colours
 from histokeras.report.segment_geojson import outlines_document
 from histokeras.report.segment_job import SegmentJob
 from histokeras.report.segment_picture import SIDE_PX, draw_overlay
@@ -105,8 +105,8 @@ def _writers(
     job: SegmentJob, view: View, files: Mapping[str, Path]
 ) -> Iterator[tuple[Paste, dict[int, Paste]]]:
     """Open the mask, and the maps of probabilities that are wanted."""
-    looks, classes = class_looks(job.segmenter.classes), job.segmenter.classes
-    colours = [rgb(looks[name].colour) for name in classes]
+    classes = job.segmenter.classes
+    colours = list(_colours(job).values())
     with ExitStack() as stack:
         mask = stack.enter_context(
             class_mask_writer(files["mask"], view.size_px, colours, mpp=view.mpp)
@@ -152,6 +152,10 @@ def _write_masks(
         # Before anything gets its final name.
         view.slide.require_unchanged()
     return counts
+
+
+def _colours(job: SegmentJob) -> dict[str, tuple[int, int, int]]:
+    return mask_colours(job.segmenter.classes, job.segmenter.positive)
 
 
 def _seen(band: Band, region: TissueRegion | None) -> npt.NDArray[np.bool_]:
@@ -202,7 +206,7 @@ def _write_outlines(
     least_px = job.least_um2 if view.mpp is None else job.least_um2 / view.mpp**2
     numbers = [classes.index(name) for name in job.segmenter.shown]
     outlines = trace(mask, factor, numbers, least_px=least_px)
-    document = outlines_document(view.slide.slide_id, outlines, classes, view.scale, view.mpp)
+    document = outlines_document(view.slide.slide_id, outlines, _colours(job), view.scale, view.mpp)
     write_text(files["geojson"], canonical_json(document) + "\n")
     shares = {area["class"]: area["share"] for area in areas}
     thumbnail = np.array(view.slide.thumbnail(SIDE_PX))
@@ -210,7 +214,7 @@ def _write_outlines(
     picture = draw_overlay(
         thumbnail,
         mask,
-        classes,
+        _colours(job),
         {name: shares[name] for name in job.segmenter.shown},
         titles=(view.slide.slide_id, _says(row)),
         um_per_px=None if view.mpp is None else view.mpp / view.scale * size0 / thumbnail.shape[1],
@@ -221,8 +225,8 @@ def _write_outlines(
 
 def _says(row: Mapping[str, Any]) -> str:
     if row["segmented_mm2"] is None:
-        return f"share of {row['segmented_px']} px, the mpp is unknown"
-    return f"share of {row['segmented_mm2']:.3g} mm² segmented"
+        return f"shares of {row['segmented_px']} px; the mpp is unknown"
+    return f"shares of the {row['segmented_mm2']:.3g} mm² that were segmented"
 
 
 def _note(job: SegmentJob, view: View) -> str:

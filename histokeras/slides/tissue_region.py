@@ -10,8 +10,8 @@ from scipy import ndimage
 from histokeras.slides.tissue import COARSE_MPP, Mask, dark_mask, read_coarse
 from histokeras.slides.view import View
 
-GAP_UM = 80.0
-"""Bright gaps up to this width are tissue: fat cells, glands and capillaries are, vessels not."""
+GAP_UM = 60.0
+"""Bright gaps up to this width are tissue: fat cells, lumens of glands and capillaries are."""
 
 
 @dataclass(frozen=True, eq=False)

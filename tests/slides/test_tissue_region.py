@@ -9,10 +9,10 @@ from histokeras.slides.view import view_at
 
 @pytest.fixture
 def picture(tmp_path):
-    """Tissue of 200 to 800 px with a gap of 60 µm and one of 160; it reaches the right border."""
+    """Tissue of 200 to 800 px with a gap of 50 µm and one of 160; it reaches the right border."""
     image = np.full((800, 1200, 3), 245, np.uint8)
     image[200:800, 200:] = (200, 80, 160)
-    image[400:460, 400:460] = 245
+    image[400:450, 400:450] = 245
     image[400:560, 700:860] = 245
     path = tmp_path / "a.png"
     Image.fromarray(image).save(path)
