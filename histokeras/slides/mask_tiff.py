@@ -78,25 +78,56 @@ def probability_writer(
         yield paste
 
 
-def most_frequent(mask: Grey) -> Grey:
-    """Shrink a class mask by 4: the most frequent class of each square, of equals the lowest.
+def most_frequent(mask: Grey, factor: int = _FACTOR) -> Grey:
+    """Shrink a class mask: the most frequent class of each square, of equals the lowest.
 
     Args:
         mask: uint8 (h, w); the last squares may be cut off.
+        factor: Pixels along a square.
 
     Returns:
-        uint8 (ceil(h / 4), ceil(w / 4)).
+        uint8 (ceil(h / factor), ceil(w / factor)).
     """
-    height, width = (-(-side // _FACTOR) for side in mask.shape)
-    most = np.zeros((height, width), np.uint8)
+    if factor == 1:
+        return mask
+    height, width = (-(-side // factor) for side in mask.shape)
+    most = np.zeros((height, width), np.int64)
     found = np.full((height, width), IGNORE, np.uint8)
-    beyond = [(0, -side % _FACTOR) for side in mask.shape]
+    beyond = [(0, -side % factor) for side in mask.shape]
     for number in np.unique(mask):
-        here = np.pad(mask == number, beyond)
-        count = here.reshape(height, _FACTOR, width, _FACTOR).sum(axis=(1, 3), dtype=np.uint8)
+        here = np.pad(mask == number, beyond).reshape(height, factor, width, factor)
+        count = np.count_nonzero(here, axis=(1, 3))
         more = count > most
         most[more], found[more] = count[more], number
     return found
+
+
+def read_class_mask(path: Path, most_px: int) -> tuple[Grey, int]:
+    """Read a class mask of ours, shrunk until it has no more than so many pixels.
+
+    Args:
+        path: File of :func:`class_mask_writer`.
+        most_px: How many pixels it may have; no fewer than one of its TIFF tiles leaves.
+
+    Returns:
+        The mask and the factor: the least power of two, up to 256, that is enough.
+    """
+    with tifffile.TiffFile(path) as file:
+        page = file.pages.first
+        height, width = page.shape
+        factor = 1
+        while -(-height // factor) * -(-width // factor) > most_px and factor < _TILE_PX:
+            factor *= 2
+        found = np.full((-(-height // factor), -(-width // factor)), IGNORE, np.uint8)
+        for tile, place, _ in page.segments():
+            if tile is None:
+                continue
+            top, left = place[-3], place[-2]
+            rows, columns = min(_TILE_PX, height - top), min(_TILE_PX, width - left)
+            small = most_frequent(np.squeeze(tile)[:rows, :columns], factor)
+            y, x = top // factor, left // factor
+            found[y : y + small.shape[0], x : x + small.shape[1]] = small
+    return found, factor
 
 
 def _mean(values: Grey) -> Grey:

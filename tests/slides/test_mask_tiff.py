@@ -5,7 +5,12 @@ import tifffile
 from PIL import Image
 
 from histokeras.errors import OutputError
-from histokeras.slides.mask_tiff import class_mask_writer, most_frequent, probability_writer
+from histokeras.slides.mask_tiff import (
+    class_mask_writer,
+    most_frequent,
+    probability_writer,
+    read_class_mask,
+)
 from histokeras.slides.reader import open_slide
 
 COLOURS = [(0, 114, 178), (213, 94, 0), (0, 158, 115)]
@@ -29,6 +34,10 @@ def test_class_mask_keeps_its_numbers_and_shows_its_colours(tmp_path):
         np.testing.assert_array_equal(np.asarray(picture), expected)
         picture.seek(1)
         np.testing.assert_array_equal(np.asarray(picture), most_frequent(expected))
+    small, factor = read_class_mask(path, 400 * 400)
+    assert factor == 4
+    np.testing.assert_array_equal(small, most_frequent(expected, 4))
+    np.testing.assert_array_equal(read_class_mask(path, 1350 * 1150)[0], expected)
     with open_slide(path) as slide:
         assert slide.vendor == "generic-tiff"
         assert slide.dimensions == (1350, 1150)

@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 
 from histokeras.errors import ConfigError
-from histokeras.training import windows as module
-from histokeras.training.windows import Windows, predictor, segment_bands, segment_image
+from histokeras.tiles import windows as module
+from histokeras.tiles.windows import Windows, segment_bands, segment_image
+from histokeras.training.windows import predictor
 
 SMALL = Windows(size_px=128, overlap_px=64, batch_size=2)
 
