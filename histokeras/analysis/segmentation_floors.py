@@ -135,7 +135,7 @@ class ColourFloor:
     def classes(self, probabilities: Floats) -> Mask:
         """Return the class of each pixel, uint8 ``(h, w)``."""
         if self.threshold is None or self.positive is None:
-            return probabilities.argmax(axis=-1).astype(np.uint8)
+            return np.asarray(probabilities.argmax(axis=-1), np.uint8)
         chosen = probabilities[..., self.positive] >= self.threshold
         return np.where(chosen, self.positive, 1 - self.positive).astype(np.uint8)
 

@@ -7,14 +7,13 @@ from typing import Any
 import click
 
 from histokeras.cli import options, segmenter_options, study_options
-from histokeras.cli.mask_options import mask_options
 from histokeras.models import quiet
 
 
 @click.command()
-@segmenter_options.images
-@mask_options
+@segmenter_options.pair_options
 @segmenter_options.mpp
+@segmenter_options.default_mpp
 @options.output
 @segmenter_options.network_options
 @options.trust_model

@@ -1,10 +1,12 @@
 """Options of the commands that train segmenters, each defined once."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from histokeras.cli import options, study_options
+from histokeras.cli.mask_options import coding_from, mask_options
 from histokeras.models.catalog import (
     AUGMENTATION_NAMES,
     FREEZE,
@@ -19,6 +21,30 @@ _LOSSES = ("ce+dice", "ce", "dice", "focal", "focal+dice")
 _CHANNELS = ", ".join(f"{name} {width}" for name, width in SEGMENTER_CHANNELS.items())
 
 images = click.argument("images", type=options.existing_path, required=False)
+masks = click.option(
+    "--masks",
+    type=options.existing_folder,
+    help="Folder of masks (pictures, .txt matrices) or drawn regions (GeoJSON, ASAP XML), called "
+    "as the images are.  [default: beside the images]",
+)
+pair_table = click.option(
+    "--pairs",
+    "pair_table",
+    type=options.existing_file,
+    metavar="TABLE",
+    help="Table with image, mask and any of image_id, slide_id, patient_id, mpp, instead of names.",
+)
+slide_table = click.option(
+    "--slide-table",
+    type=options.existing_file,
+    help="Table with slide_id and patient_id, where the names of images do not tell.",
+)
+default_mpp = click.option(
+    "--default-mpp",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="UM",
+    help="Resolution of images that do not tell it, in um per pixel.",
+)
 mpp = click.option(
     "--mpp",
     type=click.FloatRange(min=0, min_open=True),
@@ -33,6 +59,12 @@ folds = click.option(
     metavar="K",
     help="Cross-validate: K folds of patients, a network each; every image is tested once.",
 )
+pair_options = options.together(
+    images, masks, pair_table, slide_table, mask_options, study_options.group, options.positive
+)
+"""Images with their masks, and what these mean; what :func:`pairs_from` reads."""
+_OF_MASKS = ("mask_coding", "mask_channel", "mask_threshold", "mask_codes", "mask_ignore",
+             "mask_class", "roi", "scaled_masks", "group", "positive")  # fmt: skip
 network_options = options.together(
     click.option(
         "--network",
@@ -157,9 +189,23 @@ training_options = options.together(
 )
 
 
+def pairs_from(arguments: Mapping[str, Any]) -> Any:
+    """Return the :class:`histokeras.data.pairs.PairSet` that the options ask for."""
+    from histokeras.data.pairs import find_pairs
+    from histokeras.slides.inventory import slide_patients
+
+    return find_pairs(
+        arguments["images"],
+        arguments["masks"],
+        table=arguments["pair_table"],
+        coding=coding_from(**{name: arguments[name] for name in _OF_MASKS}),
+        slide_patients=slide_patients(arguments["slide_table"]),
+        default_mpp=arguments["default_mpp"],
+    )
+
+
 def job_from(arguments: dict[str, Any]) -> Any:
     """Return the :class:`histokeras.training.segmentation_job.SegmenterJob` that was asked for."""
-    from histokeras.cli.mask_options import pairs_from
     from histokeras.cohort.split import SHARES, parse_shares
     from histokeras.errors import ConfigError
     from histokeras.models.segmenters import SegmenterSpec

@@ -1,4 +1,4 @@
-"""tf.data pipelines of crops of images and their class masks: read in parallel, in a given order."""
+"""tf.data pipelines of crops of images and their class masks: read in parallel, in order."""
 
 from collections.abc import Callable
 

@@ -175,7 +175,7 @@ def fit(
     Args:
         model: Inputs -> (batch, n_classes) probabilities, or (batch, 1) numbers; compiled here.
         data: What an epoch learns from.
-        validate: Given the model, returns figures of the validation data; must hold what is watched.
+        validate: Given the model, returns figures of the val data; must hold what is watched.
         config: How to train.
         loss: ``sparse_categorical_crossentropy``, ``mean_squared_error`` or ``cox``, whose targets
             are those of :func:`~histokeras.models.cox_loss.cox_loss`; or a loss of Keras' kind.

@@ -31,7 +31,7 @@ LOSSES = ("ce+dice", "ce", "dice", "focal", "focal+dice")
 """What is made small: cross-entropy, Dice loss, focal loss, or two of them together."""
 CLASS_WEIGHTS = ("none", "balanced")
 GRID_PX = 32
-"""Crops are multiples of it, as windows are: no network here pools to more than this many pixels."""
+"""Crops are multiples of it, as windows are: no network here pools to more than so many pixels."""
 MAX_VAL_WINDOWS = 256
 _MIN_STEPS, _MAX_STEPS = 25, 250
 

@@ -40,9 +40,10 @@ from histokeras.training.segmentation_evaluate import (
     EvaluatedImage,
     evaluate_image,
     fit_colour_floor,
+    windows_of,
 )
 from histokeras.training.segmentation_job import NUMBER, SegmentationStudy, SegmenterJob
-from histokeras.training.windows import Windows, predictor
+from histokeras.training.windows import predictor
 from histokeras.types import FOLD, PATIENT_ID, SLIDE_ID, SPLIT
 
 COMMAND = "fit-segmenter"
@@ -240,7 +241,7 @@ def _evaluate(
     tested = placed[(placed[SPLIT] == "test").to_numpy() & labelled]
     seed = job.config.fit.seed + (fold or 0)
     colour = fit_colour_floor(study.side(fold, "train"), study.task, job.config.crop_px, seed)
-    windows = Windows()
+    windows = windows_of(job.config.crop_px)
     rows = []
     numbers = gpu_numbers(job.gpus)
     with tf.device(f"/gpu:{numbers[0]}" if numbers else "/cpu:0"):
