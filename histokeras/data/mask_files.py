@@ -24,7 +24,7 @@ MASK_WORDS = (
     "segmentation", "annotations", "annotation", "labels", "label", "masks", "mask", "seg", "gt",
 )  # fmt: skip
 """What masks are called, beside or in place of their image's name."""
-MAX_TEXT_BYTES = 256 << 20
+MAX_TEXT_BYTES = 128 << 20
 Plane = npt.NDArray[Any]
 _SEPARATORS = (b",", b";", b"\t")
 _TIFF = (b"II", b"MM")

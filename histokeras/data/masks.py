@@ -166,6 +166,8 @@ def _coloured_plane(raw: RawMask, plane: str, channel: int) -> Plane:
     if colours.dtype != np.uint8:
         raise _of_other_kind(raw, f"has values of {colours.dtype}, colours have 8 bits")
     if colours.ndim == 2:
+        # Single bits are black and white.
+        colours = colours * np.uint8(255) if raw.white == 1 else colours
         colours = np.repeat(colours[..., None], 3, axis=2)
     wide = colours.astype(np.int32)
     return np.asarray(wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2])

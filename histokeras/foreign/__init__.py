@@ -11,6 +11,8 @@ Who reads what, and what stands before it:
   last part only (runs/gallery.py, report/pictures.py);
 - tables: bounded size; Excel: ``archives``, defusedxml, a limit of cells (tables/excel.py);
 - GeoJSON and TOML: bounded size and depth, bounded drawing (slides/geojson.py, config.py);
+- annotations of ASAP: bounded size, defusedxml without document types (slides/asap.py);
+- masks: sizes asked of the header before anything is decoded, bounded text (data/mask_files.py);
 - pictures: five formats whatever the name, bounded pixels (slides/plain.py);
 - ids: ``files.safe_name`` wherever one becomes a file name; escaped on pages and on the terminal.
 """

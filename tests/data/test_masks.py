@@ -84,6 +84,9 @@ BINARY: dict[str, tuple[Write, MaskCoding]] = {
     "colour against all": (
         lambda f, m: save(f / "a.png", COLOURS[m]),
         MaskCoding(codes=read_codes("foreground=#00FF00"))),
+    "white bits": (
+        lambda f, m: save(f / "a.png", m.astype(bool)),
+        MaskCoding(codes=read_codes("foreground=#ffffff"))),
     "0, 1 and 255 as none": (lambda f, m: save(f / "a.png", m), MaskCoding(ignore=(255,))),
 }  # fmt: skip
 
