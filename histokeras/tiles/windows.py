@@ -72,6 +72,28 @@ class Windows:
         return self.overlap_px - 2 * self.margin_px
 
 
+def windows_of(crop_px: int, *, pools_all: bool, batch_size: int = Windows.batch_size) -> Windows:
+    """Return how images are cut for a network that learned from crops of a size.
+
+    Args:
+        crop_px: Side of the crops in pixels.
+        pools_all: Whether it sees its whole window, as DeepLab does: it gets windows as large as
+            the crops, for in larger ones its pyramid sees tissue where it has only ever seen
+            padding. A U-Net says the same in windows of any size, and gets large ones.
+        batch_size: Windows that are computed at once.
+
+    Raises:
+        ConfigError: If a number is below 1.
+    """
+    if crop_px < 1:
+        raise ConfigError(f"`crop_px` must be >= 1. Received: crop_px={crop_px}")
+    size = max(2, -(-crop_px // GRID_PX)) * GRID_PX
+    if not pools_all:
+        return Windows(size_px=max(size, Windows.size_px), batch_size=batch_size)
+    overlap = max(GRID_PX, min(Windows.overlap_px, size // 4 // GRID_PX * GRID_PX))
+    return Windows(size_px=size, overlap_px=overlap, batch_size=batch_size)
+
+
 @dataclass(frozen=True, eq=False)
 class Band:
     """A finished part of the output.
