@@ -27,11 +27,11 @@ from histokeras.models import quiet
     "the mask and areas.csv keep them.",
 )  # fmt: skip
 @click.option(
-    "--window-px", type=int, default=512, show_default=True,
+    "--window-px", type=int, default=640, show_default=True,
     help="Side of the windows that the network sees; a multiple of 32.",
 )  # fmt: skip
 @click.option(
-    "--overlap-px", type=int, default=128, show_default=True,
+    "--overlap-px", type=int, default=192, show_default=True,
     help="By how much windows overlap; a multiple of 32.",
 )  # fmt: skip
 @click.option(

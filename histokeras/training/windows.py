@@ -14,9 +14,18 @@ from histokeras.tiles.windows import (
     Windows,
     segment_bands,
     segment_image,
+    windows_of,
 )
 
-__all__ = ["Band", "Windows", "average", "predictor", "segment_bands", "segment_image"]
+__all__ = [
+    "Band",
+    "Windows",
+    "average",
+    "predictor",
+    "segment_bands",
+    "segment_image",
+    "windows_of",
+]
 
 
 def predictor(model: keras.Model, batch_size: int, *, device: str | None = None) -> Predict:

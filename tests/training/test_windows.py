@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from histokeras.errors import ConfigError
 from histokeras.tiles import windows as module
@@ -142,6 +143,37 @@ def test_windows_without_interest_are_not_read_and_change_no_pixel_of_interest()
     assert len(reads) < 5 * 6 / 2
     np.testing.assert_allclose(found[interest], whole[interest], atol=1e-6)
     assert (found[~covered] == 0).all()
+
+
+def test_windows_that_see_their_own_context_leave_no_step_where_they_meet():
+    """A network that pools its whole window, as DeepLab does, says other numbers in the next."""
+    rng = np.random.default_rng(2)
+    image = ndimage.gaussian_filter(rng.normal(size=(256, 1024)), 4, mode="wrap")
+    image = (128 + 400 * image + 30 * np.sin(np.arange(1024) / 150)).clip(0, 255).astype(np.uint8)
+    image = image[..., None].repeat(3, axis=-1)
+
+    def predict(images):
+        light = images[..., 0].astype(np.float32)
+        context = light.mean(axis=(1, 2), keepdims=True)
+        share = 1 / (1 + np.exp(-(light - 128) / 20 - (context - 128) / 10))
+        return np.stack([1 - share, share], axis=-1)
+
+    def step(windows):
+        found = segment_image(predict, image, 2, windows)[..., 1]
+        across = np.abs(np.diff(found, axis=1))
+        seams = np.zeros(across.shape[1], bool)
+        for start in range(windows.size_px - windows.overlap_px, 1024, 64)[:-1]:
+            first = start + windows.margin_px
+            if start % (windows.size_px - windows.overlap_px) == 0:
+                seams[first - 1 : first + windows.ramp_px] = True
+        return across[:, seams].mean() / across[:, ~seams].mean()
+
+    # The same windows beside each other, without blending.
+    halves = [predict(image[None, :, x : x + 128])[0, ..., 1] for x in range(0, 1024, 128)]
+    across = np.abs(np.diff(np.concatenate(halves, axis=1), axis=1))
+    seams = np.arange(127, 1023, 128)
+    assert across[:, seams].mean() / np.delete(across, seams, axis=1).mean() > 1.5
+    assert step(Windows(size_px=256, overlap_px=128)) <= 1.1
 
 
 def test_an_error_while_reading_ends_the_work():
