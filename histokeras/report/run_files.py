@@ -242,7 +242,8 @@ def _require_figures(folder: Path, record: Mapping[str, Any]) -> None:
         "extract-features": f"`histokeras fit-head {folder} --labels TABLE -o RUN` writes one.",
         "tiles": "Its page is tiles.html.",
         "cluster": "Its page is report.html; it is compared with no run.",
-        "fit-segmenter": "`histokeras report` of it alone writes its page.",
+        "fit-segmenter": "`histokeras report` of it alone writes its page; segmentations "
+        "are not compared with each other.",
     }
     command = str(record.get("command", ""))
     if command in hints:

@@ -99,6 +99,7 @@ def write_segmentation_page(folder: Path, page: Path | None = None) -> Path:
         "classes": own.class_table(metrics),
         "confusion": own.confusion_table(metrics),
         "shares": own.share_table(metrics),
+        "unit": metrics["resampled_by"],
         "folds": own.fold_table(metrics),
         "plots": found,
         "history": history,

@@ -31,7 +31,7 @@ _WIDE, _FINE = (10, 4, 2), (4, 2, 0)
 _FINE_BELOW_PX, _THICK_PX = 24, 40
 _MOST_TIMES = 4
 _PART = "the part of it where both differ most"
-_SPECK_PX = 8
+_SPECK_PX = 16
 _SPECKS = "the network's many specks are drawn smoothed"
 _OF_EACH = 3
 _SIDES_PX = (720, 560, 420)
@@ -149,14 +149,23 @@ def _picture(
     buffer = io.BytesIO()
     Image.fromarray(drawn).save(buffer, "JPEG", quality=_QUALITY, optimize=True)
     source = f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
-    lines = (str(row["image_id"]), _said(row, metrics), *_remarks(part is not None, specks))
+    lines = (
+        str(row["image_id"]),
+        _said(row, metrics),
+        *_remarks(part is not None, specks, smooth, classes),
+    )
     alt = f"Outlines of truth and network on image {', '.join(lines)}"
     return Picture(source, alt, lines, drawn.shape[1], drawn.shape[0])
 
 
-def _remarks(part: bool, specks: bool) -> list[str]:
+def _remarks(part: bool, specks: bool, predicted: Mask, classes: Sequence[int]) -> list[str]:
     """Return what is to be known of how a picture was drawn."""
-    return [*([_PART] if part else []), *([_SPECKS] if specks else [])]
+    found = [*([_PART] if part else []), *([_SPECKS] if specks else [])]
+    marked = np.isin(predicted, classes)
+    if marked.all() or not marked.any():
+        # Without a border there is no line, whichever of the two it is.
+        found.append(f"the network marks {'all' if marked.any() else 'nothing'} that is shown")
+    return found
 
 
 def _read(image: Path, truth: Path, predicted: Path) -> tuple[Pixels, Mask, Mask] | None:
@@ -244,9 +253,11 @@ def _without_specks(mask: Mask, classes: Sequence[int]) -> tuple[Mask, bool]:
 
     Each pixel is what most of the square around it is, where regions are hardly thicker than lines.
     """
-    if not 0 < _thickness_px(np.isin(mask, classes)) < _SPECK_PX:
+    inside = np.isin(mask, classes)
+    # Holes are specks too.
+    if not any(0 < _thickness_px(side) < _SPECK_PX for side in (inside, ~inside)):
         return mask, False
-    shares = [uniform_filter((mask == k).astype(np.float32), 2 * _SPECK_PX + 1) for k in classes]
+    shares = [uniform_filter((mask == k).astype(np.float32), _SPECK_PX + 1) for k in classes]
     most = np.argmax(shares, axis=0)
     smooth = np.where(np.max(shares, axis=0) > 0.5, np.asarray(classes)[most], IGNORE)
     return smooth.astype(np.uint8), True

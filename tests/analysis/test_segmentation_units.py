@@ -152,6 +152,28 @@ def test_the_verdict_tells_better_worse_and_not_shown():
     assert "an interval that holds 0" in equal["text"]
 
 
+def test_differences_are_of_units_where_both_are_defined():
+    # Of the third patient neither knows the class, of the second the floor alone marks some.
+    cells = [(40, 10, 0, 50), (0, 0, 0, 100), (0, 0, 0, 100), (30, 0, 0, 70)]
+    others = [(20, 30, 0, 50), (0, 0, 5, 95), (0, 0, 0, 100), (30, 0, 30, 40)]
+    metrics = evaluate_segmentation(_images(cells, others), CLASSES, "necrosis", n_resamples=20)
+    difference = metrics["models"]["otsu"]["difference"]
+    own, theirs = (80 / 90, 1), (40 / 70, 60 / 90)
+    wanted = (own[0] - theirs[0] + own[1] - theirs[1]) / 2
+    assert difference["unit_mean"]["dice"]["value"] == pytest.approx(wanted)
+    assert difference["pooled"]["dice"]["value"] == pytest.approx(140 / 150 - 100 / 165)
+
+
+def test_a_slide_name_that_comes_again_is_another_slide():
+    cells = [(50, 0, 0, 50), (40, 10, 0, 50), (10, 40, 0, 50)]
+    images = _images(cells, patients=["p", "p", "q"]).assign(slide_id="1")
+    network = evaluate_segmentation(images, CLASSES, "necrosis", n_resamples=20)["models"][
+        "network"
+    ]
+    both = 2 * 90 / (2 * 90 + 10)
+    assert network["slide_mean"]["dice"]["value"] == pytest.approx((both + 20 / 60) / 2)
+
+
 def test_of_few_patients_nothing_is_claimed():
     few = evaluate_segmentation(_many(8), CLASSES, "necrosis", n_resamples=100)
     assert few["n_units"] == 4

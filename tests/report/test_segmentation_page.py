@@ -159,6 +159,22 @@ def test_of_small_regions_the_part_is_shown_where_both_differ_most(tmp_path: Pat
     assert 0.5 < green < 0.65
 
 
+@pytest.mark.parametrize(("said", "word"), [(0, "nothing"), (1, "all")])
+def test_a_network_without_a_line_is_told_in_words(tmp_path: Path, said: int, word: str) -> None:
+    truth = np.zeros((90, 90), np.uint8)
+    truth[20:70, 20:70] = 1
+    (tmp_path / "pictures").mkdir()
+    Image.new("RGB", (90, 90), (200, 150, 190)).save(tmp_path / "pictures" / "a.jpg")
+    Image.fromarray(truth).save(tmp_path / "pictures" / "a.truth.png")
+    Image.new("L", (90, 90), said).save(tmp_path / "pictures" / "a.predicted.png")
+    images = pd.DataFrame({"image_id": ["a"], "network_dice": [0.3]})
+    metrics = {"classes": list(CLASSES), "positive": "necrosis"}
+
+    (gallery,) = outline_galleries(tmp_path, images, metrics, 10**7)
+
+    assert gallery.pictures[0].lines[2:] == (f"the network marks {word} that is shown",)
+
+
 def test_another_page_is_told_one_line_and_one_table(run: Path) -> None:
     text, (table,) = told_segmentation(run)
     assert text.startswith("On 12 test images of 6 patients: Dice of necrosis 0.")
