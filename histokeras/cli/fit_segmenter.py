@@ -1,6 +1,7 @@
 """``histokeras fit-segmenter``."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def fit_segmenter(**arguments: Any) -> None:
     crops of train, stops where val no longer gains, and is evaluated once on whole test images,
     beside what the colour of each pixel alone can tell.
 
-    Writes segmenter/ (for `histokeras segment`), metrics.json, images.csv, patients.csv,
+    Writes report.html, segmenter/ (for `histokeras segment`), metrics.json, images.csv, patients.csv,
     history.csv, predictions/ and pictures/. The same command again goes on.
 
     \b
@@ -48,6 +49,8 @@ def fit_segmenter(**arguments: Any) -> None:
       histokeras fit-segmenter slides/ --masks qupath/ --mpp 2 -o run/
     """
     quiet.import_tensorflow()
+    # Each fold builds its own network: that TensorFlow traces it anew is no news.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     from histokeras.training.segmentation_job import prepare_segmentation
     from histokeras.training.segmentation_run import run_segmenter
 
@@ -87,23 +90,29 @@ def _say_study(job: Any, study: Any) -> None:
 
 def _show(output: Path, metrics: dict[str, Any] | None, *, as_json: bool) -> None:
     """Print the figures of a run."""
+    from histokeras.report.page import write_report
     from histokeras.runs.record import read_object
 
+    done_before = metrics is None
     if metrics is None:
         click.echo(f"{output} holds this very run, finished: nothing to do.", err=True)
         metrics = read_object(output / "metrics.json")
+    if not done_before or not (output / "report.html").is_file():
+        write_report(output)
     if as_json:
         click.echo(json.dumps(metrics, indent=2))
         return
     for line in figure_lines(metrics):
         click.echo(line, err=True)
+    click.echo(f"Look at {output / 'report.html'}", err=True)
     click.echo(str(output))
 
 
 def figure_lines(metrics: dict[str, Any]) -> list[str]:
     """Return the figures of the network and its floors, a line each."""
     shown = ("dice", "iou") if metrics["positive"] else ("mean_dice", "mean_iou")
-    lines = [f"Test: {metrics['n_images']} images of {metrics['n_units']} patients"]
+    unit = "patients" if metrics["resampled_by"] == "patient" else "images"
+    lines = [f"Test, {metrics['n_images']} images; mean over {metrics['n_units']} {unit}:"]
     for model in metrics["models"].values():
         found = model["unit_mean"]
         figures = ", ".join(f"{name} {_interval(found[name])}" for name in shown)

@@ -29,7 +29,7 @@ from histokeras.analysis.segmentation_floors import (
 )
 from histokeras.data.pair_pool import Readable
 from histokeras.data.places import fixed_windows
-from histokeras.training.segmentation import GRID_PX, Side
+from histokeras.training.segmentation import Side
 from histokeras.training.windows import Predict, Windows, segment_bands
 from histokeras.types import IGNORE, Mpp
 
@@ -130,19 +130,6 @@ class _Model:
             boundary=boundary,
             model=name,
         )
-
-
-def windows_of(crop_px: int) -> Windows:
-    """Return how images are cut for a network that learned from crops of a size.
-
-    Windows are as large as the crops: in larger ones DeepLab's pyramid sees tissue where it has
-    only ever seen padding.
-
-    Args:
-        crop_px: Side of the crops, a multiple of 32.
-    """
-    size = max(2 * GRID_PX, crop_px)
-    return Windows(size_px=size, overlap_px=max(GRID_PX, size // 4 // GRID_PX * GRID_PX))
 
 
 def put_small(small: Mask, part: Mask, corner: tuple[int, int], step: int) -> None:

@@ -40,10 +40,9 @@ from histokeras.training.segmentation_evaluate import (
     EvaluatedImage,
     evaluate_image,
     fit_colour_floor,
-    windows_of,
 )
 from histokeras.training.segmentation_job import NUMBER, SegmentationStudy, SegmenterJob
-from histokeras.training.windows import predictor
+from histokeras.training.windows import predictor, windows_of
 from histokeras.types import FOLD, PATIENT_ID, SLIDE_ID, SPLIT
 
 COMMAND = "fit-segmenter"
@@ -241,7 +240,7 @@ def _evaluate(
     tested = placed[(placed[SPLIT] == "test").to_numpy() & labelled]
     seed = job.config.fit.seed + (fold or 0)
     colour = fit_colour_floor(study.side(fold, "train"), study.task, job.config.crop_px, seed)
-    windows = windows_of(job.config.crop_px)
+    windows = windows_of(job.config.crop_px, pools_all=bool(job.spec.backbone))
     rows = []
     numbers = gpu_numbers(job.gpus)
     with tf.device(f"/gpu:{numbers[0]}" if numbers else "/cpu:0"):
