@@ -81,7 +81,7 @@ def training_tiles(
         # Without a known length Keras takes the end of the first epoch for a failure.
         .apply(tf.data.experimental.assert_cardinality(steps))
         .prefetch(2)
-        .with_options(_options(workers))
+        .with_options(one_machine(workers))
     )
 
 
@@ -104,11 +104,12 @@ def ordered_tiles(
         .map(reading, num_parallel_calls=workers, deterministic=True)
         .batch(batch_size)
         .prefetch(2)
-        .with_options(_options(workers))
+        .with_options(one_machine(workers))
     )
 
 
-def _options(workers: int) -> tf.data.Options:
+def one_machine(workers: int) -> tf.data.Options:
+    """Return the options of a pipeline on one machine that reads with so many threads."""
     options = tf.data.Options()
     options.threading.private_threadpool_size = workers
     options.autotune.enabled = False

@@ -68,10 +68,18 @@ def draw_class_map(
         paint[top:bottom, left:right] = colours[found[i]]
         strength[top:bottom, left:right] = _TINT
     mapped = blended(thumbnail, paint, strength)
-    return draw_page([thumbnail, mapped], _legend(shares, colours), titles, um_per_px, note)
+    return draw_page([thumbnail, mapped], class_legend(shares, colours), titles, um_per_px, note)
 
 
-def _legend(shares: Mapping[str, float], colours: Mapping[str, tuple[int, int, int]]) -> Beside:
+def class_legend(
+    shares: Mapping[str, float], colours: Mapping[str, tuple[int, int, int]]
+) -> Beside:
+    """Return what names the classes beside a map.
+
+    Args:
+        shares: Class -> share of what is mapped, 0..1, in the order of the legend.
+        colours: Red, green and blue of each.
+    """
     font = font_of(FONT_PX)
     names = {name: _words(name) for name in shares}
     wide = max(font.getlength(text) for text in names.values())

@@ -53,6 +53,21 @@ def class_looks(classes: Iterable[str]) -> dict[str, Look]:
     return looks
 
 
+def mask_colours(classes: Sequence[str], positive: str | None) -> dict[str, tuple[int, int, int]]:
+    """Return red, green and blue, 0..255, of each class of a mask.
+
+    Args:
+        classes: Its classes.
+        positive: The class of interest, beside which the others are grey; None where all are of
+            interest.
+    """
+    looks = class_looks(classes if positive is None else [positive])
+    return {
+        name: rgb(looks[name].colour if name in looks else _BESIDE_TISSUE["rest"])
+        for name in classes
+    }
+
+
 def rgb(colour: str) -> tuple[int, int, int]:
     """Return red, green and blue, 0..255, of ``#rrggbb``."""
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))

@@ -148,8 +148,8 @@ def draw_page(
     """Return panels beside each other (wide ones one below the other) as a PNG.
 
     Args:
-        panels: Two pictures, uint8 (h, w, 3), of one size.
-        beside: What stands at the right of the second.
+        panels: One picture or two, uint8 (h, w, 3), of one size.
+        beside: What stands at the right of the last.
         titles: Lines above.
         um_per_px: Micrometres per pixel of the panels; None if unknown: no scale bar then.
         note: Line below.
@@ -158,6 +158,8 @@ def draw_page(
     height, width = panels[0].shape[:2]
     stacked = width > _WIDE * height
     step = (0, height + _GAP) if stacked else (width + _GAP, 0)
+    if len(panels) == 1:
+        step = (0, 0)
     across, down = width + step[0] + beside.width, max(height, beside.height) + step[1]
     words = max([title.getlength(text) for text in titles] + [font.getlength(note)])
     top = _MARGIN + len(titles) * (_TITLE_PX + 8) + 8

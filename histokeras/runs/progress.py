@@ -17,9 +17,11 @@ class Progress:
     Args:
         n_slides: How many slides there are to do.
         quiet: Say nothing (the Python API).
+        parts: What the parts of a slide are called.
     """
 
-    def __init__(self, n_slides: int, *, quiet: bool = False) -> None:
+    def __init__(self, n_slides: int, *, quiet: bool = False, parts: str = "tiles") -> None:
+        self._parts = parts
         self._n, self._done, self._tiles = n_slides, 0, 0
         self._quiet = quiet
         self._started = self._slide_started = time.monotonic()
@@ -44,7 +46,7 @@ class Progress:
         self._tiles += n
         if self._bar is not None:
             rate = self._tiles / max(time.monotonic() - self._started, 1e-6)
-            self._bar.set_postfix_str(f"{rate:.1f} tiles/s")
+            self._bar.set_postfix_str(f"{rate:.1f} {self._parts}/s")
 
     def note(self, text: str) -> None:
         """Say something that is no slide's end."""
@@ -68,7 +70,7 @@ class Progress:
             elapsed = time.monotonic() - self._started
             left = elapsed / self._done * (self._n - self._done)
             rate = self._tiles / max(elapsed, 1e-6)
-            pace = f" ({rate:.1f} tiles/s, {left:.0f} s left)" if self._tiles else ""
+            pace = f" ({rate:.1f} {self._parts}/s, {left:.0f} s left)" if self._tiles else ""
             sys.stderr.write(text + pace + "\n")
             sys.stderr.flush()
 

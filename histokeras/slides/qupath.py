@@ -86,6 +86,27 @@ def area_feature(
     )
 
 
+def outline_feature(
+    key: str, rings: Sequence[npt.NDArray[np.floating]], name: str, colour: Sequence[int]
+) -> dict[str, Any]:
+    """Return one outlined area as an annotation.
+
+    Args:
+        key: What makes it this area and no other; the same key gives the same id.
+        rings: The outer ring, then its holes: (m, 2) x and y in level-0 pixels, the first corner
+            not repeated.
+        name: The class.
+        colour: Red, green and blue, 0..255.
+    """
+    coordinates = [[*ring.tolist(), ring[0].tolist()] for ring in rings]
+    return _feature(
+        key,
+        {"type": "Polygon", "coordinates": coordinates},
+        objectType="annotation",
+        classification={"name": name, "color": list(colour)},
+    )
+
+
 def merge_boxes(boxes: Boxes) -> list[tuple[npt.NDArray[np.int64], ...]]:
     """Return the outlines of the union of boxes.
 

@@ -27,9 +27,10 @@ class State:
 
     Attributes:
         epoch: Epochs done.
-        waited: Epochs since the lowest validation loss.
-        best_epoch: The epoch of it; 0 for the state before the first.
-        best_loss: That loss.
+        waited: Epochs since the best one.
+        best_epoch: The epoch with the lowest validation loss, or the best of another figure that
+            is watched; 0 for the state before the first.
+        best_loss: That loss, or minus a figure that is to be high.
         history: One row an epoch.
         best: The weights of the best epoch.
     """

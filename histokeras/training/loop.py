@@ -47,8 +47,8 @@ class FitConfig:
         epochs: Largest number of passes over the training data.
         batch_size: Items a step, over all devices.
         learning_rate: Of Adam.
-        patience: Epochs without a lower validation loss after which training stops; the weights
-            of the best epoch are kept.
+        patience: Epochs without a lower validation loss, or a better figure of what is watched,
+            after which training stops; the weights of the best epoch are kept.
         seed: Of initial weights, order and dropout.
     """
 
@@ -85,12 +85,36 @@ class Resume:
     say: Callable[[str], None] = lambda line: None
 
 
+@dataclass(frozen=True)
+class Watched:
+    """The figure of the validation data that decides which epoch is the best.
+
+    Attributes:
+        name: What ``validate`` calls it.
+        highest: Whether the highest is the best, as of an IoU; else the lowest, as of a loss.
+    """
+
+    name: str = "val_loss"
+    highest: bool = False
+
+    def cost(self, row: dict[str, float]) -> float:
+        """Return what is to be as low as possible; a figure that is not defined is the worst."""
+        value = row[self.name]
+        if math.isnan(value):
+            return math.inf
+        return -value if self.highest else value
+
+
+LOWEST_LOSS = Watched()
+
+
 class _Keeper(keras.callbacks.Callback):
     """Validates after each epoch, keeps the best weights, stops, and writes the checkpoint."""
 
     def __init__(
         self,
         validate: Validate,
+        watched: Watched,
         state: State,
         config: FitConfig,
         resume: Resume | None,
@@ -99,7 +123,7 @@ class _Keeper(keras.callbacks.Callback):
         super().__init__()
         self.state = state
         self._validate, self._config, self._resume = validate, config, resume
-        self._on_epoch = on_epoch
+        self._watched, self._on_epoch = watched, on_epoch
         self._pause, self._kept = 0.0, time.monotonic()
 
     @property
@@ -114,8 +138,9 @@ class _Keeper(keras.callbacks.Callback):
         state = self.state
         state.history.append(row)
         state.epoch, state.waited = epoch + 1, state.waited + 1
-        if row["val_loss"] < state.best_loss:
-            state.best, state.best_loss = self.model.get_weights(), row["val_loss"]
+        cost = self._watched.cost(row)
+        if cost < state.best_loss:
+            state.best, state.best_loss = self.model.get_weights(), cost
             state.best_epoch, state.waited = epoch + 1, 0
         self._keep()
         self._on_epoch(row)
@@ -137,7 +162,9 @@ def fit(
     validate: Validate,
     config: FitConfig,
     *,
-    loss: str = CROSS_ENTROPY,
+    loss: str | keras.losses.Loss = CROSS_ENTROPY,
+    optimizer: keras.optimizers.Optimizer | None = None,
+    watched: Watched = LOWEST_LOSS,
     resume: Resume | None = None,
     from_start: bool = False,
     warmup_steps: int = 0,
@@ -148,10 +175,13 @@ def fit(
     Args:
         model: Inputs -> (batch, n_classes) probabilities, or (batch, 1) numbers; compiled here.
         data: What an epoch learns from.
-        validate: Given the model, returns figures of the validation data; must hold ``val_loss``.
+        validate: Given the model, returns figures of the val data; must hold what is watched.
         config: How to train.
         loss: ``sparse_categorical_crossentropy``, ``mean_squared_error`` or ``cox``, whose targets
-            are those of :func:`~histokeras.models.cox_loss.cox_loss`.
+            are those of :func:`~histokeras.models.cox_loss.cox_loss`; or a loss of Keras' kind.
+        optimizer: What changes the weights; Adam at the rate of ``config`` if None. Its own rate
+            holds: ``warmup_steps`` are Adam's alone.
+        watched: Which figure decides what the best epoch is.
         resume: Where to go on after an interruption; None to keep no checkpoint.
         from_start: Whether the weights before the first epoch compete too, as epoch 0.
         warmup_steps: Steps over which the rate rises to its value: Adam's first steps are as long
@@ -167,16 +197,16 @@ def fit(
         OutputError: If the checkpoint cannot be written.
     """
     model.compile(
-        optimizer=keras.optimizers.Adam(_rate(config.learning_rate, warmup_steps)),
-        loss=_OWN.get(loss, loss),
-        weighted_metrics=list(_TARGETS[loss][1]),
+        optimizer=optimizer or keras.optimizers.Adam(_rate(config.learning_rate, warmup_steps)),
+        loss=_OWN.get(loss, loss) if isinstance(loss, str) else loss,
+        weighted_metrics=list(_TARGETS[loss][1]) if isinstance(loss, str) else [],
     )
     model.optimizer.build(model.trainable_variables)
     known = None if resume is None else _taken_up(resume, model)
-    state = known or _first(model, validate if from_start else None)
+    state = known or _first(model, validate if from_start else None, watched)
     for row in state.history:
         on_epoch(row)
-    keeper = _Keeper(validate, state, config, resume, on_epoch)
+    keeper = _Keeper(validate, watched, state, config, resume, on_epoch)
     if not keeper.ended:
         clock = _Clock(state.epoch)
         model.fit(
@@ -242,13 +272,13 @@ class _Clock(keras.callbacks.Callback):
         self.epoch = epoch
 
 
-def _first(model: keras.Model, validate: Validate | None) -> State:
+def _first(model: keras.Model, validate: Validate | None, watched: Watched) -> State:
     """Return the state before the first epoch."""
     if validate is None:
         return State(0, 0, 0, math.inf, [], model.get_weights())
     row = {"epoch": 0.0, **{name: float(value) for name, value in validate(model).items()}}
     _require_number(row)
-    return State(0, 0, 0, row["val_loss"], [row], model.get_weights())
+    return State(0, 0, 0, watched.cost(row), [row], model.get_weights())
 
 
 def _require_number(row: dict[str, float]) -> None:

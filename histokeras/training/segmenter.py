@@ -1,0 +1,84 @@
+"""Open the segmenter of a run, or the mean of those of its folds."""
+
+from pathlib import Path
+from typing import Any
+
+from histokeras.errors import ConfigError, FeatureError
+from histokeras.models.devices import choose_strategy, gpu_numbers
+from histokeras.models.segmenter_file import read_segmenter
+from histokeras.runs.record import read_record, require_ended
+from histokeras.tiles.segmenter import Segmenter
+from histokeras.training.windows import average, predictor
+
+_CARD = "model.json"
+_SAME = ("classes", "positive", "mpp", "n_inputs")
+
+
+def segmenter_folders(run: Path) -> list[Path]:
+    """Return where the segmenters of a run lie: one, or one a fold.
+
+    Args:
+        run: A run folder of ``fit-segmenter``, or the folder of a segmenter itself.
+
+    Raises:
+        FeatureError: If there is none (RUN_MISSING).
+    """
+    if (run / _CARD).is_file():
+        return [run]
+    folds = run.glob("folds/[0-9]*/segmenter")
+    found = sorted(
+        (folder for folder in folds if (folder / _CARD).is_file()),
+        key=lambda folder: int(folder.parent.name),
+    )
+    if (run / "segmenter" / _CARD).is_file():
+        return [run / "segmenter"]
+    if not found:
+        raise FeatureError(
+            f"{run} holds no segmenter.",
+            code="RUN_MISSING",
+            hint="Name a folder that `histokeras fit-segmenter` wrote.",
+        )
+    return found
+
+
+def open_segmenter(run: Path, *, batch_size: int, gpus: str = "all") -> Segmenter:
+    """Open the segmenter of a run; those of several folds are averaged, as ``predict`` does.
+
+    Args:
+        run: A run folder of ``fit-segmenter``, or the folder of a segmenter itself.
+        batch_size: Windows computed at once.
+        gpus: ``all``, ``cpu`` or a number: one device computes, the first of them.
+
+    Raises:
+        ConfigError: If a GPU is asked for that is not here, or the network takes grey images.
+        FeatureError: If there is none, the run has not finished, or its folds do not fit together.
+    """
+    require_ended(run, read_record(run))
+    numbers = gpu_numbers(gpus)
+    device = f"/gpu:{numbers[0]}" if numbers else "/cpu:0"
+    predicts, cards = [], []
+    with choose_strategy(str(numbers[0]) if numbers else "cpu").scope():
+        for folder in segmenter_folders(run):
+            model, card = read_segmenter(folder)
+            predicts.append(predictor(model, batch_size, device=device))
+            cards.append(card)
+    _require_alike(run, cards)
+    return Segmenter(
+        predict=average(predicts),
+        classes=tuple(cards[0]["classes"]),
+        positive=cards[0]["positive"],
+        mpp=cards[0]["mpp"],
+        digests=tuple(sorted(str(card["segmenter_sha256"]) for card in cards)),
+    )
+
+
+def _require_alike(run: Path, cards: list[dict[str, Any]]) -> None:
+    odd = [name for name in _SAME if any(card[name] != cards[0][name] for card in cards)]
+    if odd:
+        raise FeatureError(
+            f"the segmenters of {run} differ in {', '.join(odd)}.",
+            code="RUN_MIXED",
+            hint="They are of different runs: fit them again into one folder.",
+        )
+    if cards[0]["n_inputs"] != 3:
+        raise ConfigError(f"the segmenter of {run} takes images of one channel; slides have three.")
