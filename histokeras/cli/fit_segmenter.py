@@ -19,6 +19,7 @@ from histokeras.models import quiet
 @segmenter_options.network_options
 @options.trust_model
 @segmenter_options.training_options
+@segmenter_options.searched_options
 @study_options.split
 @study_options.shares
 @segmenter_options.folds
@@ -57,7 +58,7 @@ def fit_segmenter(**arguments: Any) -> None:
     output = Path(arguments["output"])
     job = segmenter_options.job_from(study_options.one_division(arguments))
     study = prepare_segmentation(job)
-    _say_study(job, study)
+    say_study(job, study)
     metrics = run_segmenter(
         job,
         study,
@@ -66,10 +67,10 @@ def fit_segmenter(**arguments: Any) -> None:
         command_line=options.command_line(),
         overwrite=arguments["overwrite"],
     )
-    _show(output, metrics, as_json=arguments["as_json"])
+    show_run(output, metrics, as_json=arguments["as_json"])
 
 
-def _say_study(job: Any, study: Any) -> None:
+def say_study(job: Any, study: Any) -> None:
     """Say what is learned from, and what is to be minded."""
     task, funnel = study.task, study.funnel
     named = [f"{name} (the one of interest)" if name == task.positive else name
@@ -88,7 +89,7 @@ def _say_study(job: Any, study: Any) -> None:
         click.secho(f"Note: the backbone starts from {job.weights}", fg="yellow", err=True)
 
 
-def _show(output: Path, metrics: dict[str, Any] | None, *, as_json: bool) -> None:
+def show_run(output: Path, metrics: dict[str, Any] | None, *, as_json: bool) -> None:
     """Print the figures of a run."""
     from histokeras.report.page import write_report
     from histokeras.runs.record import read_object

@@ -80,24 +80,9 @@ network_options = options.together(
     ),
     options.weights,
     click.option(
-        "--output-stride",
-        type=click.Choice([str(stride) for stride in OUTPUT_STRIDES]),
-        default="16",
-        show_default=True,
-        help="Pixels a cell of DeepLab's map. 8 is finer and takes about three times as long.",
-    ),
-    click.option(
         "--channels",
         type=click.IntRange(1, 1024),
         help=f"Width of the decoder.  [default: {_CHANNELS}]",
-    ),
-    click.option(
-        "--freeze",
-        type=click.Choice(FREEZE),
-        default="none",
-        show_default=True,
-        help="What of the backbone does not learn: half: what comes before stride 8; most: all "
-        "but its last block; backbone: all of it.",
     ),
     study_options.train_batch_norm,
 )
@@ -125,13 +110,6 @@ training_options = options.together(
         help="What is made small: ce is cross-entropy.",
     ),
     click.option(
-        "--dice-weight",
-        type=click.FloatRange(min=0),
-        default=1.0,
-        show_default=True,
-        help="What the Dice loss weighs beside 1 of the other.",
-    ),
-    click.option(
         "--focal-gamma",
         type=click.FloatRange(min=0),
         default=2.0,
@@ -153,6 +131,40 @@ training_options = options.together(
         type=click.IntRange(min=1),
         metavar="N",
         help="Batches between two looks at val.  [default: as many as cover train once, 25 to 250]",
+    ),
+    click.option(
+        "--patience",
+        "--early-stopping",
+        "patience",
+        type=click.IntRange(min=1),
+        default=10,
+        show_default=True,
+        help="Stop after this many epochs without a higher IoU on val.",
+    ),
+)
+
+searched_options = options.together(
+    click.option(
+        "--output-stride",
+        type=click.Choice([str(stride) for stride in OUTPUT_STRIDES]),
+        default="16",
+        show_default=True,
+        help="Pixels a cell of DeepLab's map. 8 is finer and takes about three times as long.",
+    ),
+    click.option(
+        "--freeze",
+        type=click.Choice(FREEZE),
+        default="none",
+        show_default=True,
+        help="What of the backbone does not learn: half: what comes before stride 8; most: all "
+        "but its last block; backbone: all of it.",
+    ),
+    click.option(
+        "--dice-weight",
+        type=click.FloatRange(min=0),
+        default=1.0,
+        show_default=True,
+        help="What the Dice loss weighs beside 1 of the other.",
     ),
     click.option(
         "--batch-size",
@@ -177,16 +189,8 @@ training_options = options.together(
         show_default=True,
         help="Of AdamW.",
     ),
-    click.option(
-        "--patience",
-        "--early-stopping",
-        "patience",
-        type=click.IntRange(min=1),
-        default=10,
-        show_default=True,
-        help="Stop after this many epochs without a higher IoU on val.",
-    ),
 )
+"""What `tune segmenter` searches; `fit-segmenter` alone has these."""
 
 
 def pairs_from(arguments: Mapping[str, Any]) -> Any:

@@ -1,10 +1,12 @@
 """``histokeras tune``: search for options by Optuna, then fit the best once."""
 
+from functools import partial
 from typing import Any
 
 import click
 
 from histokeras.cli import options, slide_options, study_options, tune_search
+from histokeras.cli.tune_segmenter import segmenter
 from histokeras.models import quiet
 from histokeras.models.catalog import HEAD_NAMES, TILE_HEADS
 
@@ -132,7 +134,7 @@ def head(**arguments: Any) -> None:
         say=tune_search.say,
     )
     with tune_search.folder_of("tune head", arguments):
-        tune_search.run(what, arguments)
+        tune_search.run(what, arguments, partial(run_text.show_run, as_json=False))
 
 
 @tune.command()
@@ -231,5 +233,8 @@ def finetune(**arguments: Any) -> None:
             config=config,
             command_line=options.command_line(),
         )
-        tune_search.run(what, arguments)
+        tune_search.run(what, arguments, partial(run_text.show_run, as_json=False))
     extract_text.end(begun.plan, allow_empty=arguments["allow_empty"])
+
+
+tune.add_command(segmenter)

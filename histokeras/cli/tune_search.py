@@ -1,6 +1,7 @@
 """What the commands of ``histokeras tune`` share: options of a search, its folder, its end."""
 
 import json
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 import click
 
 from histokeras.cli import options
+
+Show = Callable[[Path, Any], None]
 
 options_of_search = options.together(
     click.option(
@@ -67,9 +70,14 @@ def folder_of(command: str, arguments: dict[str, Any]) -> AbstractContextManager
     return search_folder(arguments["output"], command, overwrite=arguments["overwrite"])
 
 
-def run(what: Any, arguments: dict[str, Any]) -> None:
-    """Search, and say what came of it; stdout is the best run's folder, or the search's."""
-    from histokeras.cli import run_text
+def run(what: Any, arguments: dict[str, Any], show: Show) -> None:
+    """Search, and say what came of it; stdout is the best run's folder, or the search's.
+
+    Args:
+        what: What is searched.
+        arguments: The options.
+        show: Prints the best run, given its folder and what fitting it returned.
+    """
     from histokeras.report.page import write_report
     from histokeras.report.tuning import PAGE, format_search, write_tuning_page
     from histokeras.runs.record import read_object
@@ -96,6 +104,6 @@ def run(what: Any, arguments: dict[str, Any]) -> None:
         run = str(best) if metrics else None
         click.echo(json.dumps({**summary, "run": run, "metrics": metrics or None}, indent=2))
     elif metrics:
-        run_text.show_run(best, found.run, as_json=False)
+        show(best, found.run)
     else:
         click.echo(str(output))

@@ -35,6 +35,7 @@ from histokeras.runs.environment import usable_cores
 from histokeras.runs.record import RunRecord, read_object, require_own_folder, write_failures
 from histokeras.runs.same import require_same_inputs
 from histokeras.training.fit_study import CHECKPOINTS, resume_of
+from histokeras.training.loop import OnEpoch, Resume
 from histokeras.training.segmentation import Trained, fit_segmenter
 from histokeras.training.segmentation_evaluate import (
     EvaluatedImage,
@@ -64,6 +65,7 @@ def run_segmenter(
     config: Mapping[str, Any],
     command_line: str = "",
     overwrite: bool = False,
+    facts: Mapping[str, Any] | None = None,
 ) -> dict[str, Any] | None:
     """Fit a segmenter, or one a fold, and evaluate each on its test images.
 
@@ -74,6 +76,7 @@ def run_segmenter(
         config: The resolved options, for run.json.
         command_line: What was typed, for run.json.
         overwrite: Whether another run may be replaced.
+        facts: What else run.json keeps.
 
     Returns:
         The figures; None if this very run stands there already, finished.
@@ -84,7 +87,7 @@ def run_segmenter(
         MissingError: If weights are not here.
         OutputError: If it cannot be written.
     """
-    weights = _weights(job)
+    weights = weights_of(job)
     origin = {} if weights is None else {"weights": weights.sha256}
     inputs = {**study.inputs, **origin}
     require_own_folder(folder, (COMMAND,), (*OUTPUTS, CHECKPOINTS))
@@ -106,6 +109,7 @@ def run_segmenter(
         "n_dropped": len(study.dropped),
         "devices": describe_devices(choose_strategy(job.gpus)),
         "trained": [],
+        **(facts or {}),
     }
     record.write(folder, status="running")
     write_csv(folder / "dropped.csv", study.dropped)
@@ -125,7 +129,8 @@ def run_segmenter(
     return metrics
 
 
-def _weights(job: SegmenterJob) -> WeightsSource | None:
+def weights_of(job: SegmenterJob) -> WeightsSource | None:
+    """Find the weights that the backbone of a job starts from; None where it has none."""
     if not job.spec.backbone:
         return None
     return find_weights(require_backbone(job.spec.backbone), job.weights, trust=job.trust)
@@ -161,7 +166,8 @@ def _fit(
         if fold is not None:
             job.say(f"fold {fold + 1} of {study.split.folds}")
         place = folder / SEGMENTER if fold is None else folder / "folds" / str(fold) / SEGMENTER
-        result = _train(job, study, fold, weights, resume_of(folder, name, inputs, job.say))
+        resume = resume_of(folder, name, inputs, job.say)
+        result = train_segmenter(job, study, fold, weights, resume=resume)
         numbered = {} if fold is None else {FOLD: fold}
         histories.append(result.history.assign(**numbered))
         card = {**_card(job, study, weights), **result.facts}
@@ -191,13 +197,25 @@ def _fit(
 _FACTS = ("n_trainable", "best_epoch", "steps_per_epoch", "val_windows", "val_windows_of")
 
 
-def _train(
+def train_segmenter(
     job: SegmenterJob,
     study: SegmentationStudy,
     fold: int | None,
     weights: WeightsSource | None,
-    resume: Any,
+    *,
+    resume: Resume | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> Trained:
+    """Train the network of a fold on its train and val sides.
+
+    Args:
+        job: What to learn.
+        study: Images, masks and split.
+        fold: Its number; None without folds.
+        weights: From :func:`weights_of`.
+        resume: Where to go on after an interruption.
+        on_epoch: Called with the row of each epoch; the job's ``say`` tells it if None.
+    """
     seed = job.config.fit.seed + (fold or 0)
     config = dataclasses.replace(job.config, fit=dataclasses.replace(job.config.fit, seed=seed))
     train, val = study.side(fold, "train"), study.side(fold, "val")
@@ -215,7 +233,7 @@ def _train(
         strategy=choose_strategy(job.gpus),
         workers=job.workers or min(8, usable_cores()),
         resume=resume,
-        on_epoch=lambda row: job.say(told(row)),
+        on_epoch=on_epoch or (lambda row: job.say(told(row))),
     )
 
 
