@@ -72,10 +72,7 @@ class SegmentJob:
             "classes": list(self.segmenter.classes),
             "positive": self.segmenter.positive,
             "mpp": self.segmenter.mpp,
-            # How many windows are computed at once changes no more than last bits.
-            "windows": {
-                k: v for k, v in asdict(self.segmenter.windows).items() if k != "batch_size"
-            },
+            "windows": windows,
             "everywhere": self.everywhere,
             "least_um2": self.least_um2,
         }
