@@ -29,6 +29,8 @@ from histokeras.types import LABEL, PATIENT_ID, SLIDE_ID, SPLIT, SPLITS, Mpp
 
 NUMBER = "number"
 """Column of units: number of the image in the pool."""
+_UNKNOWN = "unknown"
+"""Column of units: whether nobody knows the patient; its slide stands in for it."""
 _WITH, _WITHOUT = "present", "absent"
 
 
@@ -83,7 +85,8 @@ class SegmentationStudy:
         dropped: What is not used: ``kind id reason``.
         funnel: How many were found, and how many are left.
         inputs: Digests and settings: what decides the result.
-        notes: What the user should know, a line each.
+        note: "" or why the split is not patient-safe; every output repeats it.
+        notes: What else the user should know, a line each.
     """
 
     pool: PairPool
@@ -95,6 +98,7 @@ class SegmentationStudy:
     dropped: pd.DataFrame
     funnel: dict[str, int]
     inputs: dict[str, Any]
+    note: str
     notes: tuple[str, ...]
 
     @property
@@ -166,7 +170,8 @@ def prepare_segmentation(job: SegmenterJob) -> SegmentationStudy:
             "patients": sha256_text(units.to_csv(index=False)),
             "n_resamples": job.n_resamples,
         },
-        notes=tuple(filter(None, (split.note or note, *_size_notes(places, job.config.crop_px)))),
+        note=split.note or note,
+        notes=tuple(_size_notes(places, job.config.crop_px)),
     )
     for fold in study.fold_numbers:
         _require_classes(study, fold)
@@ -229,7 +234,7 @@ def _units(pairs: Sequence[Pair], accepted: bool) -> tuple[pd.DataFrame, str]:
             PATIENT_ID: [pair.patient_id or "" for pair in pairs],
         }
     )
-    unknown = table[PATIENT_ID] == ""
+    unknown = table[_UNKNOWN] = table[PATIENT_ID] == ""
     if not unknown.any():
         return table, ""
     if not accepted:
@@ -268,10 +273,11 @@ def _split(job: SegmenterJob, units: pd.DataFrame, places: Sequence[Places], tas
     target = _balanced(units, places, task, sides)
     if target is not None:
         table[LABEL] = table[PATIENT_ID].map(target)
+    # Without a patient the split is told so, and by slide.
+    unknown = set(units[PATIENT_ID][units[_UNKNOWN]])
+    table[PATIENT_ID] = ["" if name in unknown else name for name in table[PATIENT_ID]]
     return split_patients(
-        read_cohort(table[[PATIENT_ID, LABEL]], target=LABEL)
-        if target is not None
-        else table[[PATIENT_ID]],
+        table if target is None else read_cohort(table, target=LABEL),
         shares=job.shares,
         seed=job.config.fit.seed,
         folds=job.folds,

@@ -84,6 +84,7 @@ def run_segmenter(
         MissingError: If weights are not here.
         OutputError: If it cannot be written.
     """
+    devices = describe_devices(choose_strategy(job.gpus))
     weights = _weights(job)
     origin = {} if weights is None else {"weights": weights.sha256}
     inputs = {**study.inputs, **origin}
@@ -98,13 +99,13 @@ def run_segmenter(
     record = RunRecord(COMMAND, config, command_line=command_line)
     record.facts = {
         "inputs": inputs,
-        "note": study.split.note,
+        "note": study.note,
         "notes": list(study.notes),
         SEGMENTER: _card(job, study, weights),
         "split": {"signed": study.split.signed, "sha256": study.split.digest, **study.split.meta},
         "funnel": study.funnel,
         "n_dropped": len(study.dropped),
-        "devices": describe_devices(choose_strategy(job.gpus)),
+        "devices": devices,
         "trained": [],
     }
     record.write(folder, status="running")
@@ -144,7 +145,7 @@ def _card(
         weights_sha256="" if weights is None else weights.sha256,
     )
     more = {"training": job.config.as_dict(), "split_sha256": study.split.digest}
-    return {**card, **more, "note": study.split.note}
+    return {**card, **more, "note": study.note}
 
 
 def _fit(
@@ -183,7 +184,7 @@ def _fit(
         n_resamples=job.n_resamples,
         seed=job.config.fit.seed,
     )
-    metrics = {**metrics, "note": study.split.note}
+    metrics = {**metrics, "note": study.note}
     write_json(folder / "metrics.json", metrics)
     return metrics
 
@@ -253,7 +254,7 @@ def _evaluate(
                 pair.close()
             size = study.places[int(row[NUMBER])].size_px
             about = {name: row[name] for name in (IMAGE_ID, SLIDE_ID, PATIENT_ID)}
-            if study.split.note:
+            if study.note:
                 about[PATIENT_ID] = ""
             known = {"width_px": size[0], "height_px": size[1], "mpp": study.mpp}
             rows.append({**about, **known, **found.columns})

@@ -60,11 +60,11 @@ class _Cut(Exception):
 
 
 def test_an_interrupted_training_ends_with_the_same_bits(tmp_path: Path) -> None:
-    side, how = blobs(4), config(augmentation="strong")
+    side, how = blobs(3), config(augmentation="strong", epochs=2, steps_per_epoch=2, batch_size=2)
     whole = fitted(side, how)
 
     def cut(row: dict[str, float]) -> None:
-        if row["epoch"] == 2:
+        if row["epoch"] == 1:
             raise _Cut
 
     resume = Resume(tmp_path / "x.safetensors", "key")
@@ -73,7 +73,7 @@ def test_an_interrupted_training_ends_with_the_same_bits(tmp_path: Path) -> None
     seen: list[float] = []
     again = fitted(side, how, resume=resume, on_epoch=lambda row: seen.append(row["epoch"]))
 
-    assert seen == [1, 2, 3]
+    assert seen == [1, 2]
     np.testing.assert_array_equal(again.history.to_numpy(float), whole.history.to_numpy(float))
     for one, other in zip(again.model.get_weights(), whole.model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
