@@ -96,7 +96,7 @@ def measure(network: str, folder: Path, side_px: int) -> dict[str, float]:
     segmenter = Segmenter(
         predict=timed, classes=("bright", "dark"), positive="dark", mpp=_MPP, digests=()
     )
-    job = SegmentJob(segmenter=segmenter, slides=[], output=folder / "out", windows=windows)
+    job = SegmentJob(segmenter=segmenter, slides=[], output=folder / "out")
     prepare_folder(job.output)
     found = {}
     for side in (windows.size_px, side_px):

@@ -27,12 +27,14 @@ from histokeras.models import quiet
     "the mask and areas.csv keep them.",
 )  # fmt: skip
 @click.option(
-    "--window-px", type=int, default=640, show_default=True,
-    help="Side of the windows that the network sees; a multiple of 32.",
+    "--window-px", type=click.IntRange(min=64), metavar="PX",
+    help="Side of the windows that the network sees; a multiple of 32.  [default: that of its "
+    "crops in training; of a U-Net 640]",
 )  # fmt: skip
 @click.option(
-    "--overlap-px", type=int, default=192, show_default=True,
-    help="By how much windows overlap; a multiple of 32.",
+    "--overlap-px", type=click.IntRange(min=32), metavar="PX",
+    help="By how much windows overlap; a multiple of 32.  [default: about three eighths of a "
+    "window; of a U-Net 192]",
 )  # fmt: skip
 @click.option(
     "--batch-size", type=click.IntRange(min=1), default=4, show_default=True,
@@ -64,13 +66,7 @@ def segment(**arguments: Any) -> None:
 
     from histokeras.cohort.pseudonyms import patients_by_slide, read_pseudonyms
     from histokeras.slides.inventory import find_slides, read_slide_table
-    from histokeras.tiles.windows import Windows
 
-    windows = Windows(
-        size_px=arguments["window_px"],
-        overlap_px=arguments["overlap_px"],
-        batch_size=arguments["batch_size"],
-    )
     pseudonyms = read_pseudonyms(arguments["pseudonyms"])
     paths, chosen = choose_paths(
         find_slides(arguments["slides"], recursive=arguments["recursive"]),
@@ -88,11 +84,11 @@ def segment(**arguments: Any) -> None:
 
     job = SegmentJob(
         segmenter=open_segmenter(
-            arguments["run"], batch_size=windows.batch_size, gpus=arguments["gpus"]
+            arguments["run"],
+            **{name: arguments[name] for name in ("window_px", "overlap_px", "batch_size", "gpus")},
         ),
         slides=paths,
         output=Path(arguments["output"]),
-        windows=windows,
         least_um2=arguments["min_area_um2"],
         table=rows,
         patients=patients,

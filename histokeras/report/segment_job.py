@@ -10,7 +10,6 @@ from histokeras.runs.shard import Shard, Share
 from histokeras.slides.inventory import SlideRow, pseudonym_of
 from histokeras.tables.pseudonyms import Pseudonyms
 from histokeras.tiles.segmenter import Segmenter
-from histokeras.tiles.windows import Windows
 
 COMMAND = "segment"
 
@@ -23,7 +22,6 @@ class SegmentJob:
         segmenter: The network.
         slides: Slides and pictures with distinct ids.
         output: The output folder.
-        windows: How they are cut.
         everywhere: Whether glass is segmented too.
         probability: Whether probabilities are written too.
         least_um2: Smaller areas are not outlined, in square micrometres; in pixels where the mpp is
@@ -40,7 +38,6 @@ class SegmentJob:
     segmenter: Segmenter
     slides: Sequence[Path]
     output: Path
-    windows: Windows = field(default_factory=Windows)
     everywhere: bool = False
     probability: bool = False
     least_um2: float = 20.0
@@ -68,13 +65,14 @@ class SegmentJob:
     @property
     def settings(self) -> dict[str, Any]:
         """What the outputs of a folder have in common."""
+        # How many windows are computed at once changes no more than last bits.
+        windows = {k: v for k, v in asdict(self.segmenter.windows).items() if k != "batch_size"}
         return {
             "segmenters": list(self.segmenter.digests),
             "classes": list(self.segmenter.classes),
             "positive": self.segmenter.positive,
             "mpp": self.segmenter.mpp,
-            # How many windows are computed at once changes no more than last bits.
-            "windows": {k: v for k, v in asdict(self.windows).items() if k != "batch_size"},
+            "windows": windows,
             "everywhere": self.everywhere,
             "least_um2": self.least_um2,
         }

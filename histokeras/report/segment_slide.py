@@ -139,7 +139,7 @@ def _write_masks(
 
     with _writers(job, view, files) as (mask, maps):
         for band in segment_bands(
-            predict, view.read, view.size_px, n_classes, job.windows, wanted=wanted
+            predict, view.read, view.size_px, n_classes, job.segmenter.windows, wanted=wanted
         ):
             seen = _seen(band, region)
             classes = band.probabilities.argmax(axis=-1).astype(np.uint8)

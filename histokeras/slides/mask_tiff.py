@@ -17,8 +17,9 @@ Grey = npt.NDArray[np.uint8]
 Paste = Callable[[int, int, Grey], None]
 """Left, top and pixels of a part that is finished."""
 _TILE_PX = 256
-_STRIP_PX = 1024
+_STRIP_PX = 256
 _FACTOR = 4
+_BUFFER_BYTES = 1 << 23
 _LEAST_PX = 256
 _WHITE = (255, 255, 255)
 
@@ -230,6 +231,8 @@ def _write_level(
         photometric="minisblack" if palette is None else "palette",
         colormap=palette,
         compression="deflate",
+        # Else a quarter of a gigabyte of tiles is laid up before they are written.
+        buffersize=_BUFFER_BYTES,
         subfiletype=int(factor > 1),
         resolution=(1.0, 1.0) if mpp is None else (1e4 / (mpp * factor),) * 2,
         resolutionunit="NONE" if mpp is None else "CENTIMETER",

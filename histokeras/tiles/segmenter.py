@@ -1,8 +1,8 @@
 """A segmenter as slides are laid under it, whatever computes it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from histokeras.tiles.windows import Predict
+from histokeras.tiles.windows import Predict, Windows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,6 +15,7 @@ class Segmenter:
         positive: The class of interest; None where all are.
         mpp: Micrometres per pixel that it works at; None for each image's own pixels.
         digests: SHA-256 of the networks, sorted.
+        windows: How images are cut for it.
     """
 
     predict: Predict
@@ -22,6 +23,7 @@ class Segmenter:
     positive: str | None
     mpp: float | None
     digests: tuple[str, ...]
+    windows: Windows = field(default_factory=Windows)
 
     @property
     def shown(self) -> tuple[str, ...]:

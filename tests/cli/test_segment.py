@@ -61,7 +61,9 @@ def test_slides_are_segmented_and_the_same_command_resumes(
     assert patients["share"].sum() == pytest.approx(1)
     record = json.loads((out / "run.json").read_text())
     assert record["command"] == "segment"
-    assert record["settings"]["windows"] == {"size_px": 128, "overlap_px": 64}
+    assert record["settings"]["windows"] == {
+        "size_px": 128, "overlap_px": 64, "rim_px": None,
+    }  # fmt: skip
     other = histokeras("segment", write_run(tmp_path / "run2", seed=1), slides, "-o", out, *WINDOWS)
     assert other.exit_code == 2
     assert "other segmenters" in other.stderr

@@ -33,7 +33,12 @@ def _predict(images: np.ndarray) -> np.ndarray:
 
 
 NETWORK = Segmenter(
-    predict=_predict, classes=("other", "necrosis"), positive="necrosis", mpp=0.5, digests=("x",)
+    predict=_predict,
+    classes=("other", "necrosis"),
+    positive="necrosis",
+    mpp=0.5,
+    digests=("x",),
+    windows=Windows(size_px=128, overlap_px=32, batch_size=2),
 )
 
 
@@ -54,7 +59,6 @@ def job(lab: Path, *slides: Path, **changes: Any) -> SegmentJob:
         "segmenter": NETWORK,
         "slides": slides,
         "output": lab / "out",
-        "windows": Windows(size_px=128, overlap_px=32, batch_size=2),
     }
     return SegmentJob(**{**known, **changes})
 
@@ -148,8 +152,9 @@ def test_finished_slides_are_skipped_and_damaged_ones_made_anew(tmp_path: Path) 
     # Probabilities are wanted now: what has none is not finished.
     third = segment_slides(job(tmp_path, slides[0], probability=True), quiet=True)
     assert third.slides[0]["outcome"] == "done"
+    network = Segmenter(**{**vars(NETWORK), "windows": Windows()})
     with pytest.raises(ConfigError, match="other least_um2, windows"):
-        segment_slides(job(tmp_path, *slides, windows=Windows(), least_um2=9), quiet=True)
+        segment_slides(job(tmp_path, *slides, segmenter=network, least_um2=9), quiet=True)
 
 
 def test_slides_without_tissue_or_mpp_fail_alone_and_say_why(tmp_path: Path) -> None:

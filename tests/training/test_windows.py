@@ -5,7 +5,7 @@ from scipy import ndimage
 
 from histokeras.errors import ConfigError
 from histokeras.tiles import windows as module
-from histokeras.tiles.windows import Windows, segment_bands, segment_image
+from histokeras.tiles.windows import Windows, segment_bands, segment_image, windows_of
 from histokeras.training.windows import predictor
 
 SMALL = Windows(size_px=128, overlap_px=64, batch_size=2)
@@ -162,10 +162,9 @@ def test_windows_that_see_their_own_context_leave_no_step_where_they_meet():
         found = segment_image(predict, image, 2, windows)[..., 1]
         across = np.abs(np.diff(found, axis=1))
         seams = np.zeros(across.shape[1], bool)
-        for start in range(windows.size_px - windows.overlap_px, 1024, 64)[:-1]:
+        for start in range(windows.size_px - windows.overlap_px, 1024 - windows.size_px, 160):
             first = start + windows.margin_px
-            if start % (windows.size_px - windows.overlap_px) == 0:
-                seams[first - 1 : first + windows.ramp_px] = True
+            seams[first - 1 : first + windows.ramp_px] = True
         return across[:, seams].mean() / across[:, ~seams].mean()
 
     # The same windows beside each other, without blending.
@@ -173,7 +172,17 @@ def test_windows_that_see_their_own_context_leave_no_step_where_they_meet():
     across = np.abs(np.diff(np.concatenate(halves, axis=1), axis=1))
     seams = np.arange(127, 1023, 128)
     assert across[:, seams].mean() / np.delete(across, seams, axis=1).mean() > 1.5
-    assert step(Windows(size_px=256, overlap_px=128)) <= 1.1
+    assert step(windows_of(256, pools_all=True)) <= 1.1
+
+
+def test_deeplab_gets_windows_of_its_crops_and_a_unet_large_ones():
+    assert windows_of(256, pools_all=True) == Windows(size_px=256, overlap_px=96, rim_px=16)
+    assert windows_of(250, pools_all=True).size_px == 256
+    assert windows_of(1, pools_all=True).size_px == 64
+    assert windows_of(256, pools_all=False) == Windows()
+    assert windows_of(800, pools_all=False, batch_size=1).size_px == 800
+    with pytest.raises(ConfigError, match="rim_px"):
+        Windows(overlap_px=64, rim_px=32)
 
 
 def test_an_error_while_reading_ends_the_work():
