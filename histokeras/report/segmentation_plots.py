@@ -13,7 +13,7 @@ from histokeras.report.more_plots import draw_strip, records, rows_figure
 from histokeras.report.number_plots import ends_of, square_axes
 from histokeras.report.plots import Key, Plot
 from histokeras.report.svg import drawing, inline_svg
-from histokeras.report.text import interval, is_number, number, plural
+from histokeras.report.text import interval, number, plural
 
 _LOOKS = {NETWORK: ("#0072b2", "o"), "colour": ("#e69f00", "s"), "otsu": ("#cc79a7", "D")}
 _OTHER_LOOK = ("#009e73", "v")
@@ -145,11 +145,3 @@ def numbers_of(table: pd.DataFrame, texts: Sequence[str]) -> pd.DataFrame:
             for name, column in table.items()
         }
     )
-
-
-def spread_text(metrics: Named) -> str:
-    """Return "0.61 to 0.93" of the main figure over images; "" if unknown."""
-    found = metrics["models"][NETWORK]["range"].get(metrics["main_figure"])
-    if not found or not is_number(found["min"]):
-        return ""
-    return f"{number(found['min'])} to {number(found['max'])}"

@@ -145,8 +145,8 @@ def class_table(metrics: Named) -> Table:
     rows: list[Row] = [
         [
             str(name),
-            percent_of(values["n_px_true"], total),
-            percent_of(values["n_px_predicted"], total),
+            _percent_of(values["n_px_true"], total),
+            _percent_of(values["n_px_predicted"], total),
             *(interval(values[key]) for key in ("dice", "iou", "precision", "recall")),
             f"{at(metrics, 'images_without', name) or 0:,}",
         ]
@@ -157,7 +157,7 @@ def class_table(metrics: Named) -> Table:
     return Table(f"Each class, {metrics['n_px']:,} pixels as one pool", head, rows)
 
 
-def percent_of(count: int, total: int) -> str:
+def _percent_of(count: int, total: int) -> str:
     """Return a share of pixels as "4.3 %"."""
     return f"{100 * count / total:.1f} %"
 
