@@ -1,5 +1,6 @@
 """What ``fit-segmenter`` is asked for, and its inputs opened once: images, classes, split."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,10 +21,11 @@ from histokeras.data.pair import Pair
 from histokeras.data.pair_pool import PairPool, n_open_of
 from histokeras.data.pairs import PairSet
 from histokeras.data.places import Places, cell_px_of
-from histokeras.errors import ConfigError, TableError
-from histokeras.files import sha256_text
+from histokeras.errors import ConfigError, LeakageError, TableError
+from histokeras.files import sha256_file, sha256_text
 from histokeras.models.segmenters import SegmenterSpec
-from histokeras.training.segmentation import SegmenterConfig, Side
+from histokeras.training.segmentation import Side
+from histokeras.training.segmentation_config import SegmenterConfig
 from histokeras.training.segmentation_evaluate import Task
 from histokeras.types import LABEL, PATIENT_ID, SLIDE_ID, SPLIT, SPLITS, Mpp
 
@@ -134,7 +136,7 @@ def prepare_segmentation(job: SegmenterJob) -> SegmentationStudy:
 
     Raises:
         TableError: If there are too few patients, or a class is not where it is needed.
-        LeakageError: If a patient lies on two sides of the split.
+        LeakageError: If a patient lies on two sides of the split, or an image under two patients.
         ConfigError: If options contradict each other, or images differ in resolution.
         SlideError: If an image or mask cannot be read.
     """
@@ -144,6 +146,7 @@ def prepare_segmentation(job: SegmenterJob) -> SegmentationStudy:
     places, mpps = _look(openers)
     mpp = _one_mpp(pairs.pairs, mpps, job.mpp)
     units, note = _units(pairs.pairs, job.patients_unknown)
+    _refuse_twins(pairs.pairs, units[PATIENT_ID].tolist())
     split = _split(job, units, places, task)
     placed, outside = apply_split(units, split, 0 if split.folds else None)
     study = SegmentationStudy(
@@ -248,6 +251,22 @@ def _units(pairs: Sequence[Pair], accepted: bool) -> tuple[pd.DataFrame, str]:
     # Crops of one slide stay together as far as names tell.
     table[PATIENT_ID] = np.where(unknown, table[SLIDE_ID], table[PATIENT_ID])
     return table, "slide-level, not patient-safe"
+
+
+def _refuse_twins(pairs: Sequence[Pair], patients: Sequence[str]) -> None:
+    """Refuse one picture under two patients: it would be learned from and tested on."""
+    sizes = Counter(pair.image.stat().st_size for pair in pairs)
+    seen: dict[str, tuple[str, str]] = {}
+    for pair, patient in zip(pairs, patients, strict=True):
+        if sizes[pair.image.stat().st_size] == 1:
+            continue
+        other, whose = seen.setdefault(sha256_file(pair.image), (pair.image_id, patient))
+        if whose != patient:
+            raise LeakageError(
+                f"images {other} and {pair.image_id} are the same file, of the patients {whose} "
+                f"and {patient}.",
+                hint="Leave one out, or name their patient in the table of --pairs.",
+            )
 
 
 def _split(job: SegmenterJob, units: pd.DataFrame, places: Sequence[Places], task: Task) -> Split:

@@ -247,7 +247,7 @@ def _evaluate(
     with tf.device(f"/gpu:{numbers[0]}" if numbers else "/cpu:0"):
         predict = predictor(read_segmenter(place)[0], windows.batch_size)
         for row in tested.to_dict("records"):
-            pair = study.pool.open(int(row[NUMBER]))
+            pair = study.pool.opened(int(row[NUMBER]))
             try:
                 found = evaluate_image(predict, colour, pair, study.task, windows, study.mpp)
             finally:
@@ -278,9 +278,9 @@ def _write_pictures(folder: Path, image_id: str, found: EvaluatedImage) -> None:
 
 
 def _encoded(pixels: npt.NDArray[np.uint8], kind: str, **options: Any) -> bytes:
-    file = io.BytesIO()
-    PillowImage.fromarray(pixels).save(file, kind, **options)
-    return file.getvalue()
+    buffer = io.BytesIO()
+    PillowImage.fromarray(pixels).save(buffer, kind, **options)
+    return buffer.getvalue()
 
 
 def _is_whole(folder: Path) -> bool:

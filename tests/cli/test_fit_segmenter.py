@@ -188,3 +188,15 @@ def test_images_without_patients_are_refused_unless_accepted(tmp_path: Path) -> 
     assert (metrics["resampled_by"], metrics["note"]) == (
         "image", "slide-level, not patient-safe",
     )  # fmt: skip
+
+
+def test_one_picture_under_two_patients_is_a_leak(tmp_path: Path) -> None:
+    folder = paint(tmp_path, 4)
+    for name in ("images", "masks"):
+        twin = folder / name / "TCGA-AA-0003.png"
+        twin.write_bytes((folder / name / "TCGA-AA-0001.png").read_bytes())
+
+    result = call(*given(folder, tmp_path / "run"))
+
+    assert result.exit_code == 3
+    assert "images TCGA-AA-0001 and TCGA-AA-0003 are the same file" in result.output

@@ -12,13 +12,8 @@ from histokeras.models.augment import build_augmentation
 from histokeras.models.devices import choose_strategy
 from histokeras.models.segmenters import SegmenterSpec
 from histokeras.training.loop import FitConfig, Resume
-from histokeras.training.segmentation import (
-    SegmenterConfig,
-    Side,
-    Trained,
-    fit_segmenter,
-    loss_of,
-)
+from histokeras.training.segmentation import Side, Trained, fit_segmenter
+from histokeras.training.segmentation_config import SegmenterConfig, loss_of
 from histokeras.types import IGNORE
 from tests.training.blobs import ArrayPair, paint_blobs, side_of
 

@@ -17,7 +17,8 @@ from histokeras.errors import ConfigError
 from histokeras.models.devices import choose_strategy, mirrored
 from histokeras.models.segmenters import SegmenterSpec
 from histokeras.training.loop import FitConfig
-from histokeras.training.segmentation import SegmenterConfig, fit_segmenter
+from histokeras.training.segmentation import fit_segmenter
+from histokeras.training.segmentation_config import SegmenterConfig
 from tests.training.blobs import ArrayPair, paint_blobs, side_of
 
 spec = SegmenterSpec(network="unet", backbone="", channels=4, dropout=0.0)
