@@ -40,8 +40,8 @@ def fit_segmenter(**arguments: Any) -> None:
     crops of train, stops where val no longer gains, and is evaluated once on whole test images,
     beside what the colour of each pixel alone can tell.
 
-    Writes report.html, segmenter/ (for `histokeras segment`), metrics.json, images.csv, patients.csv,
-    history.csv, predictions/ and pictures/. The same command again goes on.
+    Writes report.html, segmenter/ (for `histokeras segment`), metrics.json, images.csv,
+    patients.csv, history.csv, predictions/ and pictures/. The same command again goes on.
 
     \b
     Examples:
@@ -81,6 +81,8 @@ def say_study(job: Any, study: Any) -> None:
         f"classes {', '.join(named)}",
         err=True,
     )
+    if study.note:
+        click.secho(f"Warning: {study.note}", fg="red", err=True)
     for note in (*job.pairs.notes, *study.notes):
         click.secho(f"Note: {note}", fg="yellow", err=True)
     if not study.split.signed:

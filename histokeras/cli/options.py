@@ -15,6 +15,7 @@ from histokeras.types import CLASSIFICATION, REGRESSION, STAIN_NORMS
 
 F = TypeVar("F", bound=Callable[..., Any])
 _INPUTS = ("slides", "inputs")
+_FOLDERS = ("images", "masks")
 _INPUT = Path("INPUT")
 """What records say in place of a folder of slides, tiles or features."""
 
@@ -283,6 +284,9 @@ def recorded(arguments: Mapping[str, Any], *left_out: str) -> dict[str, Any]:
         # The folder above slides may bear a patient's name, and stands alone in no output.
         if name in kept:
             kept[name] = [_INPUT if path.is_dir() or hidden else path for path in kept[name]]
+    for name in _FOLDERS:
+        if isinstance(kept.get(name), Path):
+            kept[name] = _INPUT
     return kept
 
 

@@ -214,7 +214,7 @@ def job_from(arguments: dict[str, Any]) -> Any:
     from histokeras.errors import ConfigError
     from histokeras.models.segmenters import SegmenterSpec
     from histokeras.training.loop import FitConfig
-    from histokeras.training.segmentation import SegmenterConfig
+    from histokeras.training.segmentation_config import SegmenterConfig
     from histokeras.training.segmentation_job import SegmenterJob
 
     network, backbone = arguments["network"], arguments["backbone"]

@@ -66,7 +66,7 @@ class PairPool:
     def __len__(self) -> int:
         return len(self._openers)
 
-    def open(self, number: int) -> Readable:
+    def opened(self, number: int) -> Readable:
         """Return an image of its own, which the caller closes."""
         return self._openers[number]()
 

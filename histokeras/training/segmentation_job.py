@@ -1,5 +1,6 @@
 """What ``fit-segmenter`` is asked for, and its inputs opened once: images, classes, split."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,15 +21,18 @@ from histokeras.data.pair import Pair
 from histokeras.data.pair_pool import PairPool, n_open_of
 from histokeras.data.pairs import PairSet
 from histokeras.data.places import Places, cell_px_of
-from histokeras.errors import ConfigError, TableError
-from histokeras.files import sha256_text
+from histokeras.errors import ConfigError, LeakageError, TableError
+from histokeras.files import sha256_file, sha256_text
 from histokeras.models.segmenters import SegmenterSpec
-from histokeras.training.segmentation import SegmenterConfig, Side
+from histokeras.training.segmentation import Side
+from histokeras.training.segmentation_config import SegmenterConfig
 from histokeras.training.segmentation_evaluate import Task
 from histokeras.types import LABEL, PATIENT_ID, SLIDE_ID, SPLIT, SPLITS, Mpp
 
 NUMBER = "number"
 """Column of units: number of the image in the pool."""
+_UNKNOWN = "unknown"
+"""Column of units: whether nobody knows the patient; its slide stands in for it."""
 _WITH, _WITHOUT = "present", "absent"
 
 
@@ -83,7 +87,8 @@ class SegmentationStudy:
         dropped: What is not used: ``kind id reason``.
         funnel: How many were found, and how many are left.
         inputs: Digests and settings: what decides the result.
-        notes: What the user should know, a line each.
+        note: "" or why the split is not patient-safe; every output repeats it.
+        notes: What else the user should know, a line each.
     """
 
     pool: PairPool
@@ -95,6 +100,7 @@ class SegmentationStudy:
     dropped: pd.DataFrame
     funnel: dict[str, int]
     inputs: dict[str, Any]
+    note: str
     notes: tuple[str, ...]
 
     @property
@@ -130,7 +136,7 @@ def prepare_segmentation(job: SegmenterJob) -> SegmentationStudy:
 
     Raises:
         TableError: If there are too few patients, or a class is not where it is needed.
-        LeakageError: If a patient lies on two sides of the split.
+        LeakageError: If a patient lies on two sides of the split, or an image under two patients.
         ConfigError: If options contradict each other, or images differ in resolution.
         SlideError: If an image or mask cannot be read.
     """
@@ -140,6 +146,7 @@ def prepare_segmentation(job: SegmenterJob) -> SegmentationStudy:
     places, mpps = _look(openers)
     mpp = _one_mpp(pairs.pairs, mpps, job.mpp)
     units, note = _units(pairs.pairs, job.patients_unknown)
+    _refuse_twins(pairs.pairs, units[PATIENT_ID].tolist())
     split = _split(job, units, places, task)
     placed, outside = apply_split(units, split, 0 if split.folds else None)
     study = SegmentationStudy(
@@ -166,7 +173,8 @@ def prepare_segmentation(job: SegmenterJob) -> SegmentationStudy:
             "patients": sha256_text(units.to_csv(index=False)),
             "n_resamples": job.n_resamples,
         },
-        notes=tuple(filter(None, (split.note or note, *_size_notes(places, job.config.crop_px)))),
+        note=split.note or note,
+        notes=tuple(_size_notes(places, job.config.crop_px)),
     )
     for fold in study.fold_numbers:
         _require_classes(study, fold)
@@ -229,7 +237,7 @@ def _units(pairs: Sequence[Pair], accepted: bool) -> tuple[pd.DataFrame, str]:
             PATIENT_ID: [pair.patient_id or "" for pair in pairs],
         }
     )
-    unknown = table[PATIENT_ID] == ""
+    unknown = table[_UNKNOWN] = table[PATIENT_ID] == ""
     if not unknown.any():
         return table, ""
     if not accepted:
@@ -243,6 +251,22 @@ def _units(pairs: Sequence[Pair], accepted: bool) -> tuple[pd.DataFrame, str]:
     # Crops of one slide stay together as far as names tell.
     table[PATIENT_ID] = np.where(unknown, table[SLIDE_ID], table[PATIENT_ID])
     return table, "slide-level, not patient-safe"
+
+
+def _refuse_twins(pairs: Sequence[Pair], patients: Sequence[str]) -> None:
+    """Refuse one picture under two patients: it would be learned from and tested on."""
+    sizes = Counter(pair.image.stat().st_size for pair in pairs)
+    seen: dict[str, tuple[str, str]] = {}
+    for pair, patient in zip(pairs, patients, strict=True):
+        if sizes[pair.image.stat().st_size] == 1:
+            continue
+        other, whose = seen.setdefault(sha256_file(pair.image), (pair.image_id, patient))
+        if whose != patient:
+            raise LeakageError(
+                f"images {other} and {pair.image_id} are the same file, of the patients {whose} "
+                f"and {patient}.",
+                hint="Leave one out, or name their patient in the table of --pairs.",
+            )
 
 
 def _split(job: SegmenterJob, units: pd.DataFrame, places: Sequence[Places], task: Task) -> Split:
@@ -268,10 +292,11 @@ def _split(job: SegmenterJob, units: pd.DataFrame, places: Sequence[Places], tas
     target = _balanced(units, places, task, sides)
     if target is not None:
         table[LABEL] = table[PATIENT_ID].map(target)
+    # Without a patient the split is told so, and by slide.
+    unknown = set(units[PATIENT_ID][units[_UNKNOWN]])
+    table[PATIENT_ID] = ["" if name in unknown else name for name in table[PATIENT_ID]]
     return split_patients(
-        read_cohort(table[[PATIENT_ID, LABEL]], target=LABEL)
-        if target is not None
-        else table[[PATIENT_ID]],
+        table if target is None else read_cohort(table, target=LABEL),
         shares=job.shares,
         seed=job.config.fit.seed,
         folds=job.folds,

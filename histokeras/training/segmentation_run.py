@@ -87,6 +87,7 @@ def run_segmenter(
         MissingError: If weights are not here.
         OutputError: If it cannot be written.
     """
+    devices = describe_devices(choose_strategy(job.gpus))
     weights = weights_of(job)
     origin = {} if weights is None else {"weights": weights.sha256}
     inputs = {**study.inputs, **origin}
@@ -101,13 +102,13 @@ def run_segmenter(
     record = RunRecord(COMMAND, config, command_line=command_line)
     record.facts = {
         "inputs": inputs,
-        "note": study.split.note,
+        "note": study.note,
         "notes": list(study.notes),
         SEGMENTER: _card(job, study, weights),
         "split": {"signed": study.split.signed, "sha256": study.split.digest, **study.split.meta},
         "funnel": study.funnel,
         "n_dropped": len(study.dropped),
-        "devices": describe_devices(choose_strategy(job.gpus)),
+        "devices": devices,
         "trained": [],
         **(facts or {}),
     }
@@ -149,7 +150,7 @@ def _card(
         weights_sha256="" if weights is None else weights.sha256,
     )
     more = {"training": job.config.as_dict(), "split_sha256": study.split.digest}
-    return {**card, **more, "note": study.split.note}
+    return {**card, **more, "note": study.note}
 
 
 def _fit(
@@ -189,7 +190,7 @@ def _fit(
         n_resamples=job.n_resamples,
         seed=job.config.fit.seed,
     )
-    metrics = {**metrics, "note": study.split.note}
+    metrics = {**metrics, "note": study.note}
     write_json(folder / "metrics.json", metrics)
     return metrics
 
@@ -264,14 +265,14 @@ def _evaluate(
     with tf.device(f"/gpu:{numbers[0]}" if numbers else "/cpu:0"):
         predict = predictor(read_segmenter(place)[0], windows.batch_size)
         for row in tested.to_dict("records"):
-            pair = study.pool.open(int(row[NUMBER]))
+            pair = study.pool.opened(int(row[NUMBER]))
             try:
                 found = evaluate_image(predict, colour, pair, study.task, windows, study.mpp)
             finally:
                 pair.close()
             size = study.places[int(row[NUMBER])].size_px
             about = {name: row[name] for name in (IMAGE_ID, SLIDE_ID, PATIENT_ID)}
-            if study.split.note:
+            if study.note:
                 about[PATIENT_ID] = ""
             known = {"width_px": size[0], "height_px": size[1], "mpp": study.mpp}
             rows.append({**about, **known, **found.columns})
@@ -295,9 +296,9 @@ def _write_pictures(folder: Path, image_id: str, found: EvaluatedImage) -> None:
 
 
 def _encoded(pixels: npt.NDArray[np.uint8], kind: str, **options: Any) -> bytes:
-    file = io.BytesIO()
-    PillowImage.fromarray(pixels).save(file, kind, **options)
-    return file.getvalue()
+    buffer = io.BytesIO()
+    PillowImage.fromarray(pixels).save(buffer, kind, **options)
+    return buffer.getvalue()
 
 
 def _is_whole(folder: Path) -> bool:
