@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from histokeras.cohort.labels import read_cohort
     from histokeras.cohort.split import split_patients
     from histokeras.cohort.synthetic import sample_cohort
+    from histokeras.data.masks import MaskCoding
     from histokeras.features.memory import extract_features
     from histokeras.features.store import FeatureSet, read_features
     from histokeras.report.page import write_report
@@ -27,12 +28,17 @@ if TYPE_CHECKING:
     from histokeras.training.fit import fit_head
     from histokeras.training.head import FittedHead
     from histokeras.training.saved_run import open_run
+    from histokeras.training.segmentation_config import SegmenterConfig
+    from histokeras.training.segmenter import open_segmenter
+    from histokeras.training.segmenter_api import fit_segmenter
 
 _PLACES = {
     "CompositionConfig": "histokeras.analysis.composition_figures",
     "FeatureSet": "histokeras.features.store",
     "FinetuneConfig": "histokeras.training.finetune",
     "FittedHead": "histokeras.training.head",
+    "MaskCoding": "histokeras.data.masks",
+    "SegmenterConfig": "histokeras.training.segmentation_config",
     "TileSet": "histokeras.tiles.cut",
     "TileSpec": "histokeras.tiles.grid",
     "composition": "histokeras.analysis.composition_run",
@@ -42,8 +48,10 @@ _PLACES = {
     "extract_features": "histokeras.features.memory",
     "finetune": "histokeras.training.finetune_api",
     "fit_head": "histokeras.training.fit",
+    "fit_segmenter": "histokeras.training.segmenter_api",
     "normalise_stain": "histokeras.tiles.stain",
     "open_run": "histokeras.training.saved_run",
+    "open_segmenter": "histokeras.training.segmenter",
     "open_slide": "histokeras.slides.reader",
     "read_cohort": "histokeras.cohort.labels",
     "read_features": "histokeras.features.store",
@@ -58,6 +66,8 @@ __all__ = [
     "FeatureSet",
     "FinetuneConfig",
     "FittedHead",
+    "MaskCoding",
+    "SegmenterConfig",
     "TileSet",
     "TileSpec",
     "composition",
@@ -67,8 +77,10 @@ __all__ = [
     "extract_features",
     "finetune",
     "fit_head",
+    "fit_segmenter",
     "normalise_stain",
     "open_run",
+    "open_segmenter",
     "open_slide",
     "read_cohort",
     "read_features",

@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from histokeras.cohort.notes import alike_names, name_rows
@@ -40,7 +40,8 @@ def allocate(
 
     The result depends on the ids, labels, strata, shares and seed, never on the order of groups.
     In each class the sides get their share rounded down or up, and the rounding is carried over to
-    the next class, so that the totals hold too. Every class then gets at least one group per side.
+    the next class, so that the totals hold too. Every class then gets at least one group per side;
+    without classes every side gets at least one.
 
     Args:
         groups: The groups; ids are unique.
@@ -66,7 +67,8 @@ def allocate(
         given = [total + count for total, count in zip(given, counts, strict=True)]
         for group, side in zip(members, _spread(counts), strict=True):
             sides[group.id] = side
-    _fill_empty_sides(groups, sides, len(shares))
+    named = [replace(group, labels=group.labels or ("",)) for group in groups]
+    _fill_empty_sides(named, sides, len(shares))
     return sides
 
 

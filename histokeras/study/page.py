@@ -16,7 +16,7 @@ from histokeras.report.tables import Table, baseline_table
 from histokeras.report.text import at
 from histokeras.report.tuning import BEST_RUN, SUMMARY, format_search
 from histokeras.report.tuning import PAGE as TUNING_PAGE
-from histokeras.runs.record import read_object
+from histokeras.runs.record import read_object, read_record
 from histokeras.study.run import Step, StudyRun, read_record_of
 
 PAGE = "study.html"
@@ -57,7 +57,7 @@ def write_study_page(study: StudyRun) -> Path:
         title=study.config.title,
         subtitle=f"{len(steps)} stages, {len(runs)} runs",
         runs=[_told(name, run, study.out) for name, run in zip(names, runs, strict=True)],
-        others=[told for step in steps.values() if (told := _told_otherwise(step, study.out))],
+        others=[told for step in steps.values() for told in _told_otherwise(step, study.out)],
         stages=_stages(study),
         **content,
     )
@@ -72,20 +72,26 @@ def _run_of(step: Step) -> Path | None:
     return step.output / BEST_RUN
 
 
-def _told_otherwise(step: Step, out: Path) -> dict[str, Any] | None:
-    """Return what the page says of a stage whose figures stand beside no run's; None for others."""
+def _told_otherwise(step: Step, out: Path) -> list[dict[str, Any]]:
+    """Return what the page says of a stage whose figures stand beside no run's."""
     if step.output is None:
-        return None
-    if step.stage.command.startswith(_SEARCH):
-        says, *notes = format_search(read_object(step.output / SUMMARY)).splitlines()
-        told: dict[str, Any] = {"says": says, "notes": notes, "tables": []}
-        page = TUNING_PAGE
-    elif step.stage.command in _TOLD:
-        headline, tables = _TOLD[step.stage.command](step.output)
-        told, page = {"says": headline, "notes": [], "tables": tables}, "report.html"
-    else:
-        return None
-    return {"name": step.stage.name, "link": _link(step.output / page, out), **told}
+        return []
+    if not step.stage.command.startswith(_SEARCH):
+        return _told_of(step.stage.name, step.stage.command, step.output, out)
+    says, *notes = format_search(read_object(step.output / SUMMARY)).splitlines()
+    link = _link(step.output / TUNING_PAGE, out)
+    told = {"name": step.stage.name, "link": link, "says": says, "notes": notes, "tables": []}
+    best = step.output / BEST_RUN
+    command = str(read_record(best).get("command", ""))
+    return [told, *_told_of(f"{step.stage.name}: {BEST_RUN}", command, best, out)]
+
+
+def _told_of(name: str, command: str, folder: Path, out: Path) -> list[dict[str, Any]]:
+    if command not in _TOLD:
+        return []
+    says, tables = _TOLD[command](folder)
+    link = _link(folder / "report.html", out)
+    return [{"name": name, "link": link, "says": says, "notes": [], "tables": tables}]
 
 
 def _told(name: str, run: RunFiles, out: Path) -> dict[str, Any]:

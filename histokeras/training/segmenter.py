@@ -44,7 +44,7 @@ def segmenter_folders(run: Path) -> list[Path]:
 
 
 def open_segmenter(
-    run: Path,
+    run: str | Path,
     *,
     window_px: int | None = None,
     overlap_px: int | None = None,
@@ -65,6 +65,7 @@ def open_segmenter(
             network takes grey images.
         FeatureError: If there is none, the run has not finished, or its folds do not fit together.
     """
+    run = Path(run)
     require_ended(run, read_record(run))
     folders = segmenter_folders(run)
     # Before the weights: a slip in an option is told at once.

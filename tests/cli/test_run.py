@@ -87,6 +87,33 @@ def test_the_gastric_study_in_small_goes_from_tiles_to_survival(
     assert set(pd.read_csv(out / "survival" / "km.csv")["curve"]) >= {"label"}
 
 
+def test_the_necrosis_study_in_small_goes_from_masks_to_areas(
+    histokeras: Callable[..., Result], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+
+    done = histokeras(
+        "run", CONFIGS / "necrosis-demo.toml", "-o", out, "--set", "patients=8",
+        "--set", "slide-px=640", "--set", "epochs=1", "--set", "trials=1",
+    )  # fmt: skip
+
+    assert done.exit_code == 0, done.output
+    page = (out / "study.html").read_text(encoding="utf-8")
+    assert '<a href="segmenter/tuning.html">' in page
+    assert '<a href="segmenter/best/report.html">' in page
+    best = out / "segmenter" / "best"
+    record = json.loads((best / "run.json").read_text())
+    assert (record["command"], record["tuning"]["trial"]) == ("fit-segmenter", 0)
+    trial = pd.read_csv(out / "segmenter" / "trials.csv").loc[0]
+    # Of equal settings and seed the best run is the trial itself.
+    assert pd.read_csv(best / "history.csv")["val_iou"].max() == trial["value"]
+    tested = set(pd.read_csv(best / "patients.csv")["patient_id"])
+    split = pd.read_csv(out / "split.csv", comment="#").set_index("patient_id")["split"]
+    assert tested == set(split.index[split == "test"])
+    areas = pd.read_csv(out / "masks" / "areas.csv")
+    assert areas["slide_id"].nunique() == len(list((out / "masks").glob("*.mask.tif"))) == 8
+
+
 def test_slips_are_one_clear_line(histokeras: Callable[..., Result], tmp_path: Path) -> None:
     study = CONFIGS / "hypoxia.toml"
 
