@@ -29,8 +29,8 @@ from histokeras.analysis.segmentation_floors import (
 )
 from histokeras.data.pair_pool import Readable
 from histokeras.data.places import fixed_windows
+from histokeras.tiles.windows import Predict, Windows, segment_bands
 from histokeras.training.segmentation import Side
-from histokeras.training.windows import Predict, Windows, segment_bands
 from histokeras.types import IGNORE, Mpp
 
 Image = npt.NDArray[np.uint8]
