@@ -10,6 +10,7 @@ from histokeras.cli.mask_options import coding_from, mask_options
 from histokeras.models.catalog import (
     AUGMENTATION_NAMES,
     FREEZE,
+    NORMS,
     OUTPUT_STRIDES,
     SEGMENTER_BACKBONES,
     SEGMENTER_CHANNELS,
@@ -83,6 +84,12 @@ network_options = options.together(
         "--channels",
         type=click.IntRange(1, 1024),
         help=f"Width of the decoder.  [default: {_CHANNELS}]",
+    ),
+    click.option(
+        "--norm",
+        type=click.Choice(NORMS),
+        help="How the segmenter's own layers are normalised: within each image, or over the batch "
+        "of all devices, as unet always is.  [default: group; unet: batch]",
     ),
     study_options.train_batch_norm,
 )
@@ -236,6 +243,7 @@ def job_from(arguments: dict[str, Any]) -> Any:
         output_stride=int(arguments["output_stride"]),
         n_classes=len(pairs.classes),
         channels=arguments["channels"] or SEGMENTER_CHANNELS[network],
+        norm=arguments["norm"] or "",
     )
     kept = ("mpp", "weights", "trust", "split", "folds", "patients_unknown", "gpus", "workers",
             "n_resamples")  # fmt: skip

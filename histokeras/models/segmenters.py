@@ -62,7 +62,8 @@ class SegmenterSpec:
             # What is normalised over a whole window could not be the same in windows as in one
             # piece; U-Net's maps can.
             object.__setattr__(self, "norm", "batch" if self.network == UNET else "group")
-        _require_one_of("norm", self.norm, NORMS)
+        allowed = ("batch",) if self.network == UNET else NORMS
+        _require_one_of("norm", self.norm, allowed, f" of {self.network}")
         _require_one_of("network", self.network, SEGMENTERS)
         _require_one_of("output_stride", self.output_stride, OUTPUT_STRIDES)
         if self.network == UNET:

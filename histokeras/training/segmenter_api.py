@@ -30,6 +30,7 @@ def fit_segmenter(
     weights: str | None = None,
     output_stride: int = 16,
     channels: int | None = None,
+    norm: str = "",
     config: SegmenterConfig | None = None,
     split: str | Path | None = None,
     shares: tuple[float, float, float] = SHARES,
@@ -53,6 +54,7 @@ def fit_segmenter(
         weights: Of the backbone: ``imagenet``, a path or ``random:SEED``; its own default if None.
         output_stride: Pixels a cell of DeepLab's map, 8 or 16.
         channels: Width of the decoder; the network's own if None.
+        norm: ``group`` or ``batch``: see :class:`~histokeras.models.segmenters.SegmenterSpec`.
         config: How it is trained.
         split: A split file; split here if None.
         shares: Percent of train, val and test patients, if split here.
@@ -81,6 +83,7 @@ def fit_segmenter(
         output_stride=output_stride,
         n_classes=len(found.classes),
         channels=channels or SEGMENTER_CHANNELS[network],
+        norm=norm,
     )
     job = SegmenterJob(
         pairs=found,
