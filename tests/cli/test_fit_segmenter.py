@@ -150,6 +150,7 @@ def test_one_split_reads_images_at_the_resolution_asked_for(painted: Path, tmp_p
         (2, (), (), 3, "2 patient(s) cannot be put on 3 sides"),
         (4, (), ("--cv", 5), 3, "4 patient(s) cannot be put on 5 folds"),
         (4, (0, 1, 2), (), 3, "no pixel of foreground lies on the side"),
+        (4, (), ("--shares", "75/25/0"), 3, "no labelled image lies on the side test"),
         (3, (), ("--crop-px", 100), 2, "multiple of 32"),
         (3, (), ("--backbone", "mini"), 2, "has no backbone"),
         (3, (), ("--gpus", "7"), 2, "names GPU 7"),
