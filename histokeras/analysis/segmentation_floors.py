@@ -160,10 +160,8 @@ def fit_colour(
         The floor; of pixels of one class one that says this class everywhere.
     """
     if (targets == targets[0]).all():
-        bias = np.full(n_classes, -np.inf, np.float32)
-        bias[targets[0]] = 0
-        weights = np.zeros((values.shape[1], n_classes), np.float32)
-        return ColourFloor(weights, bias, positive, None)
+        only = np.where(np.arange(n_classes) == targets[0], 0, -np.inf).astype(np.float32)
+        return ColourFloor(np.zeros((values.shape[1], n_classes), np.float32), only, positive, None)
     scale = StandardScaler().fit(values)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)

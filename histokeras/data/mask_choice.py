@@ -104,7 +104,7 @@ def _settled(coding: MaskCoding) -> str:
 
 
 def _require_one_white(paths: Sequence[Path], seen: Sequence[Seen]) -> None:
-    """Refuse matrices of numbers of which some reach to 1 and others to 255: 1 is white or black."""
+    """Refuse matrices of numbers of which some reach to 1, others to 255: what is white?"""
     names = {
         one.white: one.name
         for path, one in zip(paths, seen, strict=True)
