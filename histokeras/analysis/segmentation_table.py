@@ -170,7 +170,8 @@ def patient_table(
     Returns:
         ``patient_id`` (or ``slide_id``, ``image_id``), ``fold`` if images have one, ``n_images``,
         ``n_slides`` if known, ``n_px`` (labelled), ``share_true`` (of the positive class, 0..1),
-        and for every model ``<model>_share`` and its figures on the patient's pixels counted as one pool.
+        and for every model ``<model>_share`` and its figures on the patient's pixels
+        counted as one pool.
 
     Raises:
         TableError: As for :func:`read_counts`.
