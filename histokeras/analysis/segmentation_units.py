@@ -62,8 +62,8 @@ def evaluate_segmentation(
     Args:
         images: One row a test image: ``image_id``, ``patient_id`` (missing or all empty: slides
             are resampled where images share them, else images), ``slide_id``, ``fold``, and the
-            columns of :func:`~histokeras.analysis.segmentation.image_row` of the network and of each
-            floor.
+            columns of :func:`~histokeras.analysis.segmentation.image_row` of the network
+            and of each floor.
         classes: Names of the classes, in order; ``classes[0]`` is what is not of interest.
         positive: The class of interest; None if there is none.
         n_resamples: Resamples behind every interval, at least 1.
