@@ -156,9 +156,12 @@ def fit_colour(
         positive: Of two classes the one of interest: where its probability parts the classes is
             then chosen by the best Dice on these pixels, as a network trained with Dice may.
 
-    Raises:
-        ValueError: If all pixels are of one class.
+    Returns:
+        The floor; of pixels of one class one that says this class everywhere.
     """
+    if (targets == targets[0]).all():
+        only = np.where(np.arange(n_classes) == targets[0], 0, -np.inf).astype(np.float32)
+        return ColourFloor(np.zeros((values.shape[1], n_classes), np.float32), only, positive, None)
     scale = StandardScaler().fit(values)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from histokeras.analysis.metrics import Floats, Ints, divide
+from histokeras.analysis.metrics import Bools, Floats, Ints, divide
 from histokeras.analysis.segmentation import NETWORK, figures_of
 from histokeras.errors import TableError
 from histokeras.tables import require_columns
@@ -22,6 +22,7 @@ MODEL_TITLES = {
     "otsu": "Otsu on haematoxylin, smoothed",
 }
 """Names of models as pages say them; another one bears its own."""
+_KEYS = {"patient": PATIENT_ID, "slide": SLIDE_ID, "image": IMAGE_ID}
 _MODEL = re.compile(r"(.+)_px_0_0")
 
 
@@ -31,10 +32,11 @@ class ImageCounts:
 
     Attributes:
         table: images.csv, in that order.
-        units: Number of the patient of each image, ``(n,)``, in ``0..P-1``; of the image itself
-            where patients are unknown.
+        units: Number of the patient of each image, ``(n,)``, in ``0..P-1``; of its slide, or of the
+            image itself, where patients are unknown.
         ids: Their ids, ``(P,)``.
-        unit: ``patient``, or ``image`` where patients are unknown.
+        unit: ``patient``; where patients are unknown ``slide`` if images share slides, else
+            ``image``.
         models: Name of a model -> its counts ``(n, K, K)``, int64; the network comes first.
         errors: Name of a model -> sum of squared errors of its probabilities ``(n,)``, NaN where
             it has none.
@@ -68,7 +70,7 @@ def read_counts(images: pd.DataFrame, n_classes: int) -> ImageCounts:
     if len(twice):
         raise TableError(f"images.csv holds image {twice.iloc[0]!r} more than once.")
     unit = _unit(images)
-    key = PATIENT_ID if unit == "patient" else IMAGE_ID
+    key = _KEYS[unit]
     table = images.sort_values([key, IMAGE_ID], key=lambda ids: ids.astype(str), kind="stable")
     table = table.reset_index(drop=True)
     ids, units = np.unique(table[key].astype(str).to_numpy(), return_inverse=True)
@@ -86,17 +88,24 @@ def read_counts(images: pd.DataFrame, n_classes: int) -> ImageCounts:
 
 
 def _unit(images: pd.DataFrame) -> str:
-    if PATIENT_ID not in images:
-        return "image"
-    known = images[PATIENT_ID].notna() & (images[PATIENT_ID].astype(str) != "")
+    known = _known(images, PATIENT_ID)
     if known.all():
         return "patient"
     if not known.any():
-        return "image"
+        # Images of one slide are as alike as those of one patient.
+        by_slide = _known(images, SLIDE_ID).all() and images[SLIDE_ID].duplicated().any()
+        return "slide" if by_slide else "image"
     raise TableError(
         f"images.csv tells the patient of {int(known.sum())} of {len(known)} images only.",
         hint="Name the patient of all images, or of none.",
     )
+
+
+def _known(images: pd.DataFrame, name: str) -> Bools:
+    if name not in images:
+        return np.zeros(len(images), np.bool_)
+    known = images[name].notna() & (images[name].astype(str) != "")
+    return known.to_numpy(np.bool_)
 
 
 def _models(table: pd.DataFrame) -> list[str]:
@@ -151,7 +160,7 @@ def sum_of_groups(values: npt.NDArray[Any], groups: Ints, n_groups: int) -> npt.
 def patient_table(
     images: pd.DataFrame, classes: Sequence[str], positive: str | None
 ) -> pd.DataFrame:
-    """Return patients.csv: one row a patient (an image, where patients are unknown).
+    """Return patients.csv: one row a patient (a slide or an image, where patients are unknown).
 
     Args:
         images: images.csv.
@@ -159,9 +168,10 @@ def patient_table(
         positive: The class of interest; None if there is none.
 
     Returns:
-        ``patient_id`` (or ``image_id``), ``fold`` if images have one, ``n_images``, ``n_slides`` if
-        known, ``n_px`` (labelled), ``share_true`` (of the positive class, 0..1), and for every
-        model ``<model>_share`` and its figures on the patient's pixels counted as one pool.
+        ``patient_id`` (or ``slide_id``, ``image_id``), ``fold`` if images have one, ``n_images``,
+        ``n_slides`` if known, ``n_px`` (labelled), ``share_true`` (of the positive class, 0..1),
+        and for every model ``<model>_share`` and its figures on the patient's pixels
+        counted as one pool.
 
     Raises:
         TableError: As for :func:`read_counts`.
@@ -169,7 +179,7 @@ def patient_table(
     counts = read_counts(images, len(classes))
     number = None if positive is None else list(classes).index(positive)
     by_unit = counts.table.groupby(counts.units)
-    table = pd.DataFrame({PATIENT_ID if counts.unit == "patient" else IMAGE_ID: counts.ids})
+    table = pd.DataFrame({_KEYS[counts.unit]: counts.ids})
     if FOLD in counts.table:
         # One patient is tested in one fold.
         table[FOLD] = by_unit[FOLD].first().to_numpy()

@@ -60,9 +60,10 @@ def evaluate_segmentation(
     """Compute the figures of all models of images.csv, with patient-bootstrap intervals.
 
     Args:
-        images: One row a test image: ``image_id``, ``patient_id`` (missing or all empty: images are
-            resampled), ``slide_id``, ``fold``, and the columns of
-            :func:`~histokeras.analysis.segmentation.image_row` of the network and of each floor.
+        images: One row a test image: ``image_id``, ``patient_id`` (missing or all empty: slides
+            are resampled where images share them, else images), ``slide_id``, ``fold``, and the
+            columns of :func:`~histokeras.analysis.segmentation.image_row` of the network
+            and of each floor.
         classes: Names of the classes, in order; ``classes[0]`` is what is not of interest.
         positive: The class of interest; None if there is none.
         n_resamples: Resamples behind every interval, at least 1.
@@ -78,7 +79,7 @@ def evaluate_segmentation(
         over images; ``confusion`` (pixels); ``boundary`` -> state -> images; ``share`` -> figure ->
         Estimate, of patients; ``folds``; and, of floors, ``difference`` (network - floor, paired);
         ``verdict`` -> ``beaten against text``. ``unit_mean`` is the mean over patients, or over
-        images where patients are unknown.
+        slides or images where patients are unknown.
 
     Raises:
         TableError: If the table does not fit, or the network is missing.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from histokeras.data.mask_classes import classes_of
 from histokeras.data.mask_codes import BACKGROUND, CodeTable
-from histokeras.data.mask_files import Plane, RawMask, read_raw
+from histokeras.data.mask_files import TEXTS, Plane, RawMask, read_raw
 from histokeras.data.mask_look import Seen, look, look_at
 from histokeras.data.mask_questions import ask_kind, ask_values, no_foreground, one_value
 from histokeras.data.masks import (
@@ -81,6 +81,7 @@ def choose_decoding(paths: Sequence[Path], coding: MaskCoding) -> Choice:
         seen = [look_at(read_raw(path), plane, coding, kind) for path in paths]
     sizes = tuple(one.size for one in seen)
     if kind in THRESHOLDED:
+        _require_one_white(paths, seen)
         return Choice(_soft(seen, plane, coding), sizes)
     if coding.codes is not None:
         decoding, notes = _coded(paths, seen, plane, coding, coding.codes)
@@ -100,6 +101,22 @@ def _settled(coding: MaskCoding) -> str:
             hint='Give a table with the columns label and color, or "necrosis=#ffff00".',
         )
     return coding.kind
+
+
+def _require_one_white(paths: Sequence[Path], seen: Sequence[Seen]) -> None:
+    """Refuse matrices of numbers of which some reach to 1, others to 255: what is white?"""
+    names = {
+        one.white: one.name
+        for path, one in zip(paths, seen, strict=True)
+        if one.white and path.suffix.lower() in TEXTS
+    }
+    if len(names) > 1:
+        raise ConfigError(
+            f"mask `{names[1.0]}` holds no number above 1, `{names[255.0]}` numbers up to 255: is "
+            "1 full white?",
+            code="MASK_AMBIGUOUS",
+            hint="Write all of them as shares, 0..1.",
+        )
 
 
 def _soft(seen: Sequence[Seen], plane: str, coding: MaskCoding) -> Decoding:

@@ -227,5 +227,6 @@ def _read_matrix(path: Path) -> RawMask:
     )
     whole = _finite(numbers).astype(np.int32)
     if (whole == numbers).all():
-        return RawMask(mask_name(path), whole, 255.0)
+        # Shares of which all happen to be 0 or 1 are as white as those beside them.
+        return RawMask(mask_name(path), whole, 1.0 if whole.max() <= 1 else 255.0)
     return RawMask(mask_name(path), numbers, 1.0)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from histokeras.data.mask_files import Plane, RawMask
-from histokeras.data.masks import GREY, THRESHOLDED, MaskCoding, is_grey, plane_of
+from histokeras.data.masks import GREY, THRESHOLDED, MaskCoding, above, is_grey, plane_of
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class Seen:
         values: The distinct values of the plane in question, sorted; () where there is none.
         question: What makes its reading doubtful: a key of ``mask_questions.KINDS``, or "".
         lossy: Whether its format blurs edges.
+        white: The value of full white, of kinds in ``THRESHOLDED``; 0 where all is black.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Seen:
     values: tuple[int, ...] = ()
     question: str = ""
     lossy: bool = False
+    white: float = 0.0
 
 
 def look(raw: RawMask) -> Seen:
@@ -72,11 +74,13 @@ def look_at(raw: RawMask, plane: str, coding: MaskCoding, kind: str) -> Seen:
         kind: The kind of mask; of those in ``THRESHOLDED`` the values are 0 and 1.
 
     Raises:
-        TableError: MASK_KIND if it has no such plane.
+        TableError: MASK_KIND if it has no such plane, or fractions that are no shares.
     """
     found = plane_of(raw, plane, coding.channel)
     if kind in THRESHOLDED:
-        found = found > coding.threshold * raw.white
+        white = raw.white if found.any() else 0.0
+        values = _distinct(above(found, coding.threshold, raw))
+        return Seen(raw.name, raw.size, values, lossy=raw.lossy, white=white)
     return Seen(raw.name, raw.size, _distinct(found), lossy=raw.lossy)
 
 

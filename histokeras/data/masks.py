@@ -19,6 +19,8 @@ GREY, INDEX, CHANNEL, ALPHA, RGB, DRAWN = "grey", "index", "channel", "alpha", "
 MOST_CLASSES = 200
 _UNKNOWN = 254
 _MOST_SPAN = 1 << 24
+# Above 1: where masks are resized by splines, edges overshoot.
+_MOST_SHARE = 2.0
 ClassMask = npt.NDArray[np.uint8]
 """Shape (height, width): class numbers in the order of the classes; ``IGNORE`` means none."""
 
@@ -210,10 +212,11 @@ def decode(plane: Plane, decoding: Decoding, raw: RawMask) -> ClassMask:
         Shape (height, width), uint8.
 
     Raises:
-        TableError: MASK_VALUES, naming the first value that means nothing and how often it stands.
+        TableError: MASK_VALUES, naming the first value that means nothing and how often it stands;
+            MASK_KIND if fractions are neither codes nor shares.
     """
     if decoding.threshold is not None:
-        return np.asarray(plane > decoding.threshold * raw.white).astype(np.uint8)
+        return above(plane, decoding.threshold, raw).astype(np.uint8)
     if plane.dtype.kind == "f":
         if not (plane == np.floor(plane)).all():
             raise _of_other_kind(raw, "holds fractions")
@@ -231,6 +234,30 @@ def decode(plane: Plane, decoding: Decoding, raw: RawMask) -> ClassMask:
     if decoding.others is None and (mask == _UNKNOWN).any():
         raise _unknown_value(plane, mask, decoding, raw)
     return mask
+
+
+def above(plane: Plane, threshold: float, raw: RawMask) -> npt.NDArray[np.bool_]:
+    """Return where values are above a threshold.
+
+    Args:
+        plane: Shape (height, width).
+        threshold: Share of full white, 0..1.
+        raw: Where they come from.
+
+    Returns:
+        Shape (height, width).
+
+    Raises:
+        TableError: MASK_KIND if fractions are no shares.
+    """
+    if raw.white == 1 and plane.size and float(plane.max()) > _MOST_SHARE:
+        raise TableError(
+            f"mask `{raw.name}` holds fractions up to {float(plane.max()):g}; shares of full white "
+            "lie in 0..1.",
+            code="MASK_KIND",
+            hint="Divide them by what is full white, such as 255.",
+        )
+    return np.asarray(plane > threshold * raw.white)
 
 
 def _unknown_value(plane: Plane, mask: ClassMask, decoding: Decoding, raw: RawMask) -> TableError:

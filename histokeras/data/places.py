@@ -11,6 +11,8 @@ Ints = npt.NDArray[np.int64]
 _CELL_PX, _MAX_CELLS = 16, 256
 _BY_CLASS = 0.5
 """Share of the crops around a class that was drawn, however rare it is."""
+_LEAST_SHARE = 1 / 16
+"""Of a sample of windows: what each class has at least, where it has so many."""
 
 
 def cell_px_of(size_px: tuple[int, int]) -> int:
@@ -81,12 +83,29 @@ class Places:
         ]
         return np.array(rows, np.int64).reshape(-1, 4)
 
+    def held(self, windows: Ints, crop_px: int) -> npt.NDArray[np.bool_]:
+        """Return which classes windows hold, as far as cells tell.
+
+        Args:
+            windows: Of :meth:`windows`, ``(n, 4)``.
+            crop_px: Their side.
+
+        Returns:
+            Shape ``(n, n_classes)``.
+        """
+        found = np.zeros((len(windows), self.counts.shape[2]), np.bool_)
+        for at, (x, y, skip_x, skip_y) in enumerate(windows.tolist()):
+            found[at] = self._part(x + skip_x, y + skip_y, x + crop_px, y + crop_px).any((0, 1))
+        return found
+
     def _is_labelled(self, left: int, top: int, right: int, bottom: int) -> bool:
+        return bool(self._part(left, top, right, bottom).any())
+
+    def _part(self, left: int, top: int, right: int, bottom: int) -> Ints:
         cell = self.cell_px
-        part = self.counts[
+        return self.counts[
             max(0, top) // cell : -(-bottom // cell), max(0, left) // cell : -(-right // cell)
         ]
-        return bool(part.any())
 
 
 def _start(middle: int, crop_px: int, size_px: int) -> int:
@@ -141,7 +160,9 @@ def fixed_windows(places: Sequence[Places], crop_px: int, at_most: int, seed: in
     Args:
         places: One an image.
         crop_px: Side of a window.
-        at_most: How many; where there are more, images give as evenly as they can.
+        at_most: How many; where there are more, images give as evenly as they can, and a class that
+            is rare gives a sixteenth of them, or as many as it has: without any, nobody could tell
+            a better network from a worse one.
         seed: Of the sample.
 
     Returns:
@@ -155,5 +176,11 @@ def fixed_windows(places: Sequence[Places], crop_px: int, at_most: int, seed: in
         return rows
     rng = np.random.default_rng((seed, 0, 2))
     turn = np.concatenate([rng.permutation(len(part)) for part in found])
-    chosen = np.lexsort((rng.random(len(rows)), turn))[:at_most]
+    order = np.lexsort((rng.random(len(rows)), turn))
+    held = np.concatenate(
+        [item.held(part, crop_px) for item, part in zip(places, found, strict=True)]
+    )[order]
+    least = max(1, int(at_most * min(_LEAST_SHARE, 0.5 / held.shape[1])))
+    first = (held & (held.cumsum(axis=0) <= least)).any(axis=1)
+    chosen = np.concatenate([order[first], order[~first]])[:at_most]
     return np.asarray(rows[np.sort(chosen)], np.int64)

@@ -215,7 +215,7 @@ def fold_table(metrics: Named) -> Table | None:
          *(number(row.get(key)) for key in keys)]
         for row in folds
     ]  # fmt: skip
-    unit = "Images" if metrics["resampled_by"] == "image" else "Patients"
+    unit = f"{metrics['resampled_by']}s".capitalize()
     head = ("Fold", "Test images", unit, *(_FIGURES[key] for key in keys))
     note = "Folds share training images, so their spread is no interval."
     return Table("Folds, pixels of each as one pool", head, rows, [note])

@@ -41,8 +41,8 @@ def headline(metrics: Named) -> str:
 def tested(metrics: Named) -> str:
     """Return "12 test images of 6 patients"."""
     text = plural(int(metrics["n_images"]), "test image")
-    if metrics["resampled_by"] == "patient":
-        text += f" of {plural(int(metrics['n_units']), 'patient')}"
+    if metrics["resampled_by"] != "image":
+        text += f" of {plural(int(metrics['n_units']), str(metrics['resampled_by']))}"
     return text
 
 

@@ -130,7 +130,8 @@ def fit_segmenter(
         on_epoch: Called with the row of each epoch.
 
     Raises:
-        ConfigError: If the batch cannot be shared among the replicas, or training comes apart.
+        ConfigError: If the batch cannot be shared among the replicas, training comes apart, or no
+            window of val holds the class of interest (CLASS_MISSING).
         HistokerasError: If an image or mask cannot be read.
     """
     seed, batch, crop = config.fit.seed, config.fit.batch_size, config.crop_px
@@ -226,6 +227,7 @@ class _Validation:
             part, found = self._step(images, masks)
             loss += float(part)
             counts += np.asarray(found, np.int64)
+        self._require_class(counts)
         figures = figures_of(counts, self._positive)
         names = ("mean_iou", "mean_dice") if self._positive is None else ("iou", "dice")
         iou, dice = (float(figures[name]) for name in names)
@@ -237,6 +239,16 @@ class _Validation:
             # Of the last step.
             "learning_rate": float(keras.ops.convert_to_numpy(self._rate(max(0, done - 1)))),
         }
+
+    def _require_class(self, counts: Ints) -> None:
+        """Refuse windows by which no epoch is better than another."""
+        if self._positive is not None and not counts[self._positive].any():
+            raise ConfigError(
+                f"none of the {self._n_windows} val windows has a pixel of the class of interest: "
+                "its IoU cannot decide when to stop.",
+                code="CLASS_MISSING",
+                hint="Give a larger --crop-px, or val images that have more of it.",
+            )
 
     def _traced(self, model: keras.Model) -> Any:
         n = self._n_classes

@@ -271,6 +271,7 @@ def fit_colour_floor(train: Side, task: Task, crop_px: int, seed: int) -> Colour
     rng = np.random.default_rng((seed, 0, 3))
     rows = train.in_pool(fixed_windows(train.places, crop_px, _FLOOR_WINDOWS, seed))
     values, targets = [], []
+    spare: dict[int, npt.NDArray[Any]] = {}
     for number, x, y, skip_x, skip_y in rows.tolist():
         image, mask = train.pool.read(number, (x, y), (crop_px, crop_px))
         known = mask[skip_y:, skip_x:] != IGNORE
@@ -278,8 +279,17 @@ def fit_colour_floor(train: Side, task: Task, crop_px: int, seed: int) -> Colour
         if not len(at):
             continue
         at = rng.choice(at, min(_FLOOR_PIXELS, len(at)), replace=False)
-        values.append(colour_values(image)[skip_y:, skip_x:].reshape(-1, 6)[at])
-        targets.append(mask[skip_y:, skip_x:].ravel()[at])
+        colours = colour_values(image)[skip_y:, skip_x:].reshape(-1, 6)
+        labels = mask[skip_y:, skip_x:].ravel()
+        values.append(colours[at])
+        targets.append(labels[at])
+        for found, first in zip(*np.unique(labels, return_index=True), strict=True):
+            spare.setdefault(int(found), colours[first])
+    # A class may be so rare that no pixel of it was drawn: it would never be said.
+    missing = sorted(set(spare) - {IGNORE, *np.unique(np.concatenate(targets)).tolist()})
+    if missing:
+        values.append(np.stack([spare[at] for at in missing]))
+        targets.append(np.array(missing, np.uint8))
     return fit_colour(
         np.concatenate(values), np.concatenate(targets), len(task.classes), task.number
     )

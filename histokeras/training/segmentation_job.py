@@ -344,8 +344,6 @@ def _require_classes(study: SegmentationStudy, fold: int | None) -> None:
     for name in SPLITS:
         side = study.side(fold, name)
         if not len(side.images):
-            if name == "test" and fold is None and not (study.placed(fold)[SPLIT] == name).any():
-                continue
             raise TableError(
                 f"no labelled image lies on the side {name}{_of_fold(fold)}.",
                 code="SPLIT_IMPOSSIBLE",

@@ -54,6 +54,7 @@ OUTPUTS = ("metrics.json", SEGMENTER, "folds", "predictions", "pictures", "histo
            "report.html")  # fmt: skip
 """What a run holds beside run.json and failures.csv."""
 _ALWAYS = ("history.csv", "images.csv", "patients.csv", "split.csv", "dropped.csv")
+_OF_SEGMENTER = ("model.json", "weights.safetensors")
 _JPEG_QUALITY = 90
 
 
@@ -92,7 +93,7 @@ def run_segmenter(
     origin = {} if weights is None else {"weights": weights.sha256}
     inputs = {**study.inputs, **origin}
     require_own_folder(folder, (COMMAND,), (*OUTPUTS, CHECKPOINTS))
-    if not overwrite and require_same_inputs(folder, inputs) and _is_whole(folder):
+    if not overwrite and require_same_inputs(folder, inputs) and _is_whole(folder, study):
         # Left where the run was cut off at its very end.
         remove(folder, [CHECKPOINTS])
         return None
@@ -166,7 +167,7 @@ def _fit(
         name = SEGMENTER if fold is None else f"fold-{fold}"
         if fold is not None:
             job.say(f"fold {fold + 1} of {study.split.folds}")
-        place = folder / SEGMENTER if fold is None else folder / "folds" / str(fold) / SEGMENTER
+        place = _place(folder, fold)
         resume = resume_of(folder, name, inputs, job.say)
         result = train_segmenter(job, study, fold, weights, resume=resume)
         numbered = {} if fold is None else {FOLD: fold}
@@ -301,15 +302,20 @@ def _encoded(pixels: npt.NDArray[np.uint8], kind: str, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _is_whole(folder: Path) -> bool:
+def _place(folder: Path, fold: int | None) -> Path:
+    """Return where the segmenter of a fold lies."""
+    return folder / SEGMENTER if fold is None else folder / "folds" / str(fold) / SEGMENTER
+
+
+def _is_whole(folder: Path, study: SegmentationStudy) -> bool:
     """Whether all that a finished run holds is there: what was lost is made again."""
-    places = [folder / SEGMENTER, *folder.glob(f"folds/[0-9]*/{SEGMENTER}")]
+    places = [_place(folder, fold) for fold in study.fold_numbers]
     try:
         whole = bool(read_object(folder / "metrics.json"))
     except FeatureError:
         whole = False
     return (
         whole
-        and any((place / "model.json").is_file() for place in places)
+        and all((place / name).is_file() for place in places for name in _OF_SEGMENTER)
         and all((folder / name).is_file() for name in _ALWAYS)
     )

@@ -10,7 +10,9 @@ import keras
 
 from histokeras.errors import ConfigError
 from histokeras.models.catalog import FREEZE, OUTPUT_STRIDES
+from histokeras.models.devices import choose_strategy
 from histokeras.training.search_space import Dimension, Params, Space
+from histokeras.training.segmentation import require_shared
 from histokeras.training.segmentation_job import (
     SegmentationStudy,
     SegmenterJob,
@@ -73,6 +75,16 @@ def chosen_segmenter(job: SegmenterJob, params: Params) -> SegmenterJob:
     )
 
 
+def _require_possible(job: SegmenterJob, space: Space) -> None:
+    """Refuse what a trial could not be fitted with: it would end the search in its midst."""
+    replicas = int(choose_strategy(job.gpus).num_replicas_in_sync)
+    for item in space:
+        for value in item.values:
+            chosen = chosen_segmenter(job, {item.name: value})
+            if item.name == BATCH:
+                require_shared(chosen.config.fit.batch_size, replicas)
+
+
 @dataclass(frozen=True)
 class SegmenterObjective:
     """Trains a network for each trial: the objective of ``tune segmenter``.
@@ -133,7 +145,13 @@ def segmenter_search(
         prune: Whether bad trials are given up.
         config: The resolved options, for the record of the best run.
         command_line: What was typed, for that record.
+
+    Raises:
+        ConfigError: If the space holds what no segmenter has, or batches that the devices cannot
+            share.
+        MissingError: If weights are not here.
     """
+    _require_possible(job, space)
     fit = job.config.fit
     searched = {item.name.replace("-", "_") for item in space}
     same = {name: value for name, value in study.inputs.items() if name not in _OWN}

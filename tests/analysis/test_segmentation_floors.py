@@ -52,6 +52,16 @@ def test_otsu_parts_two_groups_in_the_middle_of_their_gap() -> None:
     assert otsu_threshold(count_haematoxylin(amounts[:300])) == np.inf
 
 
+def test_of_pixels_of_one_class_colour_says_this_class_everywhere() -> None:
+    values = np.random.default_rng(0).random((20, 6)).astype(np.float32)
+
+    floor = fit_colour(values, np.full(20, 1, np.uint8), 3, None)
+
+    probabilities = floor.probabilities(noise(size=8))
+    np.testing.assert_array_equal(probabilities, np.broadcast_to([0, 1, 0], (8, 8, 3)))
+    assert (floor.classes(probabilities) == 1).all()
+
+
 def test_otsu_agrees_with_the_variances_of_every_split() -> None:
     rng = np.random.default_rng(1)
     amounts = np.concatenate([rng.normal(0.3, 0.1, 500), rng.normal(0.9, 0.2, 300)])

@@ -182,6 +182,23 @@ def test_of_few_patients_nothing_is_claimed():
     assert "fewer than 5 patients" in few["verdict"]["text"]
 
 
+def test_slides_are_resampled_where_patients_are_unknown_and_images_share_them():
+    # Slide a: 40 of 100 pixels found of 50, and 450 of 450; slide b all of 10.
+    cells = [(40, 10, 0, 50), (450, 0, 0, 450), (10, 0, 0, 90)]
+    images = _images(cells, patients=[""] * 3).assign(slide_id=["a", "a", "b"])
+
+    metrics = evaluate_segmentation(images, CLASSES, "necrosis", n_resamples=50)
+
+    assert (metrics["resampled_by"], metrics["n_units"], metrics["n_slides"]) == ("slide", 2, 2)
+    network = metrics["models"]["network"]
+    for level in ("unit_mean", "slide_mean"):
+        assert network[level]["dice"]["value"] == pytest.approx((980 / 990 + 1) / 2)
+    assert network["image_mean"]["dice"]["value"] == pytest.approx((80 / 90 + 2) / 3)
+    table = patient_table(images, CLASSES, "necrosis")
+    assert table["slide_id"].tolist() == ["a", "b"]
+    assert table["n_images"].tolist() == [2, 1]
+
+
 def test_images_are_resampled_where_patients_are_unknown():
     images = _many().drop(columns="patient_id")
     metrics = evaluate_segmentation(images, CLASSES, "necrosis", n_resamples=50)

@@ -115,6 +115,20 @@ def test_the_same_command_again_does_nothing_and_another_is_refused(
     assert "other training (learning_rate)" in other.output
 
 
+def test_what_a_finished_run_has_lost_is_made_again(
+    crossed: tuple[Path, Result], painted: Path
+) -> None:
+    run, _ = crossed
+    weights = run / "folds/1/segmenter/weights.safetensors"
+    before = weights.read_bytes()
+    weights.unlink()
+
+    again = call(*given(painted, run), "--cv", 3, "--mask-class", "blob")
+
+    assert again.exit_code == 0, again.output
+    assert weights.read_bytes() == before
+
+
 def test_one_split_reads_images_at_the_resolution_asked_for(painted: Path, tmp_path: Path) -> None:
     names = sorted(path.stem for path in (painted / "images").glob("*.png"))
     pairs = pd.DataFrame(
@@ -150,6 +164,7 @@ def test_one_split_reads_images_at_the_resolution_asked_for(painted: Path, tmp_p
         (2, (), (), 3, "2 patient(s) cannot be put on 3 sides"),
         (4, (), ("--cv", 5), 3, "4 patient(s) cannot be put on 5 folds"),
         (4, (0, 1, 2), (), 3, "no pixel of foreground lies on the side"),
+        (4, (), ("--shares", "75/25/0"), 3, "no labelled image lies on the side test"),
         (3, (), ("--crop-px", 100), 2, "multiple of 32"),
         (3, (), ("--backbone", "mini"), 2, "has no backbone"),
         (3, (), ("--gpus", "7"), 2, "names GPU 7"),

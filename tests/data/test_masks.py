@@ -79,6 +79,7 @@ BINARY: dict[str, tuple[Write, MaskCoding]] = {
     "matrix with commas": (lambda f, m: save_text(f / "a.csv", m * 255, ","), MaskCoding()),
     "matrix with tabs": (lambda f, m: save_text(f / "a.tsv", m, "\t"), MaskCoding()),
     "matrix of fractions": (lambda f, m: save_text(f / "a.txt", m * 0.7), MaskCoding(kind="soft")),
+    "matrix of whole shares": (lambda f, m: save_text(f / "a.txt", m), MaskCoding(kind="soft")),
     "one code": (
         lambda f, m: save(f / "a.png", m * 4), MaskCoding(codes=read_codes("foreground=4"))),
     "colour against all": (
@@ -246,6 +247,18 @@ def test_masks_that_contradict_what_is_said_are_refused(
 
     with pytest.raises((TableError, ConfigError), match=message):
         choose_decoding([path], coding)
+
+
+def test_shares_of_full_white_are_not_guessed(tmp_path: Path) -> None:
+    soft = MaskCoding(kind="soft")
+    faint = save_text(tmp_path / "a.txt", codes())
+    strong = save_text(tmp_path / "b.txt", codes() * 255)
+    floats = save_tiff(tmp_path / "c.tif", codes() * np.float32(100.5))
+
+    with pytest.raises(ConfigError, match=r"`a\.txt` holds no number above 1, `b\.txt` numbers up"):
+        choose_decoding([faint, strong], soft)
+    with pytest.raises(TableError, match=r"`c\.tif` holds fractions up to 100\.5; shares of full"):
+        choose_decoding([floats], soft)
 
 
 def test_one_class_in_all_is_nothing_to_tell_apart(tmp_path: Path) -> None:

@@ -93,3 +93,16 @@ def test_a_sample_of_windows_is_even_over_images_and_always_the_same() -> None:
     assert np.bincount(windows[:, 0]).tolist() == [6, 6]
     np.testing.assert_array_equal(fixed_windows(places, 32, 12, seed=3), windows)
     assert len(fixed_windows(places, 32, 1000, seed=3)) == 400 + 9
+
+
+def test_a_sample_of_windows_holds_a_class_however_rare_it_is() -> None:
+    mask = np.zeros((1600, 1600), np.uint8)
+    mask[800:832, 640:704] = 1
+    places = [places_of(mask), places_of(np.zeros((1600, 1600), np.uint8))]
+
+    windows = fixed_windows(places, 32, 64, seed=0)
+
+    _, x, y, _, _ = windows.T
+    # Two of 5000 windows hold it: both are looked at; by chance 1 sample in 40 would have one.
+    assert ((x < 704) & (x + 32 > 640) & (y == 800) & (windows[:, 0] == 0)).sum() == 2
+    assert len(np.unique(windows, axis=0)) == 64

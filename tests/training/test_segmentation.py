@@ -14,6 +14,7 @@ from histokeras.models.segmenters import SegmenterSpec
 from histokeras.training.loop import FitConfig, Resume
 from histokeras.training.segmentation import Side, Trained, fit_segmenter
 from histokeras.training.segmentation_config import SegmenterConfig, loss_of
+from histokeras.training.segmentation_evaluate import Task, fit_colour_floor
 from histokeras.types import IGNORE
 from tests.training.blobs import ArrayPair, paint_blobs, side_of
 
@@ -123,6 +124,27 @@ def test_what_a_reader_raised_is_what_the_training_raises() -> None:
     side = blobs(2)
     with pytest.raises(SlideError, match="cannot be read"):
         fitted(Side(PairPool([broken, broken]), side.images, side.places, side.patients), config())
+
+
+def test_val_windows_without_the_class_of_interest_are_refused() -> None:
+    image, mask = paint_blobs(0, 64)
+    side = side_of([ArrayPair(image, mask * 0)])
+
+    with pytest.raises(ConfigError, match="none of the 1 val windows has a pixel") as caught:
+        fitted(side, config(epochs=1, steps_per_epoch=1))
+
+    assert caught.value.code == "CLASS_MISSING"
+
+
+def test_the_colour_floor_knows_a_class_of_a_single_pixel() -> None:
+    image, mask = paint_blobs(0, 96)
+    mask[:] = 0
+    image[40:60, 40:60], mask[50, 50] = 0, 1
+
+    floor = fit_colour_floor(side_of([ArrayPair(image, mask)]), Task(("a", "b"), "b"), 96, seed=0)
+
+    assert np.isfinite(floor.bias).all()
+    assert floor.probabilities(image)[50, 50, 1] > floor.probabilities(image)[5, 5, 1]
 
 
 def test_losses_weigh_what_they_say() -> None:
