@@ -122,7 +122,8 @@ def figure_lines(metrics: dict[str, Any]) -> list[str]:
         found = model["unit_mean"]
         figures = ", ".join(f"{name} {_interval(found[name])}" for name in shown)
         lines.append(f"  {model['title']}: {figures}")
-    lines.append(str(metrics["verdict"]["text"]))
+    # Its figures are others than the means above.
+    lines.append(f"All test pixels as one pool: {metrics['verdict']['text']}")
     return lines
 
 

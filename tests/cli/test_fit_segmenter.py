@@ -138,6 +138,7 @@ def test_one_split_reads_images_at_the_resolution_asked_for(painted: Path, tmp_p
     assert images["patient_id"].str.startswith("p").all()
     assert (images["mpp"] == 1).all()
     assert "6 of 6 images are smaller than a crop of 64 px" in result.output
+    assert "as one pool: " in result.output
     card = json.loads((tmp_path / "run/segmenter/model.json").read_text())
     assert card["mpp"] == 1
     # 80 px at 0.5 um are 40 px at 1 um: nothing is lost at the border.
