@@ -78,7 +78,7 @@ def _sentence(
     n = metrics["n_units"]
     unit = f"{metrics['resampled_by']}{'' if n == 1 else 's'}"
     if state == "not known":
-        why = difference["note"] or "no interval"
+        why = (difference["note"] or "no interval").removeprefix(f"one {unit}: ")
         return f"{text} ({n:,} {unit}: {why})."
     text += f" ({100 * (1 - alpha):g} % interval, {n:,} {unit})"
     holds = ", an interval that holds 0" if state == "not shown" else ""

@@ -113,14 +113,17 @@ def show_run(output: Path, metrics: dict[str, Any] | None, *, as_json: bool) -> 
 
 def figure_lines(metrics: dict[str, Any]) -> list[str]:
     """Return the figures of the network and its floors, a line each."""
+    from histokeras.report.text import plural
+
     shown = ("dice", "iou") if metrics["positive"] else ("mean_dice", "mean_iou")
-    unit = metrics["resampled_by"]
-    lines = [f"Test, {metrics['n_images']} images; mean over {metrics['n_units']} {unit}s:"]
+    units = plural(metrics["n_units"], metrics["resampled_by"])
+    lines = [f"Test, {plural(metrics['n_images'], 'image')}; mean over {units}:"]
     for model in metrics["models"].values():
         found = model["unit_mean"]
         figures = ", ".join(f"{name} {_interval(found[name])}" for name in shown)
         lines.append(f"  {model['title']}: {figures}")
-    lines.append(str(metrics["verdict"]["text"]))
+    # Its figures are others than the means above.
+    lines.append(f"All test pixels as one pool: {metrics['verdict']['text']}")
     return lines
 
 

@@ -34,7 +34,7 @@ from histokeras.models import quiet
 @click.option(
     "--overlap-px", type=click.IntRange(min=32), metavar="PX",
     help="By how much windows overlap; a multiple of 32.  [default: about three eighths of a "
-    "window; of a U-Net 192]",
+    "window; of a U-Net 192 at most]",
 )  # fmt: skip
 @click.option(
     "--batch-size", type=click.IntRange(min=1), default=4, show_default=True,

@@ -15,6 +15,7 @@ from histokeras.data.masks import DRAWN, ClassMask, Decoding, read_mask
 from histokeras.data.pair import Pair
 from histokeras.data.pixel_cache import PixelCache, Pixels
 from histokeras.data.truth import Counts, DrawnTruth, ImageTruth, Truth, count_classes
+from histokeras.errors import SlideError
 from histokeras.slides.pyramid import LevelChoice, choose_level
 from histokeras.slides.reader import open_slide
 from histokeras.slides.slide import Slide
@@ -215,6 +216,13 @@ def open_pair(
     slide = open_slide(Path(pair.image), mpp=pair.mpp)
     try:
         return OpenPair(pair, slide, decoding, mpp, cache or _SHARED)
+    except SlideError as error:
+        slide.close()
+        if error.code == "MPP_MISSING":
+            # Slide tables tell the patients of pairs alone.
+            hint = "Give --default-mpp, or an `mpp` column in the table of --pairs."
+            raise SlideError(error.message, code=error.code, hint=hint) from error
+        raise
     except BaseException:
         slide.close()
         raise

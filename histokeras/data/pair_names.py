@@ -7,6 +7,7 @@ from pathlib import Path
 
 from histokeras.data.mask_files import MASK_SUFFIXES, MASK_WORDS
 from histokeras.errors import SlideError, TableError
+from histokeras.files import original_name
 from histokeras.slides.checks import SLIDE_SUFFIXES, slide_id_of
 
 _IMAGE_SUFFIXES = SLIDE_SUFFIXES | {".btf", ".bmp", ".webp"}
@@ -35,7 +36,8 @@ def match_names(images: Path, masks: Path) -> Matched:
 
     A mask has the name of its image, or that with a word at its end or beginning (``a_mask.png``,
     ``a-labels.tif``, ``mask_a.png`` beside ``image_a.png``); or it is called by such a word alone
-    and lies in a folder named after the image (``a/mask.png``).
+    and lies in a folder named after the image (``a/mask.png``). Names that we wrote count as what
+    they stand for: ``M%C3%BCller.geojson`` belongs to ``Müller.svs``.
 
     Args:
         images: Folder of pictures or slides, searched to the bottom.
@@ -134,7 +136,12 @@ def _image_of(path: Path, found: Mapping[str, Path], keys: Mapping[str, str]) ->
     if name.casefold() in MASK_WORDS:
         folder = unicodedata.normalize("NFC", path.parent.name)
         return folder if folder in found else None
-    return keys.get(_bare(name, MASK_WORDS))
+    for called in (name, original_name(name)):
+        if called in found:
+            return called
+        if (image := keys.get(_bare(called, MASK_WORDS))) is not None:
+            return image
+    return None
 
 
 def _several(name: str, first: Path, second: Path, masks: Path) -> TableError:

@@ -72,13 +72,16 @@ def draw_class_map(
 
 
 def class_legend(
-    shares: Mapping[str, float], colours: Mapping[str, tuple[int, int, int]]
+    shares: Mapping[str, float],
+    colours: Mapping[str, tuple[int, int, int]],
+    tint: float = _TINT,
 ) -> Beside:
     """Return what names the classes beside a map.
 
     Args:
         shares: Class -> share of what is mapped, 0..1, in the order of the legend.
         colours: Red, green and blue of each.
+        tint: How strong a colour is in the map, 0..1; 1 for lines.
     """
     font = font_of(FONT_PX)
     names = {name: _words(name) for name in shares}
@@ -92,7 +95,7 @@ def class_legend(
             swatch = blended(
                 np.full((_SWATCH, _SWATCH, 3), _GLASS, np.uint8),
                 np.full((_SWATCH, _SWATCH, 3), colours[name], np.uint8),
-                np.full((_SWATCH, _SWATCH), _TINT, np.float32),
+                np.full((_SWATCH, _SWATCH), tint, np.float32),
             )
             page.paste(PillowImage.fromarray(swatch), (x, y))
             pen.rectangle((x - 1, y - 1, x + _SWATCH, y + _SWATCH), outline=QUIET)

@@ -241,6 +241,8 @@ def _require_figures(folder: Path, record: Mapping[str, Any]) -> None:
         "predict": f"`histokeras evaluate {folder} --labels TABLE -o OUT` writes a report.",
         "extract-features": f"`histokeras fit-head {folder} --labels TABLE -o RUN` writes one.",
         "tiles": "Its page is tiles.html.",
+        "segment": "Its figures stand in areas.csv and patients.csv, its pictures are "
+        "*.overlay.jpg.",
         "cluster": "Its page is report.html; it is compared with no run.",
         "fit-segmenter": "`histokeras report` of it alone writes its page; segmentations "
         "are not compared with each other.",

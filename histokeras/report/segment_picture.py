@@ -55,7 +55,8 @@ def draw_overlay(
         drawn[ndimage.binary_dilation(line) & ~inside] = _WHITE
         drawn[line] = colours[name]
     um_shown = None if um_per_px is None else um_per_px / times
-    page = draw_page([drawn], class_legend(shares, colours), titles, um_shown, note)
+    legend = class_legend(shares, colours, tint=1.0)
+    page = draw_page([drawn], legend, titles, um_shown, note)
     buffer = io.BytesIO()
     PillowImage.open(io.BytesIO(page)).save(buffer, "JPEG", quality=_QUALITY, subsampling=0)
     return buffer.getvalue()

@@ -245,8 +245,9 @@ def _units(pairs: Sequence[Pair], accepted: bool) -> tuple[pd.DataFrame, str]:
             f"the patient of {unknown.sum()} of {len(table)} image(s) is unknown, first "
             f"{table[IMAGE_ID][unknown].iloc[0]}.",
             code="PATIENT_UNKNOWN",
-            hint="Give a table with image and patient_id columns as --pairs, or accept a split "
-            "that is not patient-safe with --patients-unknown.",
+            hint="Give a table with slide_id and patient_id columns as --slide-table, or one with "
+            "image and patient_id as --pairs, or accept a split that is not patient-safe with "
+            "--patients-unknown.",
         )
     # Crops of one slide stay together as far as names tell.
     table[PATIENT_ID] = np.where(unknown, table[SLIDE_ID], table[PATIENT_ID])
@@ -286,7 +287,9 @@ def _split(job: SegmenterJob, units: pd.DataFrame, places: Sequence[Places], tas
             f"{n_patients} patient(s) cannot be put on {sides} "
             f"{'folds' if job.folds else 'sides'}.",
             code="SPLIT_IMPOSSIBLE",
-            hint="Give --cv 3 with three patients or more, or images of more patients.",
+            hint=f"Give --cv {max(n_patients, 3)} at most, or images of more patients."
+            if job.folds and n_patients >= 3
+            else "Give --cv 3 with three patients or more, or images of more patients.",
         )
     table = units.groupby(PATIENT_ID, as_index=False)[[SLIDE_ID]].first()
     target = _balanced(units, places, task, sides)

@@ -10,6 +10,7 @@ from histokeras.models.segmenter_file import read_segmenter, read_segmenter_card
 from histokeras.models.segmenters import UNET
 from histokeras.runs.record import read_record, require_ended
 from histokeras.tiles.segmenter import Segmenter
+from histokeras.tiles.windows import GRID_PX
 from histokeras.training.windows import Windows, average, predictor, windows_of
 
 _CARD = "model.json"
@@ -38,7 +39,8 @@ def segmenter_folders(run: Path) -> list[Path]:
         raise FeatureError(
             f"{run} holds no segmenter.",
             code="RUN_MISSING",
-            hint="Name a folder that `histokeras fit-segmenter` wrote.",
+            hint="Name a folder that `histokeras fit-segmenter` wrote; that of a search is its "
+            "best/.",
         )
     return found
 
@@ -95,9 +97,15 @@ def _windows(
     pools_all = card["network"] != UNET
     windows = windows_of(card["crop_px"], pools_all=pools_all, batch_size=batch_size)
     if window_px is not None:
-        windows = windows_of(window_px, pools_all=True, batch_size=batch_size)
-        rim = windows.rim_px if pools_all else None
-        windows = replace(windows, size_px=window_px, rim_px=rim)
+        if window_px % GRID_PX:
+            raise ConfigError(
+                f"`window_px` is a multiple of {GRID_PX}. Received: window_px={window_px}"
+            )
+        own, windows = windows, windows_of(window_px, pools_all=True, batch_size=batch_size)
+        if not pools_all:
+            # Beyond the overlap of its own windows it gains nothing.
+            overlap = min(own.overlap_px, windows.overlap_px)
+            windows = replace(windows, overlap_px=overlap, rim_px=None)
     if overlap_px is not None:
         rim = overlap_px // 6 if pools_all else None
         windows = replace(windows, overlap_px=overlap_px, rim_px=rim)

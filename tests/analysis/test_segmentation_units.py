@@ -180,6 +180,8 @@ def test_of_few_patients_nothing_is_claimed():
     assert few["verdict"]["beaten"] is None
     assert "Not known whether" in few["verdict"]["text"]
     assert "fewer than 5 patients" in few["verdict"]["text"]
+    one = evaluate_segmentation(_many(2), CLASSES, "necrosis", n_resamples=20)
+    assert "(1 patient: no interval)" in one["verdict"]["text"]
 
 
 def test_slides_are_resampled_where_patients_are_unknown_and_images_share_them():

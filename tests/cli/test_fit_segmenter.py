@@ -152,6 +152,7 @@ def test_one_split_reads_images_at_the_resolution_asked_for(painted: Path, tmp_p
     assert images["patient_id"].str.startswith("p").all()
     assert (images["mpp"] == 1).all()
     assert "6 of 6 images are smaller than a crop of 64 px" in result.output
+    assert "as one pool: " in result.output
     card = json.loads((tmp_path / "run/segmenter/model.json").read_text())
     assert card["mpp"] == 1
     # 80 px at 0.5 um are 40 px at 1 um: nothing is lost at the border.
@@ -162,7 +163,7 @@ def test_one_split_reads_images_at_the_resolution_asked_for(painted: Path, tmp_p
     ("n", "empty", "options", "code", "message"),
     [
         (2, (), (), 3, "2 patient(s) cannot be put on 3 sides"),
-        (4, (), ("--cv", 5), 3, "4 patient(s) cannot be put on 5 folds"),
+        (4, (), ("--cv", 5), 3, "cannot be put on 5 folds. Give --cv 4 at most"),
         (4, (0, 1, 2), (), 3, "no pixel of foreground lies on the side"),
         (4, (), ("--shares", "75/25/0"), 3, "no labelled image lies on the side test"),
         (3, (), ("--crop-px", 100), 2, "multiple of 32"),
@@ -195,6 +196,7 @@ def test_images_without_patients_are_refused_unless_accepted(tmp_path: Path) -> 
 
     assert refused.exit_code == 3, refused.output
     assert "--patients-unknown" in refused.output
+    assert "--slide-table" in refused.output
     assert accepted.exit_code == 0, accepted.output
     assert "not patient-safe" in accepted.output
     images = pd.read_csv(tmp_path / "run/images.csv")

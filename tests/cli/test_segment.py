@@ -12,6 +12,7 @@ from PIL import Image
 from histokeras.models.segmenter_file import segmenter_card, write_segmenter
 from histokeras.models.segmenters import SegmenterSpec, build_segmenter
 from histokeras.slides.synthetic import write_pyramid
+from histokeras.training.segmenter import open_segmenter
 
 SPEC = SegmenterSpec(network="unet", backbone="", channels=2)
 WINDOWS = ("--window-px", "128", "--overlap-px", "64")
@@ -93,10 +94,11 @@ def test_slips_are_told_in_one_line(
     run, out = write_run(tmp_path / "run"), tmp_path / "out"
     odd = histokeras("segment", run, slides, "-o", out, "--window-px", "500")
     assert odd.exit_code == 2
-    assert "multiple of 32" in odd.stderr
+    assert "`window_px` is a multiple of 32" in odd.stderr
     none = histokeras("segment", slides, slides, "-o", out)
     assert none.exit_code == 3
     assert "fit-segmenter" in none.stderr
+    assert "best/" in none.stderr
     Image.new("RGB", (300, 200), (200, 120, 180)).save(tmp_path / "a.png")
     bare = histokeras("segment", run, tmp_path / "a.png", "-o", out, *WINDOWS)
     assert bare.exit_code == 4
@@ -107,6 +109,14 @@ def test_slips_are_told_in_one_line(
     assert told.exit_code == 0, told.output
     with Image.open(out / "a.mask.tif") as mask:
         assert mask.size == (300, 200)
+
+
+@pytest.mark.parametrize(("window", "overlap"), [(None, 192), (256, 96), (1024, 192)])
+def test_windows_of_a_unet_overlap_by_no_more_than_it_sees(
+    tmp_path: Path, window: int | None, overlap: int
+) -> None:
+    found = open_segmenter(write_run(tmp_path), window_px=window, gpus="cpu").windows
+    assert (found.size_px, found.overlap_px) == (window or 640, overlap)
 
 
 def test_a_network_without_mpp_takes_images_in_their_own_pixels(

@@ -24,6 +24,8 @@ def add(folder: Path, name: str, mask: str, seed: int = 0) -> None:
         ("a.png", "a.png"), ("a.png", "a_mask.tif"), ("a.jpg", "a-labels.png"),
         ("a.png", "a.seg.png"), ("a.png", "mask_a.png"), ("image_7.png", "mask_7.png"),
         ("a_mask.png", "a_mask.png"), ("a.png", "a/mask.png"), ("x/a.png", "y/a_GT.png"),
+        # What `segment` calls the outlines and masks of such a slide.
+        ("ä 1.png", "%C3%A4 1.png"), ("ä 1.png", "%C3%A4 1.mask.tif"),
     ],
 )  # fmt: skip
 def test_a_mask_is_known_by_the_name_of_its_image(tmp_path: Path, image: str, mask: str) -> None:

@@ -7,6 +7,7 @@ import openslide
 import pandas as pd
 import pytest
 from PIL import Image
+from scipy import ndimage
 
 from histokeras.errors import ConfigError
 from histokeras.report.segment_job import SegmentJob
@@ -128,6 +129,8 @@ def test_glass_is_not_segmented_and_counts_in_no_share(tmp_path: Path) -> None:
     # The line in the colour of the one class, on the slide and in its legend.
     blue = np.abs(shown - (0, 0x72, 0xB2)).max(axis=-1) < 25
     assert blue.sum() > 2 * (162 + 245)
+    # No line is as wide as the swatch.
+    assert ndimage.binary_erosion(blue, np.ones((12, 12))).any()
 
 
 def test_finished_slides_are_skipped_and_damaged_ones_made_anew(tmp_path: Path) -> None:
