@@ -33,6 +33,17 @@ def use(path: Path) -> str:
     return "ok"
 
 
+def peak_mb() -> float:
+    """Return the most memory that this process has held.
+
+    ``ru_maxrss`` begins with what the process held that started it: a test run of several GB.
+    """
+    status = Path("/proc/self/status")
+    if not status.is_file():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return int(status.read_text().split("VmHWM:")[1].split()[0]) / 1024
+
+
 def main() -> None:
     """Answer each path on stdin with one line of JSON."""
     resource.setrlimit(resource.RLIMIT_AS, (MAX_BYTES, MAX_BYTES))
@@ -48,7 +59,7 @@ def main() -> None:
         answer = {
             "outcome": outcome,
             "seconds": time.perf_counter() - started,
-            "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "peak_mb": peak_mb(),
         }
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
