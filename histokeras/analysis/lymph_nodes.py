@@ -109,6 +109,21 @@ def find_nodes(
     labels = split_touching(solid, mpp, neck=neck, least_px=least)
     if rules.node_holes == KEEP:
         labels[~mask] = 0
+    return number_nodes(labels, mpp, rules)
+
+
+def number_nodes(labels: Labels, mpp: float, rules: NodeRules) -> tuple[Labels, int]:
+    """Drop nodes that are too small, and number the others in reading order.
+
+    Args:
+        labels: Shape (h, w), int32: 0 outside, any number above 0 for each node.
+        mpp: Micrometres per pixel.
+        rules: ``min_node_mm2`` counts.
+
+    Returns:
+        As :func:`find_nodes` does.
+    """
+    least_px = rules.min_node_mm2 * _UM2_A_MM2 / mpp**2
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
     kept = np.flatnonzero((sizes >= least_px) & (sizes > 0))
@@ -119,6 +134,31 @@ def find_nodes(
     order = np.zeros(len(kept) + 1, np.int32)
     order[1 + _reading_order(ndimage.find_objects(labels))] = 1 + np.arange(len(kept))
     return order[labels], n_dropped
+
+
+def counted_tumour(labels: Labels, tumour: Mask, rules: NodeRules) -> Mask:
+    """Return the tumour that counts: inside nodes, its holes by ``rules``.
+
+    Args:
+        labels: Shape (h, w), int32: 0 outside, nodes 1..n.
+        tumour: Shape (h, w), True in tumour.
+        rules: ``tumour_holes`` counts.
+
+    Returns:
+        Shape (h, w), True in tumour as :func:`measure_nodes` measures it.
+    """
+    counted = np.zeros(labels.shape, np.bool_)
+    for number, box in enumerate(ndimage.find_objects(labels), start=1):
+        if box is not None:
+            counted[box] |= _inside(labels[box] == number, tumour[box], rules)
+    return counted
+
+
+def _inside(node: Mask, tumour: Mask, rules: NodeRules) -> Mask:
+    inside = tumour & node
+    if rules.tumour_holes == FILL:
+        inside = np.asarray(ndimage.binary_fill_holes(inside)) & node
+    return inside
 
 
 def _gaps(mask: Mask, holes: Mask, mpp: float, neck: float, least_px: float) -> Mask:
@@ -221,9 +261,7 @@ def _place(
 def _tumour_of(
     node: Mask, tumour: Mask, mpp: float, rules: NodeRules, cell_um: float
 ) -> dict[str, Any]:
-    inside = tumour & node
-    if rules.tumour_holes == FILL:
-        inside = np.asarray(ndimage.binary_fill_holes(inside)) & node
+    inside = _inside(node, tumour, rules)
     area_mm2 = int(np.count_nonzero(inside)) * mpp**2 / _UM2_A_MM2
     n_deposits, largest_px, deposit_px = measure_deposits(inside)
     largest_mm = largest_px * mpp / 1000

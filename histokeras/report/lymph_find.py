@@ -42,7 +42,9 @@ def overview_of(job: LymphJob, slide: Slide) -> View:
     return view
 
 
-def slide_nodes(job: LymphJob, view: View, entry: NodeSlide, tissue: TissueRegion) -> tuple[Labels, int]:
+def slide_nodes(
+    job: LymphJob, view: View, entry: NodeSlide, tissue: TissueRegion
+) -> tuple[Labels, int]:
     """Find the lymph nodes of a slide.
 
     Args:

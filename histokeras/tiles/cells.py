@@ -92,7 +92,9 @@ class CellGrid:
         )
         for row in down:
             for column in across:
-                found[np.minimum(rows[0] + row, rows[1]), np.minimum(columns[0] + column, columns[1])] = True
+                found[
+                    np.minimum(rows[0] + row, rows[1]), np.minimum(columns[0] + column, columns[1])
+                ] = True
         return found
 
     def _reach(
