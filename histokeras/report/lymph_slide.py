@@ -21,7 +21,15 @@ from histokeras.files import (
 )
 from histokeras.report.lymph_find import overview_of, slide_nodes
 from histokeras.report.lymph_geojson import nodes_document
-from histokeras.report.lymph_job import LABELS, OUTLINES, PICTURE, TILES, TUMOUR, LymphJob, NodeSlide
+from histokeras.report.lymph_job import (
+    LABELS,
+    OUTLINES,
+    PICTURE,
+    TILES,
+    TUMOUR,
+    LymphJob,
+    NodeSlide,
+)
 from histokeras.report.lymph_picture import SIDE_PX, draw_slide
 from histokeras.report.lymph_tumour import Tumour, slide_tumour
 from histokeras.slides.slide import Slide
@@ -92,9 +100,7 @@ def _px_um(view: View) -> float:
     return float(view.slide.mpp) * view.scale
 
 
-def _write(
-    job: LymphJob, view: View, labels: Labels, tumour: Tumour, nodes: pd.DataFrame
-) -> None:
+def _write(job: LymphJob, view: View, labels: Labels, tumour: Tumour, nodes: pd.DataFrame) -> None:
     slide = view.slide
     files = job.files(slide.slide_id)
     write_bytes(files[LABELS], _png(labels.astype(np.uint16)))
@@ -152,4 +158,3 @@ def _note(job: LymphJob, view: View) -> str:
     return (
         f"Nodes {nodes} at {_px_um(view):.3g} µm per pixel, tumour {tumour}. For research use only."
     )
-

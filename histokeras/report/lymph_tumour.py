@@ -126,9 +126,7 @@ class _Sought:
     ) -> list[float]:
         """Read the tiles of nodes and fill in their heat; return the highest tile of each."""
         px_um = float(self.view.slide.mpp) * self.view.scale
-        cells = [
-            grid.cells_of(self.labels[boxes[at]] == at + 1, boxes[at], px_um) for at in nodes
-        ]
+        cells = [grid.cells_of(self.labels[boxes[at]] == at + 1, boxes[at], px_um) for at in nodes]
         wanted = np.zeros(grid.tile_shape, np.bool_)
         for some in cells:
             wanted |= grid.tiles_of(some)
@@ -165,8 +163,8 @@ class _Sought:
         for at, box in enumerate(boxes):
             if best[at] < self.job.threshold:
                 continue
-            inside = np.where(self.labels[box] == at + 1, self.labels[box], 0)
-            tumour = counted_tumour(inside > 0, self._above(heat[box]), self.job.rules)
+            own = (self.labels[box] == at + 1).astype(np.int32)
+            tumour = counted_tumour(own, self._above(heat[box]), self.job.rules)
             if measure_deposits(tumour)[1] * px_mm < MACRO_MM:
                 found.append(at)
         return found
