@@ -116,7 +116,12 @@ def test_one_bad_slide_stops_nobody_and_its_patient_is_incomplete(tmp_path: Path
     patients = table(one, "patients.csv").set_index("patient_id")
     flagged = patients["flags"].str.contains("incomplete")
     assert flagged.to_dict() == {"P": True, "Q": False, "R": True, "S": True}
-    assert patients["pN"].astype(object).fillna("").to_dict() == {"P": "pN1", "Q": "", "R": "", "S": ""}
+    assert patients["pN"].astype(object).fillna("").to_dict() == {
+        "P": "pN1",
+        "Q": "",
+        "R": "",
+        "S": "",
+    }
     assert patients.loc["Q", "n_nodes"] == 0
 
 
