@@ -14,7 +14,7 @@ from histokeras.report.html import render, require_own_page, require_own_run_fol
 from histokeras.report.lymph_files import KIND, LymphFiles, read_lymph, records
 from histokeras.report.lymph_numbers import area_text, share_text
 from histokeras.report.lymph_patient import patient_content
-from histokeras.report.lymph_words import (
+from histokeras.report.lymph_told import (
     cautions,
     cutoff_text,
     failed_table,

@@ -17,7 +17,7 @@ from histokeras.report.lymph_numbers import (
     length_text,
     share_text,
 )
-from histokeras.report.lymph_words import (
+from histokeras.report.lymph_told import (
     T_MLN,
     cutoff_text,
     rules_table,
