@@ -172,7 +172,7 @@ def _patients_table(run: LymphFiles, pages: Mapping[str, Path]) -> Table | None:
     head = ("Patient", "pN", "Metastatic", "Nodes", "T/MLN mean %", "T/MLN pooled %",
             "T/LN pooled %", "Tumour mm²", *(["Group"] if grouped else []),
             "To be known")  # fmt: skip
-    return Table("By T/MLN, the highest first", head, rows, notes, css="plain strata")
+    return Table("By T/MLN, the highest first", head, rows, notes, css="plain flagged")
 
 
 def _bar(share: Any) -> str | Cell:
@@ -190,7 +190,8 @@ def _slides_table(run: LymphFiles, *, linked: bool) -> Table:
             Cell(slide, link=link), *([str(row[PATIENT_ID])] if named else []),
             str(row["outcome"]), *(_count(row, name, done) for name in _COUNTS), _never_read(row),
         ])  # fmt: skip
-    notes = ["Never read: share of the tiles of the whole slide that lie in no node."]
+    read = "share_not_read" in run.slides and run.slides["share_not_read"].notna().any()
+    notes = ["Never read: share of the slide's tiles that lie in no node."] if read else []
     if len(run.slides) > _MOST_ROWS:
         notes.append(f"The first {_MOST_ROWS:,} of {len(run.slides):,}: all stand in slides.csv.")
     head = ("Slide", *(["Patient"] if named else []), "Outcome", "Nodes", "Metastatic",

@@ -79,6 +79,7 @@ def patient_content(
         "reckoned": _reckoned(nodes, row),
         "group": _group(run, row),
         "uncertain": uncertainties(run, row),
+        "legend": _legend(run),
         "pictures": slide_pictures(run, patient, linked=linked),
         "nodes": _nodes_table(nodes),
         "kinds": _kinds_table(nodes),
@@ -102,7 +103,7 @@ def _figures(row: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         ("T/MLN, mean", _per_cent(row["T_MLN_mean"]), "of the metastatic nodes' shares"),
         ("T/MLN, pooled", _per_cent(row["T_MLN_pooled"]), "all their tumour by all their area"),
         ("T/LN, pooled", _per_cent(row["T_LN_pooled"]), "the same of all nodes"),
-        ("Tumour in nodes", f"{area_text(row['tumour_area_mm2'])} mm²",
+        ("Tumour in nodes, mm²", area_text(row["tumour_area_mm2"]),
          f"of {area_text(row['node_area_mm2'])} mm² of node"),
     ]  # fmt: skip
 
@@ -175,6 +176,15 @@ def _picture(run: LymphFiles, slide: str, side_px: int) -> Picture | None:
     return Picture(source, alt, (), width, height)
 
 
+def _legend(run: LymphFiles) -> str:
+    drawn = run.settings.get("tumour") == "drawn"
+    inside = "the tumour that was drawn" if drawn else "the probability of tumour"
+    return (
+        "First the slide with the outlines of its nodes; then the same in grey, with "
+        f"{inside} inside the nodes and a black line around what counts as tumour."
+    )
+
+
 def _says(row: Mapping[str, Any]) -> str:
     if row["outcome"] == "done":
         found = plural(row["n_nodes"], "lymph node")
@@ -190,23 +200,26 @@ def _says(row: Mapping[str, Any]) -> str:
 def _nodes_table(nodes: pd.DataFrame) -> Table | None:
     if nodes.empty:
         return None
-    rows: list[list[str | Cell]] = []
-    for row in records(nodes.head(_MOST_ROWS)):
-        share = row["ratio"]
-        rows.append([
-            str(row[SLIDE_ID]), str(row["node_id"]), area_text(row["node_area_mm2"]),
-            area_text(row["tumour_area_mm2"]),
-            Cell(share_text(share), bar=float(share)) if is_number(share) else DASH,
-            f"{row['n_deposits']:,}", length_text(row["largest_deposit_mm"]), class_text(row),
-            "yes" if row["metastatic"] else "no",
-            f"{row['max_prob']:.2f}" if is_number(row["max_prob"]) else DASH,
-        ])  # fmt: skip
+    known = bool(nodes["max_prob"].notna().any())
+    rows = [_node_row(row, known=known) for row in records(nodes.head(_MOST_ROWS))]
     notes = ["Numbers of nodes are those of the pictures."]
     if len(nodes) > _MOST_ROWS:
         notes.append(f"The first {_MOST_ROWS} of {len(nodes):,}: all stand in nodes.csv.")
     head = ("Slide", "Node", "Area mm²", "Tumour mm²", "Tumour %", "Deposits", "Largest mm",
-            "Class", "Metastatic", "Highest probability")  # fmt: skip
+            "Class", "Metastatic", *(["Highest probability"] if known else []))  # fmt: skip
     return Table("Every lymph node", head, rows, notes)
+
+
+def _node_row(row: Mapping[str, Any], *, known: bool) -> list[str | Cell]:
+    share, prob = row["ratio"], row["max_prob"]
+    return [
+        str(row[SLIDE_ID]), str(row["node_id"]), area_text(row["node_area_mm2"]),
+        area_text(row["tumour_area_mm2"]),
+        Cell(share_text(share), bar=float(share)) if is_number(share) else DASH,
+        f"{row['n_deposits']:,}", length_text(row["largest_deposit_mm"]), class_text(row),
+        "yes" if row["metastatic"] else "no",
+        *([f"{prob:.2f}" if is_number(prob) else DASH] if known else []),
+    ]  # fmt: skip
 
 
 def _kinds_table(nodes: pd.DataFrame) -> Table | None:

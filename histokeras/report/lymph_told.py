@@ -129,7 +129,7 @@ def rules_table(settings: Mapping[str, Any]) -> Table:
     """
     rows = [
         ["Lymph node", _node_rule(settings)],
-        ["Hole in a node", _hole_rule(at(settings, "node_holes"), "the node")],
+        ["Hole in a node", _node_hole_rule(settings)],
         ["Tumour", _tumour_rule(settings)],
         ["Hole in tumour", _hole_rule(at(settings, "tumour_holes"), "the tumour")],
         ["Metastatic node", _metastatic_rule(settings)],
@@ -150,6 +150,12 @@ def _node_rule(settings: Mapping[str, Any]) -> str:
     if at(settings, "split_touching"):
         return f"{said} Touching nodes are parted at their neck."
     return f"{said} Touching nodes count as one."
+
+
+def _node_hole_rule(settings: Mapping[str, Any]) -> str:
+    if at(settings, "nodes") == "drawn":
+        return "As it was drawn."
+    return _hole_rule(at(settings, "node_holes"), "the node")
 
 
 def _hole_rule(policy: Any, what: str) -> str:
@@ -206,8 +212,8 @@ def cutoff_text(run: LymphFiles) -> str:
     if not is_number(cutoff):
         return ""
     return (
-        f"Groups: high is a T/MLN (mean) above {share_text(cutoff)} %, low is up to it. The "
-        "cut-off was given, not learned from these patients."
+        f"Groups: high is a T/MLN (mean) above {share_text(cutoff)} %, low is up to it; the "
+        "cut-off was given."
     )
 
 
@@ -226,7 +232,7 @@ def uncertainties(run: LymphFiles, row: Mapping[str, Any]) -> list[str]:
             f"{plural(len(missing), 'slide')} could not be measured ({listed(missing)}): the "
             "figures are of the others, and pN may be too low."
         )
-    said += _of_nodes(row)
+    said += _of_nodes(run, row)
     dropped = slides["n_dropped"].sum() if len(slides) else 0
     if dropped:
         least = _plain(run.settings, "min_node_mm2")
@@ -234,7 +240,7 @@ def uncertainties(run: LymphFiles, row: Mapping[str, Any]) -> list[str]:
     return said
 
 
-def _of_nodes(row: Mapping[str, Any]) -> list[str]:
+def _of_nodes(run: LymphFiles, row: Mapping[str, Any]) -> list[str]:
     if not row["n_nodes"]:
         return [f"No lymph node was found: the N stage is not known ({UNKNOWN_STAGE})."]
     said = []
@@ -243,7 +249,9 @@ def _of_nodes(row: Mapping[str, Any]) -> list[str]:
             f"Fewer than {FEWEST_EXAMINED} nodes were examined on these slides: pN may be too low."
         )
     if row["n_itc"]:
-        said.append(f"Isolated tumour cells alone in {plural(int(row['n_itc']), 'node')}.")
+        counted = "counted" if at(run.settings, "count_itc") else "not counted"
+        n = plural(int(row["n_itc"]), "node")
+        said.append(f"Isolated tumour cells alone in {n}, {counted} as metastatic.")
     if row["n_not_resolved"]:
         n = plural(int(row["n_not_resolved"]), "node")
         said.append(
