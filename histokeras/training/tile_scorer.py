@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from histokeras.analysis.calibration import temperature_scaled
 from histokeras.errors import ConfigError, FeatureError
 from histokeras.features.engine import Engine, open_engine
 from histokeras.models.catalog import BAG_HEADS, Backbone, require_backbone
@@ -15,7 +16,6 @@ from histokeras.models.model_file import read_head
 from histokeras.models.weights import WeightsSource, find_weights
 from histokeras.slides.node_classes import tumour_class
 from histokeras.tiles.tile_scorer import Score, TileScorer
-from histokeras.analysis.calibration import temperature_scaled
 from histokeras.training.tile_classifier import for_slides
 from histokeras.training.trained_run import TrainedRun, open_run, weights_of
 from histokeras.types import CLASSIFICATION
