@@ -16,7 +16,7 @@ from histokeras.analysis.lymph_split import Labels
 from histokeras.analysis.tile_predictions import predictions_path, read_slide_predictions
 from histokeras.errors import FeatureError, TableError
 from histokeras.files import safe_name
-from histokeras.runs.record import read_record, require_ended
+from histokeras.runs.record import read_object, read_record, require_ended
 from histokeras.slides.tissue import Mask
 from histokeras.tables import read_own, require_columns
 from histokeras.types import IGNORE, PATIENT_ID, PROB, SLIDE_ID
@@ -79,6 +79,34 @@ class LymphFolder:
         require_columns(table, (name,), name=f"predictions of {slide_id}")
         return table.rename(columns={name: "prob"})
 
+    def geometry(
+        self, slide: Mapping[Any, Any], corner: tuple[float, float]
+    ) -> tuple[tuple[int, int], float, float]:
+        """Return (height, width) of the overview of a slide, its scale and its mpp.
+
+        Of a slide on which no tissue was found there is no overview; one is laid out for it.
+
+        Args:
+            slide: Its row of slides.csv.
+            corner: x and y of what is to lie inside, in level-0 pixels.
+
+        Raises:
+            FeatureError: If nothing tells (RECORD_DAMAGED).
+        """
+        if pd.notna(slide["width_px"]):
+            shape = int(slide["height_px"]), int(slide["width_px"])
+            return shape, float(slide["scale"]), float(slide["overview_mpp"])
+        path = self.folder / f"{safe_name(slide[SLIDE_ID])}.lymph.json"
+        known, mpp = read_object(path).get("slide_mpp"), self.settings.get("overview_mpp")
+        if not known or not mpp:
+            raise FeatureError(
+                f"{path} does not tell the resolution of the slide.",
+                code="RECORD_DAMAGED",
+                hint="Give the same lymph-nodes command again.",
+            )
+        scale = float(mpp) / float(known)
+        return (int(corner[1] / scale) + 1, int(corner[0] / scale) + 1), scale, float(mpp)
+
     def _map(self, slide_id: str, what: str) -> npt.NDArray[Any]:
         path = self.folder / f"{safe_name(f'{slide_id}.{what}')}.png"
         try:
@@ -124,20 +152,19 @@ def open_lymph_folder(folder: Path) -> LymphFolder:
     rules = NodeRules(**{name: value for name, value in settings.items() if name in known})
     slides = _table(folder / "slides.csv", (SLIDE_ID, PATIENT_ID, *_FACTS))
     nodes = _table(folder / "nodes.csv", (SLIDE_ID, *NODE_COLUMNS))
-    nodes["size_class"] = nodes["size_class"].fillna("")
     nodes["metastatic"] = nodes["metastatic"].astype(np.bool_)
     return LymphFolder(folder, settings, rules, slides, nodes)
 
 
 def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    texts = (SLIDE_ID, PATIENT_ID, "outcome", "size_class")
     try:
-        table = read_own(path, dtype={SLIDE_ID: str, PATIENT_ID: str})
+        table = read_own(path, dtype=dict.fromkeys(texts, str))
     except (OSError, ValueError) as error:
         raise TableError(
             f"{path} cannot be read: {error}.", hint="Run lymph-nodes anew."
         ) from error
     require_columns(table, columns, name=path.name)
-    for name in (SLIDE_ID, PATIENT_ID):
-        if name in table:
-            table[name] = table[name].fillna("").astype(str)
+    for name in set(texts) & set(table):
+        table[name] = table[name].fillna("")
     return table

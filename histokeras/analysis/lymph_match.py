@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from histokeras.analysis.lymph_split import Labels
-from histokeras.analysis.metrics import Floats, divide
+from histokeras.analysis.metrics import Bools, Floats, divide
 
 FOUND, MERGED, SPLIT_UP, MISSED = "found", "merged", "split", "missed"
 """What became of a true node."""
@@ -69,7 +69,7 @@ def _value(values: Floats, true: int, said: int) -> float:
     return float((values[true - 1] if true else values[:, said - 1]).max(initial=0.0))
 
 
-def _true_rows(pairs: Floats, of_true: Floats, of_said: Floats) -> list[tuple[int, int, str]]:
+def _true_rows(pairs: Bools, of_true: Floats, of_said: Floats) -> list[tuple[int, int, str]]:
     rows = []
     holds_several = (of_true >= _MOSTLY).sum(axis=0) > 1
     for at, partners in enumerate(pairs):
@@ -85,7 +85,7 @@ def _true_rows(pairs: Floats, of_true: Floats, of_said: Floats) -> list[tuple[in
     return rows
 
 
-def _said_rows(pairs: Floats, of_true: Floats, of_said: Floats) -> list[tuple[int, int, str]]:
+def _said_rows(pairs: Bools, of_true: Floats, of_said: Floats) -> list[tuple[int, int, str]]:
     rows = []
     for at in np.flatnonzero(~pairs.any(axis=0)).tolist():
         outcome = INVENTED

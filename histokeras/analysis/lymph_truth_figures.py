@@ -48,17 +48,17 @@ def evaluate_nodes(
     Returns:
         metrics.json, plain values: ``task n_patients n_slides n_nodes_true n_nodes resampled_by
         n_resamples seed alpha has_tumour``; ``counts`` (what became of nodes); ``figures`` ->
-        figure -> Estimate: means over patients of ``node_dice node_iou node_area_error``
-        (absolute, by the true area) and ``right_n_nodes``, means over true nodes of ``found`` and
-        ``area_within_5_percent`` (a node that was not found has no right area), and
-        ``invented_per_patient``. Where tumour was drawn also, of patients, ``tumour_dice tile_auc
-        T_MLN_mean_error T_MLN_pooled_error`` (absolute, as fractions; of patients with metastasis
-        on both sides), ``T_MLN_mean_bias`` (found - true), ``T_MLN_within_2_points`` (of patients
-        with metastasis on either side) and ``right_n_mln right_pN``; of true nodes
-        ``metastasis_sensitivity`` (metastatic ones that were found and called so) and
-        ``metastasis_specificity`` (of those found that are free of it); ``pN`` -> ``stages``,
-        ``confusion`` (rows: the truth); ``metastasis`` -> how many patients have it on both sides,
-        in truth alone, in what was found alone, on none.
+        figure -> Estimate and ``n`` (patients or nodes behind it): means over patients of
+        ``node_dice node_iou node_area_error`` (absolute, by the true area), ``right_n_nodes`` and
+        ``invented_per_patient``, means over true nodes of ``found`` and ``area_within_5_percent``
+        (a node that was not found has no right area). Where tumour was drawn also, of patients,
+        ``tumour_dice tile_auc T_MLN_mean_error T_MLN_pooled_error`` (absolute, as fractions; of
+        patients with metastasis on both sides), ``T_MLN_mean_bias`` (found - true),
+        ``T_MLN_within_2_points`` (of patients with metastasis on either side) and ``right_n_mln
+        right_pN``; of true nodes ``metastasis_sensitivity`` (metastatic ones that were found and
+        called so) and ``metastasis_specificity`` (of those found that are free of it); ``pN`` ->
+        ``stages``, ``confusion`` (rows: the truth); ``metastasis`` -> how many patients have it on
+        both sides, in truth alone, in what was found alone, on none.
     """
     has_tumour = "right_pN" in patients
     values, of_nodes, owner = _of_patients(patients), *_of_nodes(patients, nodes, has_tumour)
@@ -66,6 +66,7 @@ def evaluate_nodes(
     parts: list[Figures] = [mean_figures(values, np.arange(n_patients), n_patients)]
     if len(owner):
         parts.append(mean_figures(of_nodes, owner, n_patients))
+    units = values | of_nodes
     estimates = patient_bootstrap(
         join_figures(*parts), n_resamples=n_resamples, seed=seed, unit=unit
     )
@@ -81,7 +82,10 @@ def evaluate_nodes(
         "alpha": ALPHA,
         "has_tumour": has_tumour,
         "counts": {name[2:]: int(patients[name].sum()) for name in OUTCOMES},
-        "figures": {name: estimate.as_json() for name, estimate in estimates.items()},
+        "figures": {
+            name: estimate.as_json() | {"n": int(np.isfinite(units[name]).sum())}
+            for name, estimate in estimates.items()
+        },
     }
     if has_tumour:
         metrics["pN"] = {"stages": list(STAGES), "confusion": _confusion(patients)}

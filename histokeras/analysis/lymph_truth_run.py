@@ -1,7 +1,7 @@
 """``evaluate`` of lymph nodes as a whole: a folder and drawn truth to tables and figures."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ OUTPUTS = ("metrics.json", "slides.csv", "nodes.csv", "patients.csv")
 _EVALUATE = "evaluate"
 _DONE, _EMPTY = "done", "empty"
 _NO_FILE = "no drawn truth"
+_ANY = ".tiff"
+"""Whatever the slide's own extension was: ids may hold dots."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,7 @@ class TruthJob:
         side: Which side of it.
         n_resamples: Resamples behind every interval, at least 1.
         seed: Seed of the draws.
+        originals: Pseudonym -> id of slides and patients, where the truth goes by ids.
     """
 
     folder: Path
@@ -54,6 +57,7 @@ class TruthJob:
     side: str = "test"
     n_resamples: int = N_RESAMPLES
     seed: int = 0
+    originals: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +95,8 @@ def compare_with_truth(job: TruthJob) -> TruthFound:
     slides, unit = _with_patients(opened.slides)
     drawn = DrawnFiles.of(job.truth)
     paths = {
-        slide[SLIDE_ID]: drawn.find(Path(slide[PATIENT_ID]) / slide[SLIDE_ID], slide[SLIDE_ID])
-        for slide in slides.to_dict("records")
+        slide_id: _file_of(drawn, job.originals.get(slide_id, slide_id), patient, job.originals)
+        for slide_id, patient in zip(slides[SLIDE_ID], slides[PATIENT_ID], strict=True)
     }
     left_out = _left_out(job, slides, paths)
     kept = slides[~slides[SLIDE_ID].isin(list(left_out))].reset_index(drop=True)
@@ -101,8 +105,7 @@ def compare_with_truth(job: TruthJob) -> TruthFound:
         raise _nothing(job, left_out, unused)
     regions = {name: read_regions(path) for name in kept[SLIDE_ID] if (path := paths[name])}
     classes = _classes(job, regions)
-    compared, true_nodes = _compared(opened, kept, regions, classes)
-    areas = dict(zip(kept[SLIDE_ID], kept["overview_mpp"].astype(float) ** 2 / 1e6, strict=True))
+    compared, true_nodes, areas = _compared(opened, kept, regions, classes)
     owner = dict(zip(kept[SLIDE_ID], kept[PATIENT_ID], strict=True))
     found = opened.nodes[opened.nodes[SLIDE_ID].isin(owner)]
     patients = patient_truth_table(
@@ -116,6 +119,7 @@ def compare_with_truth(job: TruthJob) -> TruthFound:
     metrics = evaluate_nodes(patients, nodes, unit=unit, n_resamples=job.n_resamples, seed=job.seed)
     metrics["side"] = job.side if job.split is not None else "all"
     metrics["drawn"] = {"node": list(classes.node), "tumour": list(classes.tumour)}
+    metrics["made_by"] = {what: opened.settings.get(what, "") for what in ("nodes", "tumour")}
     metrics["left_out"] = left_out
     return TruthFound(metrics, slide_truth_table(kept, compared, areas), nodes, patients, unused)
 
@@ -131,6 +135,21 @@ def _with_patients(slides: pd.DataFrame) -> tuple[pd.DataFrame, str]:
             hint="Give lymph-nodes a --slide-table that names all.",
         )
     return slides.assign(**{PATIENT_ID: slides[SLIDE_ID]}), "slide"
+
+
+def _file_of(
+    drawn: DrawnFiles, slide_id: str, patient_id: str, originals: Mapping[str, str]
+) -> Path | None:
+    """Return the file of a slide, also of one that bears its patient's name before its own."""
+    patient = originals.get(patient_id, patient_id)
+    path = drawn.find(Path(patient) / f"{slide_id}{_ANY}", slide_id)
+    if path is None and slide_id.startswith(f"{patient}_"):
+        own = slide_id[len(patient) + 1 :]
+        # Never that of another patient's slide of the same name.
+        folders = (path.relative_to(drawn.folder).parts[:-1] for path in drawn.found.get(own, ()))
+        if any(patient in parts for parts in folders):
+            path = drawn.find(Path(patient) / f"{own}{_ANY}", slide_id)
+    return path
 
 
 def _left_out(
@@ -190,23 +209,19 @@ def _compared(
     slides: pd.DataFrame,
     regions: Mapping[str, tuple[Region, ...]],
     classes: DrawnClasses,
-) -> tuple[dict[str, SlideComparison], dict[str, pd.DataFrame]]:
-    compared, true_nodes = {}, {}
+) -> tuple[dict[str, SlideComparison], dict[str, pd.DataFrame], dict[str, float]]:
+    """Return the comparison of each slide, its true nodes, and the area of a pixel in mm2."""
+    compared, true_nodes, areas = {}, {}, {}
     for slide in slides.to_dict("records"):
         name = slide[SLIDE_ID]
-        shape = int(slide["height_px"]), int(slide["width_px"])
-        scale = float(slide["scale"])
-        true = draw_truth(
-            regions[name],
-            classes,
-            shape,
-            scale=scale,
-            mpp=float(slide["overview_mpp"]),
-            rules=opened.rules,
-        )
+        corners = [ring.max(axis=0) for region in regions[name] for ring in region.polygon]
+        x, y = np.max(corners, axis=0) if corners else (0.0, 0.0)
+        shape, scale, mpp = opened.geometry(slide, (float(x), float(y)))
+        true = draw_truth(regions[name], classes, shape, scale=scale, mpp=mpp, rules=opened.rules)
         compared[name] = _slide(opened, slide, true, scale)
         true_nodes[name] = true.nodes
-    return compared, true_nodes
+        areas[name] = mpp**2 / 1e6
+    return compared, true_nodes, areas
 
 
 def _slide(

@@ -48,7 +48,7 @@ def slide_truth_table(
 
 
 def _areas(px: Mapping[str, int], px_mm2: float) -> dict[str, float]:
-    found = {}
+    found: dict[str, float] = {}
     for what in ("node", "tumour"):
         if f"{what}_px" in px:
             true, said, both = (np.array(px[f"{what}_px{of}"]) for of in ("_true", "", "_both"))
