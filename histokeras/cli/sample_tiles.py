@@ -61,8 +61,8 @@ _SHARE = click.FloatRange(0, 1)
 )  # fmt: skip
 @click.option(
     "--hard-from", type=options.existing_folder,
-    help="Predictions of these slides (of predict, lymph-nodes, or a run): normal tiles that were "
-    "taken for tumour are added, of train patients of --split alone.",
+    help="Predictions of these slides (of predict, lymph-nodes, or a run): the normal tiles that "
+    "look most like tumour to it are added, of train patients of --split alone.",
 )  # fmt: skip
 @click.option(
     "--hard", type=click.IntRange(min=1), default=50, show_default=True, metavar="N",

@@ -150,7 +150,7 @@ def _drawn_file(job: SampleJob, path: Path, slide_id: str) -> Path:
     found = job.drawn.find(path, slide_id)
     if found is None:
         raise SlideError(
-            f"slide `{slide_id}`: no file of drawn regions in {job.drawn.folder.name}.",
+            f"slide `{slide_id}` has no file of drawn regions.",
             code="ANNOTATION_MISSING",
             hint="Export one called as the slide, without regions where it holds no tumour.",
         )
