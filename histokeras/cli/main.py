@@ -38,6 +38,7 @@ COMMANDS = {
     "cluster": "Cluster tiles without labels; compare with label, site, tumour type.",
     "heatmap": "Map of a class over whole slides; GeoJSON for QuPath.",
     "segment": "A class for every pixel of slides: masks, outlines for QuPath, areas.",
+    "lymph-nodes": "Lymph nodes of slides and the tumour inside: T/MLN and pN of patients.",
     "report": "One page of a run to look at; or several runs in one table.",
     "app": "A web page of a run: a tile, a slide, the patients.",
     "run": "Run a whole study from its config file; one page at the end.",

@@ -66,20 +66,12 @@ def area_feature(
         colour: Red, green and blue, 0..255.
         text: Name of the object, such as "prob_TUM >= 0.5".
     """
-    parts = [
-        [[*ring.tolist(), ring[0].tolist()] for ring in polygon] for polygon in merge_boxes(boxes)
-    ]
+    parts = merge_boxes(boxes)
     if not parts:
         return None
-    # A MultiPolygon of one member is refused by some readers.
-    one = len(parts) == 1
-    geometry = {
-        "type": "Polygon" if one else "MultiPolygon",
-        "coordinates": parts[0] if one else parts,
-    }
     return _feature(
         f"{slide_id} {name} {text}",
-        geometry,
+        _geometry(parts),
         objectType="annotation",
         name=text,
         classification={"name": name, "color": list(colour)},
@@ -98,12 +90,41 @@ def outline_feature(
         name: The class.
         colour: Red, green and blue, 0..255.
     """
-    coordinates = [[*ring.tolist(), ring[0].tolist()] for ring in rings]
     return _feature(
         key,
-        {"type": "Polygon", "coordinates": coordinates},
+        _geometry([rings]),
         objectType="annotation",
         classification={"name": name, "color": list(colour)},
+    )
+
+
+def measured_feature(
+    key: str,
+    parts: Sequence[Sequence[npt.NDArray[np.floating]]],
+    name: str,
+    colour: Sequence[int],
+    *,
+    text: str,
+    measurements: Mapping[str, float],
+) -> dict[str, Any]:
+    """Return an object of one or several areas as an annotation with a name and measurements.
+
+    Args:
+        key: What makes it this object and no other; the same key gives the same id.
+        parts: Its areas, at least one: outer ring, then holes, (m, 2) x and y in level-0 pixels,
+            the first corner not repeated.
+        name: The class.
+        colour: Red, green and blue, 0..255.
+        text: Name of the object.
+        measurements: Name and finite value of each measurement.
+    """
+    return _feature(
+        key,
+        _geometry(parts),
+        objectType="annotation",
+        name=text,
+        classification={"name": name, "color": list(colour)},
+        measurements={k: round(float(value), _DIGITS) for k, value in measurements.items()},
     )
 
 
@@ -131,6 +152,15 @@ def merge_boxes(boxes: Boxes) -> list[tuple[npt.NDArray[np.int64], ...]]:
         tuple(np.column_stack([xs[ring[:, 0]], ys[ring[:, 1]]]) for ring in polygon)
         for polygon in polygons(mask)
     ]
+
+
+def _geometry(parts: Sequence[Sequence[npt.NDArray[Any]]]) -> dict[str, Any]:
+    """Return areas as a geometry; each is its outer ring, then its holes."""
+    closed = [[[*ring.tolist(), ring[0].tolist()] for ring in rings] for rings in parts]
+    # A MultiPolygon of one member is refused by some readers.
+    if len(closed) == 1:
+        return {"type": "Polygon", "coordinates": closed[0]}
+    return {"type": "MultiPolygon", "coordinates": closed}
 
 
 def _feature(key: str, geometry: Mapping[str, Any], **properties: Any) -> dict[str, Any]:

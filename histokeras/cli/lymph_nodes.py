@@ -1,0 +1,162 @@
+"""``histokeras lymph-nodes``."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from histokeras.cli import options
+from histokeras.cli.lymph_options import (
+    RULES,
+    batch_size,
+    lymph_options,
+    require_ways,
+    with_preset,
+)
+from histokeras.cli.picture_options import end
+from histokeras.cli.shard_options import say_share, shard
+from histokeras.models import quiet
+
+
+@click.command()
+@lymph_options
+@options.output
+@options.gpus
+@batch_size
+@options.workers
+@shard
+@options.allow_empty
+@options.overwrite
+@options.as_json
+@options.config
+def lymph_nodes(**arguments: Any) -> None:
+    """Find lymph nodes on SLIDES, measure the tumour inside: T/MLN and pN of each patient.
+
+    Nodes come from a segmenter or your drawings, tumour from a tile classifier or your drawings.
+    Writes, a slide, <slide_id>.jpg (to look at), <slide_id>.geojson (for QuPath; corrected there
+    it may be given as --nodes and --tumour), <slide_id>.nodes.png and .tumour.png (maps) and
+    predictions/<slide_id>.csv (tiles); for all of them report.html with a page for each patient,
+    slides.csv, nodes.csv, patients.csv, failures.csv and run.json. T/MLN is the tumour's share of a
+    metastatic node, T_MLN_mean the mean of a patient's. The same command again resumes. For
+    research use only.
+
+    \b
+    Examples:
+      histokeras lymph-nodes slides/ -o nodes/ --segmenter seg/ --classifier run/ --patients t.csv
+      histokeras lymph-nodes patients/ -o nodes/ --nodes drawn/ --classifier run/ --cutoff 0.25
+      histokeras lymph-nodes slides/ -o nodes2/ --nodes corrected/ --tumour corrected/
+    """
+    import json
+
+    from histokeras.report.lymph_words import job_words
+
+    require_ways(arguments)
+    arguments = with_preset(arguments)
+    slides, left_out = _slides(arguments)
+    from histokeras.report.lymph_run import PATIENTS, SLIDES, measure_lymph_nodes
+
+    job = _job(arguments, slides, left_out)
+    say_share(job.share)
+    for line in job_words(job):
+        click.echo(line, err=True)
+    record = measure_lymph_nodes(
+        job,
+        config=options.recorded(arguments, "overwrite", "shard"),
+        command_line=options.command_line(),
+    )
+    unknown = sum(not one.patient_id for one in slides)
+    if unknown:
+        click.echo(
+            f"Note: of {unknown} of {len(slides)} slide(s) no patient is known; {PATIENTS} lacks "
+            "them. Give --patients.",
+            err=True,
+        )
+    failures = record.facts["failures"]
+    if arguments["as_json"]:
+        report = {"output": str(job.output), "slides": record.slides, "failures": failures}
+        click.echo(json.dumps(report, indent=2, ensure_ascii=False))
+    else:
+        names = (name for name in (PATIENTS, SLIDES) if (job.output / name).is_file())
+        click.echo(str(job.output / next(names)))
+    if arguments["allow_empty"]:
+        failures = [row for row in failures if row["code"] != "NO_TISSUE"]
+    end(failures)
+
+
+def _slides(arguments: dict[str, Any]) -> tuple[list[Any], list[dict[str, str]]]:
+    """Return the slides with their patients and drawings, and those that are not wanted."""
+    from histokeras.cli import cohort_text
+    from histokeras.cli.slide_options import choice_from
+    from histokeras.cohort.patient_folders import find_patient_slides
+    from histokeras.cohort.pseudonyms import patients_by_slide, read_pseudonyms
+    from histokeras.cohort.tcga import choose_slides
+    from histokeras.report.lymph_inputs import node_slides
+    from histokeras.slides.inventory import read_slide_table
+
+    pseudonyms, table = read_pseudonyms(arguments["pseudonyms"]), arguments["slide_table"]
+    found = find_patient_slides(arguments["slides"], recursive=arguments["recursive"])
+    names = ("diagnostic_only", "sample_types")
+    choice = choice_from(**{name: arguments[name] for name in names})
+    chosen = choose_slides([one.slide_id for one in found], choice)
+    cohort_text.say_left_out(chosen, len(found))
+    slides = node_slides(
+        [one for one in found if one.slide_id not in chosen.left_out],
+        table=read_slide_table(table) if table is not None else {},
+        patients=patients_by_slide(table, pseudonyms),
+        pseudonyms=pseudonyms,
+        nodes=arguments["drawn_nodes"],
+        tumour=arguments["drawn_tumour"],
+    )
+    left_out = chosen.outcomes()
+    if pseudonyms is not None:
+        left_out = [{**row, "slide": pseudonyms.of(row["slide"])} for row in left_out]
+    return slides, left_out
+
+
+def _job(arguments: dict[str, Any], slides: list[Any], left_out: list[dict[str, str]]) -> Any:
+    from histokeras.analysis.lymph_nodes import NodeRules
+    from histokeras.report.lymph_inputs import drawn_classes
+    from histokeras.report.lymph_job import LymphJob
+    from histokeras.runs.environment import usable_cores
+    from histokeras.slides.node_classes import node_class
+
+    names = {"node": arguments["node_class"], "tumour": arguments["tumour_class"]}
+    nodes, tumour = drawn_classes(
+        slides,
+        node=names["node"] if arguments["segmenter"] is None else None,
+        tumour=names["tumour"] if arguments["classifier"] is None else None,
+    )
+    segmenter, scorer = None, None
+    if arguments["segmenter"] is not None or arguments["classifier"] is not None:
+        quiet.import_tensorflow()
+    if arguments["segmenter"] is not None:
+        from histokeras.training.segmenter import open_segmenter
+
+        segmenter = open_segmenter(arguments["segmenter"], gpus=arguments["gpus"])
+        classes, positive = segmenter.classes, segmenter.positive
+        nodes = (node_class(classes, positive=positive, wanted=names["node"]),)
+    if arguments["classifier"] is not None:
+        from histokeras.training.tile_scorer import open_tile_scorer
+
+        scorer = open_tile_scorer(
+            arguments["classifier"],
+            tile_class=names["tumour"],
+            mpp=arguments["tile_mpp"],
+            **{name: arguments[name] for name in ("weights", "trust", "gpus", "batch_size")},
+        )
+        tumour = (scorer.tile_class,)
+    same = ("overview_mpp", "stride_um", "itc_stride_um", "threshold", "cutoff", "default_mpp",
+            "overwrite", "shard")  # fmt: skip
+    return LymphJob(
+        slides=slides,
+        output=Path(arguments["output"]),
+        segmenter=segmenter,
+        node_classes=nodes,
+        scorer=scorer,
+        tumour_classes=tumour,
+        rules=NodeRules(**{name: arguments[name] for name in RULES}),
+        left_out=left_out,
+        pseudonyms=arguments["pseudonyms"] is not None,
+        readers=arguments["workers"] or min(8, usable_cores()),
+        **{name: arguments[name] for name in same},
+    )

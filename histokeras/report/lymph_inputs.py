@@ -1,0 +1,109 @@
+"""The slides of ``lymph-nodes``: their patients, and what was drawn on them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from histokeras.cohort.ids import patient_from_slide
+from histokeras.cohort.patient_folders import FoundSlide
+from histokeras.cohort.patients import PatientFinder
+from histokeras.errors import ConfigError
+from histokeras.report.lymph_job import NodeSlide
+from histokeras.slides.annotations import read_regions
+from histokeras.slides.drawn_files import NODE_WORDS, TUMOUR_WORDS, DrawnFiles
+from histokeras.slides.inventory import SlideRow, row_of
+from histokeras.slides.node_classes import drawn_node_classes, drawn_tumour_classes
+from histokeras.tables.pseudonyms import Pseudonyms
+
+
+def node_slides(
+    found: Sequence[FoundSlide],
+    *,
+    table: Mapping[str, SlideRow],
+    patients: Mapping[str, str],
+    pseudonyms: Pseudonyms | None = None,
+    nodes: Path | None = None,
+    tumour: Path | None = None,
+) -> list[NodeSlide]:
+    """Return the slides with what is known of them.
+
+    The patient is what the slide table says, if it says any; else whom a TCGA barcode names; else
+    the folder's name.
+
+    Args:
+        found: The slides.
+        table: Rows of the slide table.
+        patients: slide_id -> patient_id of the slide table, by pseudonyms if there are such.
+        pseudonyms: By which slides and patients are named; None for their own names.
+        nodes: Folder in which nodes were drawn; None for none.
+        tumour: Likewise of tumour; it may be the same.
+
+    Raises:
+        TableError: PSEUDONYM_MISSING; MASKS_SEVERAL if two drawings fit one slide.
+        SlideError: ANNOTATION_MISSING if a folder holds no drawing.
+    """
+    slide_ids = [one.slide_id for one in found]
+    folders = [one.patient_id for one in found]
+    if pseudonyms is not None:
+        pseudonyms.require(slide_ids, "slide")
+        slide_ids = [pseudonyms.of(name) for name in slide_ids]
+        if not patients:
+            pseudonyms.require([name for name in folders if name], "patient")
+            folders = [pseudonyms.of(name, "patient") if name else "" for name in folders]
+    drawn = {folder: DrawnFiles.of(folder) for folder in {nodes, tumour} if folder is not None}
+
+    def file(one: FoundSlide, folder: Path | None, words: Sequence[str]) -> Path | None:
+        return None if folder is None else drawn[folder].find(one.path, one.slide_id, words)
+
+    finder = PatientFinder([], patients)
+    rows = []
+    for one, slide_id, folder in zip(found, slide_ids, folders, strict=True):
+        known = finder.of_slide(slide_id) if patients else patient_from_slide(slide_id) or folder
+        rows.append(
+            NodeSlide(
+                path=one.path,
+                slide_id=slide_id,
+                patient_id=known,
+                mpp=row_of(table, one.path, slide_id).mpp,
+                nodes=file(one, nodes, NODE_WORDS),
+                tumour=file(one, tumour, TUMOUR_WORDS),
+            )
+        )
+    return rows
+
+
+def drawn_classes(
+    slides: Sequence[NodeSlide], *, node: str | None = None, tumour: str | None = None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return as which classes nodes and tumour were drawn, over all slides; () where none was.
+
+    Args:
+        slides: The slides.
+        node: What ``--node-class`` says.
+        tumour: What ``--tumour-class`` says.
+
+    Raises:
+        ConfigError: If nothing tells, or a class would be both.
+        SlideError: ANNOTATION_UNREADABLE.
+    """
+    nodes = _labels([one.nodes for one in slides])
+    tumours = _labels([one.tumour for one in slides])
+    found = (
+        () if nodes is None else drawn_node_classes(nodes, wanted=node),
+        () if tumours is None else drawn_tumour_classes(tumours, wanted=tumour),
+    )
+    same = {one.nodes for one in slides if one.nodes} & {one.tumour for one in slides if one.tumour}
+    both = sorted(set(found[0]) & set(found[1]))
+    if same and both:
+        raise ConfigError(
+            f"nodes and tumour are drawn in the same files, both as {both[0] or '(no class)'!r}.",
+            hint="Name the classes with --node-class and --tumour-class.",
+        )
+    return found
+
+
+def _labels(paths: Sequence[Path | None]) -> set[str] | None:
+    """Return the classes in some files, "" being none; None if there is no file."""
+    given = [path for path in paths if path is not None]
+    if not given:
+        return None
+    return {region.label for path in given for region in read_regions(path) if not region.erases}
