@@ -5,20 +5,30 @@ from typing import Any
 
 import click
 
-from histokeras.cli import options, study_options
+from histokeras.cli import lymph_options, options, study_options
+from histokeras.cli.patient_slides import slides_from
 from histokeras.cli.picture_options import end
 from histokeras.cli.shard_options import say_share, shard
-from histokeras.cli.slide_options import choose_paths, slide_input_options
+from histokeras.cli.slide_options import choice_options, default_mpp, recursive, slides
 
 _SHARE = click.FloatRange(0, 1)
 
 
 @click.command()
-@slide_input_options
+@slides
+@lymph_options.slide_table
+@default_mpp
+@recursive
+@choice_options
+@options.pseudonyms
 @click.option(
     "--annotations", type=options.existing_folder, required=True,
     help="Folder of drawn regions, called as the slides are: QuPath's GeoJSON, Camelyon's JSON, "
     "ASAP's XML.",
+)  # fmt: skip
+@click.option(
+    "--nodes", "drawn_nodes", type=options.existing_folder, metavar="DIR",
+    help="Folder of drawn lymph nodes.  [default: that of --annotations]",
 )  # fmt: skip
 @options.output
 @click.option(
@@ -61,8 +71,8 @@ _SHARE = click.FloatRange(0, 1)
 )  # fmt: skip
 @click.option(
     "--hard-from", type=options.existing_folder,
-    help="Predictions of these slides (of predict, lymph-nodes, or a run): normal tiles that were "
-    "taken for tumour are added, of train patients of --split alone.",
+    help="Predictions of these slides (of predict, lymph-nodes, or a run): the normal tiles that "
+    "look most like tumour to it are added, of train patients of --split alone.",
 )  # fmt: skip
 @click.option(
     "--hard", type=click.IntRange(min=1), default=50, show_default=True, metavar="N",
@@ -85,8 +95,8 @@ def sample_tiles(**arguments: Any) -> None:
 
     Writes images/tumour/ and images/normal/, tiles.csv (for --tile-table: tile, label, patient_id,
     slide_id, mpp, x, y, share covered by tumour, hard), sample.csv (a row a slide), failures.csv
-    and run.json. The same seed draws the same tiles; the same command again resumes. Slides of
-    every patient are drawn from: split by patient when you train.
+    and run.json. The same seed draws the same tiles; the same command again resumes. SLIDES may
+    hold a folder a patient. All patients are drawn from: split by patient when you train.
 
     \b
     Examples:
@@ -115,6 +125,13 @@ def sample_tiles(**arguments: Any) -> None:
         hard = hard_tiles(job, folder, read_split(split), column=arguments["hard_class"])
         job = dataclasses.replace(job, hard=hard)
     say_share(job.share)
+    unknown = sum(not one.patient_id for one in job.slides)
+    if unknown:
+        click.echo(
+            f"Note: of {unknown} of {len(job.slides)} slide(s) no patient is known: no split by "
+            "patient will hold their tiles. Give --slide-table.",
+            err=True,
+        )
     record = sample_slides(
         job,
         config=options.recorded(arguments, "overwrite", "shard"),
@@ -136,10 +153,7 @@ def sample_tiles(**arguments: Any) -> None:
 
 def _job_from(arguments: dict[str, Any]) -> Any:
     """Return the :class:`histokeras.report.sample_job.SampleJob` asked for, without hard tiles."""
-    from histokeras.cohort.pseudonyms import patients_by_slide, read_pseudonyms
-    from histokeras.report.sample_job import SampleJob, drawn_classes, drawn_labels
-    from histokeras.slides.drawn_files import DrawnFiles
-    from histokeras.slides.inventory import find_slides, read_slide_table
+    from histokeras.report.sample_job import SampleJob, drawn_classes
     from histokeras.tiles.sample_places import SampleSpec
 
     same = ("mpp", "stride_um", "min_share", "max_background", "per_slide", "seed")
@@ -149,28 +163,19 @@ def _job_from(arguments: dict[str, Any]) -> Any:
         hard=arguments["hard"] if arguments["hard_from"] is not None else 0,
         **{name: arguments[name] for name in same},
     )
-    pseudonyms = read_pseudonyms(arguments["pseudonyms"])
-    paths, chosen = choose_paths(
-        find_slides(arguments["slides"], recursive=arguments["recursive"]),
-        diagnostic_only=arguments["diagnostic_only"],
-        sample_types=arguments["sample_types"],
-        pseudonyms=pseudonyms,
-    )
-    table = arguments["slide_table"]
-    drawn = DrawnFiles.of(arguments["annotations"])
+    drawn = arguments["annotations"]
+    slides, left_out = slides_from({**arguments, "drawn_tumour": drawn,
+                                    "drawn_nodes": arguments["drawn_nodes"] or drawn})  # fmt: skip
     tumour, within = drawn_classes(
-        drawn_labels(drawn, paths), node=arguments["node_class"], tumour=arguments["tumour_class"]
+        slides, node=arguments["node_class"], tumour=arguments["tumour_class"]
     )
     return SampleJob(
-        slides=paths,
+        slides=slides,
         output=Path(arguments["output"]),
-        drawn=drawn,
         tumour=tumour,
         within=within,
         spec=spec,
-        table=read_slide_table(table) if table is not None else {},
-        patients=patients_by_slide(table, pseudonyms),
-        left_out=chosen.outcomes(),
-        pseudonyms=pseudonyms,
+        left_out=left_out,
+        pseudonyms=arguments["pseudonyms"] is not None,
         **{name: arguments[name] for name in ("default_mpp", "overwrite", "workers", "shard")},
     )

@@ -9,21 +9,18 @@ from typing import Any
 import pandas as pd
 
 from histokeras.analysis.tile_predictions import predictions_path, read_slide_predictions
-from histokeras.cohort.patients import PatientFinder
 from histokeras.cohort.split_table import Split, apply_split
-from histokeras.errors import ConfigError, HistokerasError, TableError
+from histokeras.errors import ConfigError, HistokerasError, SlideError, TableError
 from histokeras.files import safe_name, sha256_file
+from histokeras.report.lymph_job import NodeSlide
 from histokeras.runs.shard import Shard, Share
 from histokeras.slides.annotations import Drawing, Region, read_regions
-from histokeras.slides.drawn_files import DrawnFiles
-from histokeras.slides.inventory import SlideRow, pseudonym_of, slide_id_of
 from histokeras.slides.node_classes import (
     drawn_node_classes,
     drawn_tumour_classes,
     regions_of,
     tumour_class,
 )
-from histokeras.tables.pseudonyms import Pseudonyms
 from histokeras.tiles.sample_places import SampleSpec
 from histokeras.types import PATIENT_ID, PROB, SLIDE_ID, SPLIT
 
@@ -67,51 +64,38 @@ class SampleJob:
     """What is drawn.
 
     Attributes:
-        slides: Slides with distinct ids.
+        slides: The slides, with distinct ids; on each the files in which its tumour, and its nodes,
+            were drawn.
         output: The output folder.
-        drawn: The files of drawn regions.
         tumour: The classes as which tumour was drawn.
         within: The classes of regions that the middle of a tile must lie in; None for anywhere.
         spec: Which tiles are drawn.
         hard: Whose tiles may be added because a network mistook them; None for nobody's.
-        table: What the slide table says.
-        patients: slide_id -> patient_id, as far as it is told.
         default_mpp: For slides that do not tell.
         overwrite: Whether finished slides are drawn from anew.
         workers: Reading threads; the number of cores, at most 8, if None.
         shard: Which part of the slides to take; None for all.
         left_out: Slides that were not wanted, as run.json lists them.
-        pseudonyms: By which outputs name the slides; None for their own names.
+        pseudonyms: Whether slides and patients go by pseudonyms.
     """
 
-    slides: Sequence[Path]
+    slides: Sequence[NodeSlide]
     output: Path
-    drawn: DrawnFiles
     tumour: tuple[str, ...]
     within: tuple[str, ...] | None = None
     spec: SampleSpec = field(default_factory=SampleSpec)
     hard: HardTiles | None = None
-    table: Mapping[str, SlideRow] = field(default_factory=dict)
-    patients: Mapping[str, str] = field(default_factory=dict)
     default_mpp: float | None = None
     overwrite: bool = False
     workers: int | None = None
     shard: Shard | None = None
     left_out: Sequence[Mapping[str, Any]] = ()
-    pseudonyms: Pseudonyms | None = None
-
-    def slide_id(self, path: Path) -> str:
-        """Return the slide_id of a slide as outputs have it."""
-        return pseudonym_of(path, self.pseudonyms)
-
-    def patient_id(self, slide_id: str) -> str:
-        """Return the patient of a slide; "" if nobody knows."""
-        return PatientFinder([], self.patients).of_slide(slide_id)
+    pseudonyms: bool = False
 
     @property
     def share(self) -> Share:
         """All slides, and which of them are taken."""
-        return Share([self.slide_id(path) for path in self.slides], self.shard)
+        return Share([one.slide_id for one in self.slides], self.shard)
 
     def facts_path(self, slide_id: str) -> Path:
         """Return where it is written down that a slide is finished."""
@@ -127,44 +111,48 @@ class SampleJob:
             "split": None if self.hard is None else self.hard.split,
         }
 
-    def drawings(self, path: Path) -> tuple[Drawing, Drawing | None]:
-        """Read a slide's file of regions: tumour, and what encloses the tiles, None for anywhere.
+    def drawn_files(self, slide: NodeSlide) -> tuple[Path, Path | None]:
+        """Return where a slide's tumour was drawn, and what encloses its tiles, None for anywhere.
+
+        Raises:
+            SlideError: ANNOTATION_MISSING.
+        """
+        if slide.tumour is None or (slide.nodes is None and self.within is not None):
+            what = "tumour" if slide.tumour is None else "nodes"
+            raise SlideError(
+                f"slide `{slide.slide_id}` has no file of drawn {what}.",
+                code="ANNOTATION_MISSING",
+                hint="Export one called as the slide; it may hold no region.",
+            )
+        return slide.tumour, slide.nodes if self.within is not None else None
+
+    def drawings(self, tumour: Path, nodes: Path | None) -> tuple[Drawing, Drawing | None]:
+        """Read what was drawn on a slide: tumour, and what encloses the tiles.
+
+        Args:
+            tumour: From :meth:`drawn_files`.
+            nodes: Likewise.
 
         Raises:
             SlideError: ANNOTATION_UNREADABLE.
         """
-        regions = read_regions(path)
-        within = None if self.within is None else _drawing(regions_of(regions, self.within))
-        return _drawing(regions_of(regions, self.tumour)), within
+        within = None
+        if nodes is not None and self.within is not None:
+            within = _drawing(regions_of(read_regions(nodes), self.within))
+        return _drawing(regions_of(read_regions(tumour), self.tumour)), within
 
 
 def _drawing(regions: Sequence[Region]) -> Drawing:
     return Drawing(tuple(regions), tuple(int(not region.erases) for region in regions))
 
 
-def drawn_labels(drawn: DrawnFiles, slides: Sequence[Path]) -> tuple[str, ...]:
-    """Return every class that is drawn on some slides; "" is what has none.
-
-    Args:
-        drawn: The files of regions. One that cannot be read is passed over: its slide fails later.
-        slides: Slide files.
-    """
-    labels: set[str] = set()
-    for slide in slides:
-        with suppress(HistokerasError):
-            path = drawn.find(slide, slide_id_of(slide))
-            regions = () if path is None else read_regions(path)
-            labels |= {region.label for region in regions if not region.erases}
-    return tuple(sorted(labels))
-
-
 def drawn_classes(
-    labels: Sequence[str], *, node: str | None, tumour: str | None
+    slides: Sequence[NodeSlide], *, node: str | None, tumour: str | None
 ) -> tuple[tuple[str, ...], tuple[str, ...] | None]:
     """Decide as which classes tumour, and the nodes around the tiles, were drawn.
 
     Args:
-        labels: The classes in all files.
+        slides: With their files. One that cannot be read is passed over: its slide fails later.
         node: Class of what encloses the tiles; ``*`` for anywhere; None for lymph nodes, and
             anywhere where none were drawn.
         tumour: Class of tumour; None for its usual names.
@@ -175,6 +163,7 @@ def drawn_classes(
     Raises:
         ConfigError: If one was not drawn, or several are in question.
     """
+    labels = _labels([one.tumour for one in slides])
     found = drawn_tumour_classes(labels, wanted=tumour)
     if not found:
         raise ConfigError(
@@ -183,8 +172,19 @@ def drawn_classes(
         )
     if node == ANYWHERE:
         return found, None
-    within = drawn_node_classes([one for one in labels if one not in found], wanted=node)
-    return found, within or None
+    same = all(one.tumour == one.nodes for one in slides)
+    others = _labels([one.nodes for one in slides]) - set(found if same else ())
+    return found, drawn_node_classes(others, wanted=node) or None
+
+
+def _labels(paths: Sequence[Path | None]) -> set[str]:
+    """Return the classes in some files; "" is what has none."""
+    labels: set[str] = set()
+    for path in paths:
+        with suppress(HistokerasError):
+            regions = () if path is None else read_regions(path)
+            labels |= {region.label for region in regions if not region.erases}
+    return labels
 
 
 def hard_tiles(job: SampleJob, folder: Path, split: Split, *, column: str | None) -> HardTiles:
@@ -209,18 +209,18 @@ def hard_tiles(job: SampleJob, folder: Path, split: Split, *, column: str | None
             f"{split.note or 'of folds'}.",
             hint="Make one with `histokeras split` without --cv.",
         )
-    ids = list(job.share.whole)
-    units = pd.DataFrame({SLIDE_ID: ids, PATIENT_ID: [job.patient_id(name) for name in ids]})
+    known = [(one.slide_id, one.patient_id) for one in job.slides]
+    units = pd.DataFrame(known, columns=[SLIDE_ID, PATIENT_ID], dtype=str)
     placed, _ = apply_split(units, split)
     train = placed.loc[placed[SPLIT] == "train", SLIDE_ID].tolist()
-    known = [name for name in train if predictions_path(folder, name).is_file()]
-    if not known:
+    there = [name for name in train if predictions_path(folder, name).is_file()]
+    if not there:
         raise TableError(
             f"{folder} holds no predictions of the {len(train)} slide(s) of train patients.",
             code="PREDICTIONS_MISSING",
             hint="Run `histokeras predict RUN SLIDES -o DIR` on them, and give --hard-from DIR.",
         )
-    found = read_slide_predictions(known[0], [folder])
+    found = read_slide_predictions(there[0], [folder])
     classes = [str(name).removeprefix(PROB) for name in found if str(name).startswith(PROB)]
     try:
         name = tumour_class(classes, wanted=column)
@@ -231,5 +231,5 @@ def hard_tiles(job: SampleJob, folder: Path, split: Split, *, column: str | None
             hint="Name it with --hard-class.",
         ) from error
     return HardTiles(
-        folder=folder, slides=frozenset(known), column=f"{PROB}{name}", split=split.digest
+        folder=folder, slides=frozenset(there), column=f"{PROB}{name}", split=split.digest
     )

@@ -12,6 +12,7 @@ from PIL import Image as PillowImage
 
 from histokeras import files
 from histokeras.errors import ConfigError, OutputError, SlideError
+from histokeras.report.lymph_job import NodeSlide
 from histokeras.report.sample_job import COMMAND, SampleJob
 from histokeras.runs.lock import locked
 from histokeras.runs.progress import Progress
@@ -25,7 +26,6 @@ from histokeras.runs.record import (
 )
 from histokeras.runs.union import FAILURES, shared_record
 from histokeras.slides.called import called
-from histokeras.slides.inventory import row_of
 from histokeras.slides.reader import open_slide
 from histokeras.slides.slide import Slide
 from histokeras.slides.source import Image
@@ -63,7 +63,7 @@ def sample_slides(
         OutputError: If the output cannot be written.
     """
     require_own_folder(job.output, (COMMAND,), (TILES, SLIDES))
-    require_same_names(job.output, pseudonyms=job.pseudonyms is not None)
+    require_same_names(job.output, pseudonyms=job.pseudonyms)
     _require_same_settings(job)
     for folder in ("facts", f"{IMAGES}/{NORMAL}", f"{IMAGES}/{TUMOUR}"):
         files.prepare_folder(job.output / folder)
@@ -74,13 +74,13 @@ def sample_slides(
     )
     record.facts = {"settings": job.settings, FAILURES: failures}
     own = job.share.own
-    taken = [path for path in job.slides if job.slide_id(path) in own]
+    taken = [slide for slide in job.slides if slide.slide_id in own]
     with (
         shared_record(record, job.output, failures, job.share),
         Progress(len(taken), quiet=quiet) as progress,
     ):
-        for path in taken:
-            outcome, problem = _sample(job, path, progress)
+        for one in taken:
+            outcome, problem = _sample(job, one, progress)
             record.slides.append(outcome)
             failures += [problem] if problem else []
             detail = outcome.get("detail", "")
@@ -106,10 +106,10 @@ def _write_tables(job: SampleJob) -> None:
     """Write tiles.csv and sample.csv of all slides that are finished by now."""
     tiles, slides = [], []
     with locked(job.output):
-        for slide_id in job.share.whole:
-            found = read_object(job.facts_path(slide_id))
+        for one in job.slides:
+            found = read_object(job.facts_path(one.slide_id))
             if found.get("settings") == job.settings:
-                known = {SLIDE_ID: slide_id, PATIENT_ID: job.patient_id(slide_id)}
+                known = {SLIDE_ID: one.slide_id, PATIENT_ID: one.patient_id}
                 tiles += [{**row, **known} for row in found["tiles"]]
                 slides.append({**known, **found["row"]})
         files.write_csv(job.output / TILES, pd.DataFrame(tiles, columns=_COLUMNS))
@@ -117,15 +117,14 @@ def _write_tables(job: SampleJob) -> None:
 
 
 def _sample(
-    job: SampleJob, path: Path, progress: Progress
+    job: SampleJob, one: NodeSlide, progress: Progress
 ) -> tuple[dict[str, Any], dict[str, str] | None]:
     """Draw from one slide; return its outcome and, if something is wrong, its failures.csv row."""
-    slide_id, stage = job.slide_id(path), "open"
+    slide_id, stage = one.slide_id, "open"
+    known: dict[str, Any] = {"mpp": one.mpp, "default_mpp": job.default_mpp, "slide_id": slide_id}
     try:
-        mpp = row_of(job.table, path, slide_id).mpp
-        known: dict[str, Any] = {"mpp": mpp, "default_mpp": job.default_mpp, "slide_id": slide_id}
-        with called(path, slide_id), open_slide(path, **known) as slide:
-            drawn = _drawn_file(job, path, slide_id)
+        with called(one.path, slide_id), open_slide(one.path, **known) as slide:
+            drawn = job.drawn_files(one)
             facts = _facts(job, slide, drawn)
             found = {} if job.overwrite else read_object(job.facts_path(slide_id))
             if _is_finished(job, found, facts):
@@ -146,18 +145,7 @@ def _sample(
     return outcome, None
 
 
-def _drawn_file(job: SampleJob, path: Path, slide_id: str) -> Path:
-    found = job.drawn.find(path, slide_id)
-    if found is None:
-        raise SlideError(
-            f"slide `{slide_id}`: no file of drawn regions in {job.drawn.folder.name}.",
-            code="ANNOTATION_MISSING",
-            hint="Export one called as the slide, without regions where it holds no tumour.",
-        )
-    return found
-
-
-def _facts(job: SampleJob, slide: Slide, drawn: Path) -> dict[str, Any]:
+def _facts(job: SampleJob, slide: Slide, drawn: tuple[Path, Path | None]) -> dict[str, Any]:
     """Return what a finished slide must have been drawn from."""
     hard = ""
     if job.hard is not None and slide.slide_id in job.hard.slides:
@@ -165,7 +153,7 @@ def _facts(job: SampleJob, slide: Slide, drawn: Path) -> dict[str, Any]:
     return {
         "content": slide.content_id(),
         "slide_mpp": float(slide.mpp),
-        "drawn": files.sha256_file(drawn),
+        "drawn": [None if path is None else files.sha256_file(path) for path in drawn],
         "predictions": hard,
         "settings": job.settings,
     }
@@ -182,10 +170,14 @@ def _is_finished(job: SampleJob, found: Mapping[str, Any], facts: Mapping[str, A
 
 
 def _draw(
-    job: SampleJob, slide: Slide, drawn: Path, facts: Mapping[str, Any], progress: Progress
+    job: SampleJob,
+    slide: Slide,
+    drawn: tuple[Path, Path | None],
+    facts: Mapping[str, Any],
+    progress: Progress,
 ) -> dict[str, Any]:
     slide_id = slide.slide_id
-    tumour, within = job.drawings(drawn)
+    tumour, within = job.drawings(*drawn)
     is_hard = job.hard is not None and slide_id in job.hard.slides
     _remove_images(job, slide_id)
     digests: dict[tuple[int, int], tuple[str, str]] = {}

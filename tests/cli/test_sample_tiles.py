@@ -69,6 +69,7 @@ def test_tiles_are_written_with_their_labels_and_the_same_command_resumes(
     assert len(tiles) == len(table)
     assert set(tiles["patient_id"]) == {"p-a", "p-b", "p-c", "p-d"}
     assert set(tiles["mpp"]) == {"0.5"}
+    assert "no patient is known" not in first.output
 
     lost = output / table["tile"].iloc[0]
     bytes_before = lost.read_bytes()
@@ -157,3 +158,32 @@ def test_a_slide_without_its_regions_stops_nobody(lab: Path, tmp_path: Path) -> 
     record = json.loads((tmp_path / "out/run.json").read_text())
     assert record["settings"]["within"] is None
     assert set(pd.read_csv(tmp_path / "out/tiles.csv")["slide_id"]) == {"a1", "c1"}
+
+
+def test_a_folder_a_patient_and_nodes_of_another_folder(lab: Path, tmp_path: Path) -> None:
+    for name in ("drawn", "nodes", "slides/p1", "slides/p2"):
+        (tmp_path / name).mkdir(parents=True)
+    for patient, name in (("p1", "a1"), ("p2", "b1")):
+        (tmp_path / f"slides/{patient}/{name}.tiff").symlink_to(lab / f"slides/{name}.tiff")
+        tumour = [[256.0, 0.0], [512.0, 0.0], [512.0, 512.0], [256.0, 512.0]]
+        drawn = {"positive": [{"name": "x", "vertices": tumour}], "negative": []}
+        (tmp_path / f"drawn/{name}.json").write_text(json.dumps(drawn))
+        save_geojson(tmp_path / f"nodes/{name}.geojson", ("LN", [square(0, 0, 512)]))
+    known = ("--annotations", tmp_path / "drawn", *SMALL)
+
+    result = call(tmp_path / "slides", *known, "--nodes", tmp_path / "nodes", "-o", tmp_path / "a")
+    unknown = call(lab / "slides/a1.tiff", *known, "-o", tmp_path / "b")
+
+    assert result.exit_code == 0, result.output
+    table = pd.read_csv(tmp_path / "a/tiles.csv")
+    assert set(zip(table["slide_id"], table["patient_id"], strict=True)) == {
+        ("a1", "p1"), ("b1", "p2"),
+    }  # fmt: skip
+    settings = json.loads((tmp_path / "a/run.json").read_text())["settings"]
+    assert (settings["tumour"], settings["within"]) == ([""], ["LN"])
+    # Half of a tile that begins at 224 is tumour.
+    assert (table.loc[table["label"] == "tumour", "x"] >= 224).all()
+    assert (table.loc[table["label"] == "normal", "x"] <= 192).all()
+    assert unknown.exit_code == 0, unknown.output
+    assert "of 1 of 1 slide(s) no patient is known" in unknown.output
+    assert json.loads((tmp_path / "b/run.json").read_text())["settings"]["within"] is None
