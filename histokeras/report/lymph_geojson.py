@@ -25,6 +25,7 @@ _MEASURED = {
     "max_prob": "Largest probability",
     "metastatic": "Metastatic",
 }
+Scale = float | tuple[float, float]
 Rings = tuple[npt.NDArray[np.float64], ...]
 
 
@@ -34,7 +35,7 @@ def nodes_document(
     tumour: npt.NDArray[np.bool_],
     nodes: pd.DataFrame,
     *,
-    scale: float,
+    scale: Scale,
     mpp: float,
 ) -> dict[str, Any]:
     """Return each node, and each connected piece of tumour inside it, as an annotation.
@@ -44,7 +45,7 @@ def nodes_document(
         labels: (h, w), the number of the node of each pixel of the overview, 0 where none is.
         tumour: bool (h, w), the tumour as it is measured.
         nodes: A row a node: ``node_id``, and what was measured.
-        scale: Level-0 pixels per pixel of the overview.
+        scale: Level-0 pixels per pixel of the overview, or those in x and y.
         mpp: Micrometres per pixel of the overview.
 
     Returns:
@@ -62,10 +63,13 @@ def nodes_document(
     return {**feature_collection(features), "traced_at_um_per_px": round(mpp, 6)}
 
 
-def _parts(mask: npt.NDArray[np.bool_], place: tuple[slice, slice], scale: float) -> list[Rings]:
+def _parts(mask: npt.NDArray[np.bool_], place: tuple[slice, slice], scale: Scale) -> list[Rings]:
     """Return the areas of a mask that lies at a place of the overview, in level-0 pixels."""
     corner = np.array([place[1].start, place[0].start], np.float64)
-    return [tuple(((ring + corner) * scale).round(2) for ring in rings) for rings in polygons(mask)]
+    return [
+        tuple(((ring + corner) * np.asarray(scale)).round(2) for ring in rings)
+        for rings in polygons(mask)
+    ]
 
 
 def _node(slide_id: str, number: int, parts: list[Rings], row: Mapping[Any, Any]) -> dict[str, Any]:
@@ -89,7 +93,7 @@ def _deposits(
     number: int,
     mask: npt.NDArray[np.bool_],
     place: tuple[slice, slice],
-    scale: float,
+    scale: Scale,
     mpp: float,
 ) -> list[dict[str, Any]]:
     # Pieces that touch at a corner alone are one deposit, as where they are measured.

@@ -3,16 +3,16 @@
 from collections.abc import Mapping
 from typing import Any
 
+from histokeras.analysis.lymph_size import ITC, MACRO, MACRO_MM, MICRO, MICRO_MM, NOT_RESOLVED
 from histokeras.report.text import DASH, is_number
 
 KINDS = {
-    "macro": "macrometastasis",
-    "micro": "micrometastasis",
-    "ITC": "isolated tumour cells",
-    "not resolved": "metastasis, size not resolved",
+    MACRO: "macrometastasis",
+    MICRO: "micrometastasis",
+    ITC: "isolated tumour cells",
+    NOT_RESOLVED: "metastasis whose size is not resolved",
 }
 """Classes of a node by its largest deposit, in words."""
-MICRO_MM, MACRO_MM = 0.2, 2.0
 _FEWEST = {2: 10.0, 1: 100.0}
 
 
@@ -47,14 +47,14 @@ def share_text(share: Any) -> str:
 
 
 def class_text(row: Mapping[Any, Any]) -> str:
-    """Return what kind of node it is: "macro", "ITC, not counted", "below 0.01 mm2", "".
+    """Return what kind of node it is: "macro", "ITC, not counted", "too little, not counted", "".
 
     Args:
         row: ``metastatic``, ``size_class`` and ``tumour_area_mm2`` of a node.
     """
-    size = str(row["size_class"] or "")
+    size = str(row["size_class"])
     if row["metastatic"]:
         return size
-    if size == "ITC":
-        return "ITC, not counted"
-    return "too little, not counted" if size else ""
+    if row["tumour_area_mm2"] > 0:
+        return f"{size or 'too little'}, not counted"
+    return ""

@@ -21,6 +21,7 @@ from histokeras.report.html import (
     require_own_run_folder,
     write_page,
 )
+from histokeras.report.lymph_page import write_lymph_pages
 from histokeras.report.methods import methods
 from histokeras.report.more_plots import history_plots, scores_plot
 from histokeras.report.number_page import MORE_THAN_COLOUR, NUMBER_FILES, number_content
@@ -62,6 +63,7 @@ _OTHERS = {
     "cluster": write_cluster_page,
     "composition": write_composition_page,
     "fit-segmenter": write_segmentation_page,
+    "lymph-nodes": write_lymph_pages,
     "survival": write_survival_page,
 }
 """Commands whose folders have a page of another kind."""
@@ -74,7 +76,8 @@ def write_report(run: str | Path | object, path: str | Path | None = None) -> Pa
 
     Args:
         run: The run folder, or an object whose ``folder`` is it; or what ``cluster -o``,
-            ``composition -o``, ``survival -o`` or ``fit-segmenter -o`` was given.
+            ``composition -o``, ``survival -o``, ``fit-segmenter -o`` or ``lymph-nodes -o`` was
+            given.
         path: The page; ``report.html`` in the run folder if None. Plot data go to ``report/``
             beside it (``<stem>_files/`` if the page is not called report.html).
 

@@ -244,6 +244,8 @@ def _require_figures(folder: Path, record: Mapping[str, Any]) -> None:
         "segment": "Its figures stand in areas.csv and patients.csv, its pictures are "
         "*.overlay.jpg.",
         "cluster": "Its page is report.html; it is compared with no run.",
+        "lymph-nodes": "`histokeras report` of it alone writes its pages; it is compared with no "
+        "run.",
         "fit-segmenter": "`histokeras report` of it alone writes its page; segmentations "
         "are not compared with each other.",
     }

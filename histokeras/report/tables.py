@@ -33,19 +33,21 @@ OPTIMISTIC = {
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell with a second line, a shade or a bar.
+    """A cell with a second line, a shade, a bar or a link.
 
     Attributes:
         text: First line.
         below: Second line, smaller.
         shade: 0..10, how dark the background is; None for none.
         bar: 0..1, length of a bar behind the text; None for none.
+        link: Where the text leads to, quoted; "" for nowhere.
     """
 
     text: str
     below: str = ""
     shade: int | None = None
     bar: float | None = None
+    link: str = ""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from histokeras.report.cluster_page import told_clusters
 from histokeras.report.comparison import compared
 from histokeras.report.composition_page import told_composition
 from histokeras.report.html import render, require_own_page, write_page
+from histokeras.report.lymph_page import told_lymph
 from histokeras.report.run_files import RunFiles, read_run
 from histokeras.report.segmentation_page import told_segmentation
 from histokeras.report.strata import strata_tables
@@ -26,6 +27,7 @@ _TOLD = {
     "composition": told_composition,
     "clinical": lambda folder: ("What goes with which clinical column stands on its page.", []),
     "fit-segmenter": told_segmentation,
+    "lymph-nodes": told_lymph,
     "survival": told_survival,
 }
 """What is said of commands whose pages hold no figures of a run."""
