@@ -35,9 +35,10 @@ def lymph_nodes(**arguments: Any) -> None:
     Nodes come from a segmenter or your drawings, tumour from a tile classifier or your drawings.
     Writes, a slide, <slide_id>.jpg (to look at), <slide_id>.geojson (for QuPath; corrected there
     it may be given as --nodes and --tumour), <slide_id>.nodes.png and .tumour.png (maps) and
-    predictions/<slide_id>.csv (tiles); for all of them slides.csv, nodes.csv, patients.csv,
-    failures.csv and run.json. T/MLN is the tumour's share of a metastatic node, T_MLN_mean the
-    mean of a patient's. The same command again resumes. For research use only.
+    predictions/<slide_id>.csv (tiles); for all of them report.html with a page for each patient,
+    slides.csv, nodes.csv, patients.csv, failures.csv and run.json. T/MLN is the tumour's share of a
+    metastatic node, T_MLN_mean the mean of a patient's. The same command again resumes. For
+    research use only.
 
     \b
     Examples:

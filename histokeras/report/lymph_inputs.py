@@ -9,7 +9,7 @@ from histokeras.cohort.patients import PatientFinder
 from histokeras.errors import ConfigError
 from histokeras.report.lymph_job import NodeSlide
 from histokeras.slides.annotations import read_regions
-from histokeras.slides.drawn_files import DrawnFiles
+from histokeras.slides.drawn_files import NODE_WORDS, TUMOUR_WORDS, DrawnFiles
 from histokeras.slides.inventory import SlideRow, row_of
 from histokeras.slides.node_classes import drawn_node_classes, drawn_tumour_classes
 from histokeras.tables.pseudonyms import Pseudonyms
@@ -50,6 +50,10 @@ def node_slides(
             pseudonyms.require([name for name in folders if name], "patient")
             folders = [pseudonyms.of(name, "patient") if name else "" for name in folders]
     drawn = {folder: DrawnFiles.of(folder) for folder in {nodes, tumour} if folder is not None}
+
+    def file(one: FoundSlide, folder: Path | None, words: Sequence[str]) -> Path | None:
+        return None if folder is None else drawn[folder].find(one.path, one.slide_id, words)
+
     finder = PatientFinder([], patients)
     rows = []
     for one, slide_id, folder in zip(found, slide_ids, folders, strict=True):
@@ -60,8 +64,8 @@ def node_slides(
                 slide_id=slide_id,
                 patient_id=known,
                 mpp=row_of(table, one.path, slide_id).mpp,
-                nodes=None if nodes is None else drawn[nodes].find(one.path, one.slide_id),
-                tumour=None if tumour is None else drawn[tumour].find(one.path, one.slide_id),
+                nodes=file(one, nodes, NODE_WORDS),
+                tumour=file(one, tumour, TUMOUR_WORDS),
             )
         )
     return rows

@@ -13,6 +13,7 @@ from histokeras.analysis.lymph_nodes import NODE_COLUMNS
 from histokeras.analysis.lymph_patients import patient_table
 from histokeras.errors import ConfigError, OutputError, SlideError
 from histokeras.report.lymph_job import COMMAND, FACTS, LymphJob, NodeSlide
+from histokeras.report.lymph_page import write_lymph_pages
 from histokeras.report.lymph_slide import digests, measure_slide
 from histokeras.runs.lock import locked
 from histokeras.runs.progress import Progress
@@ -92,6 +93,9 @@ def measure_lymph_nodes(
             detail = outcome.get("detail", "") if problem is None else _problem(problem)
             progress.slide(outcome["slide"], outcome["outcome"], detail)
         write_tables(job, {row["slide"]: row["outcome"] for row in record.slides})
+    # Not while other shards are at work; the last of them writes the pages.
+    if str(read_record(job.output).get("status", "")).startswith("done"):
+        write_lymph_pages(job.output)
     return record
 
 

@@ -20,6 +20,7 @@ from histokeras.slides.tissue_region import TissueRegion
 from histokeras.slides.view import View
 from histokeras.tiles.cells import CellGrid, Map, interpolate
 
+TILE_FACTS = ("tiles_on_grid", "tiles_read", "share_not_read", "tiles_read_again")
 Box = tuple[slice, slice]
 
 
@@ -34,8 +35,8 @@ class Tumour:
         cell_um: float64 (n,), side of the cells of each node.
         n_tiles: int64 (n,), tiles that each node's cells are the means of; 0 where it was drawn.
         tiles: All tiles read; None where it was drawn.
-        facts: ``tiles_on_grid`` of the whole slide, ``tiles_read`` of them, ``share_not_read``
-            (None without a classifier), and ``tiles_read_again`` at the finer stride.
+        facts: ``tiles_on_grid`` of the whole slide, ``tiles_read`` of them, ``share_not_read``, and
+            ``tiles_read_again`` at the finer stride; None where it was drawn.
     """
 
     mask: Mask
@@ -71,11 +72,9 @@ def slide_tumour(
     if job.scorer is None:
         mask = counted_tumour(labels, drawn_tumour(job, view, entry), job.rules)
         px_um = float(view.slide.mpp) * view.scale
-        facts = dict.fromkeys(("tiles_on_grid", "tiles_read", "tiles_read_again"), 0)
+        facts = dict.fromkeys(TILE_FACTS)
         none = np.zeros(n_nodes, np.int64)
-        return Tumour(
-            mask, None, np.full(n_nodes, px_um), none, None, {**facts, "share_not_read": None}
-        )
+        return Tumour(mask, None, np.full(n_nodes, px_um), none, None, facts)
     reader = open_tiles(view.slide, job.scorer, readers=job.readers, count=count)
     sought = _Sought(job, view, labels, tissue, reader)
     return sought.tumour()
@@ -103,12 +102,10 @@ class _Sought:
         if again:
             self._fill(heat, n_tiles, self.reader.grid(self.job.itc_stride_um), again, boxes)
             cell_um[again] = self.job.itc_stride_um
-        facts = {
-            "tiles_on_grid": grid.n_tiles,
-            "tiles_read": n_read,
-            "share_not_read": 1 - n_read / grid.n_tiles,
-            "tiles_read_again": len(self.reader.known) - n_read,
-        }
+        counted = (
+            grid.n_tiles, n_read, 1 - n_read / grid.n_tiles, len(self.reader.known) - n_read
+        )  # fmt: skip
+        facts = dict(zip(TILE_FACTS, counted, strict=True))
         mask = counted_tumour(self.labels, self._above(heat), self.job.rules)
         return Tumour(mask, heat, cell_um, n_tiles, self.reader.table(), facts)
 

@@ -11,7 +11,8 @@ from histokeras.files import original_name
 from histokeras.slides.checks import slide_id_of
 
 SUFFIXES = frozenset({".geojson", ".json", ".xml"})
-_WORDS = ("annotations", "annotation", "nodes", "node", "tumour", "tumor", "regions", "rois")
+NODE_WORDS, TUMOUR_WORDS = ("nodes", "node"), ("tumour", "tumor")
+_WORDS = ("annotations", "annotation", *NODE_WORDS, *TUMOUR_WORDS, "regions", "rois")
 _MARKS = "_-. "
 _SHOWN = 3
 
@@ -53,13 +54,15 @@ class DrawnFiles:
             )
         return cls(folder, found)
 
-    def find(self, slide: Path, slide_id: str) -> Path | None:
+    def find(self, slide: Path, slide_id: str, words: Sequence[str] = ()) -> Path | None:
         """Return the file of a slide; None if it has none.
 
         Args:
             slide: The slide's own file: that in a folder of the same name as the slide's own folder
                 (its patient) is preferred to others of its name.
             slide_id: What outputs call it.
+            words: Of several files those are preferred that have one of these words in their name,
+                such as ``S1_nodes.geojson`` beside ``S1_tumour.geojson``.
 
         Raises:
             TableError: MASKS_SEVERAL if several fit.
@@ -67,12 +70,12 @@ class DrawnFiles:
         own, parent = _plain(slide_id_of(slide)), _plain(slide.parent.name)
         for name in dict.fromkeys((own, _plain(slide_id))):
             paths = self.found.get(name, ())
-            beside = [path for path in paths if parent in map(_plain, path.parts[:-1])]
-            for some in (beside, paths):
-                if len(some) == 1:
-                    return some[0]
+            paths = [path for path in paths if parent in map(_plain, path.parts[:-1])] or paths
+            paths = [path for path in paths if _ends_with(path, words)] or paths
+            if len(paths) > 1:
+                raise self._several(slide_id, paths)
             if paths:
-                raise self._several(slide_id, beside or paths)
+                return paths[0]
         return None
 
     def _several(self, slide_id: str, paths: Sequence[Path]) -> TableError:
@@ -82,6 +85,10 @@ class DrawnFiles:
             code="MASKS_SEVERAL",
             hint="Move all but one away.",
         )
+
+
+def _ends_with(path: Path, words: Sequence[str]) -> bool:
+    return slide_id_of(path).casefold().endswith(tuple(words))
 
 
 def _plain(name: str) -> str:

@@ -64,9 +64,10 @@ class CellGrid:
     def origin(self, row: int, column: int) -> tuple[int, int]:
         """Return the corner of a tile, x and y in level-0 pixels.
 
-        Each is rounded by itself, so that no error adds up. The last tiles of rows and columns are
-        moved inwards by less than a stride: what a network sees beside tissue at the slide's edge
-        is tissue, not white. A slide smaller than a tile is continued in white.
+        Each is rounded by itself, so that no error adds up. Tiles that would
+        reach beyond the slide are moved inwards, by little more than a stride at most: what a
+        network sees at the slide's edge is the slide, not white. One that is smaller than a tile
+        is continued in white.
         """
         return self._start(column, self.slide_px[0]), self._start(row, self.slide_px[1])
 

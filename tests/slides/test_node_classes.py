@@ -107,6 +107,10 @@ def test_files_are_found_by_the_name_of_their_slide(tmp_path: Path) -> None:
         found("A.svs")
     with pytest.raises(TableError, match=r"T\.json and T_nodes\.json"):
         found("T.svs")
+    (tmp_path / "T_tumour.json").write_text("{}")
+    path = files.find(Path("T.svs"), "T", ("nodes",))
+    assert path is not None
+    assert path.name == "T_nodes.json"
     (tmp_path / "none").mkdir()
     with pytest.raises(SlideError, match="holds no drawn regions"):
         DrawnFiles.of(tmp_path / "none")
