@@ -8,7 +8,7 @@ from histokeras.analysis.text import aligned, plural
 
 _POINTS = "points"
 _SHARE = "%"
-_ROWS = (
+ROWS = (
     ("node_dice", "node Dice", ""),
     ("node_iou", "node IoU", ""),
     ("node_area_error", "node area, absolute error", _SHARE),
@@ -23,13 +23,13 @@ _ROWS = (
     ("right_n_nodes", "number of nodes right", _SHARE),
     ("invented_per_patient", "invented nodes, number", ""),
 )
-_OF_NODES = (
+OF_NODES = (
     ("found", "found", _SHARE),
     ("area_within_5_percent", "found, area within 5 %", _SHARE),
     ("metastasis_sensitivity", "metastatic ones called so", _SHARE),
     ("metastasis_specificity", "free ones called so, of those found", _SHARE),
 )
-_SIGNED = "T_MLN_mean_bias"
+SIGNED = "T_MLN_mean_bias"
 
 
 def format_node_metrics(metrics: Mapping[str, Any]) -> str:
@@ -45,24 +45,25 @@ def format_node_metrics(metrics: Mapping[str, Any]) -> str:
     unit = metrics["resampled_by"]
     resamples = f"{metrics['n_resamples']:,} resamples of {unit}s"
     lines = [
-        _header(metrics),
-        f"  nodes: {_counts(metrics)}",
+        truth_header(metrics),
+        f"  nodes: {counts_text(metrics)}",
         *aligned(
             [
                 (f"mean over {unit}s", "", "n"),
-                *_rows(metrics, _ROWS),
+                *_rows(metrics, ROWS),
                 ("share of drawn nodes", "", "n"),
-                *_rows(metrics, _OF_NODES),
+                *_rows(metrics, OF_NODES),
             ]
         ),
         f"  [..]: {100 * (1 - metrics['alpha']):g} % intervals, {resamples}",
     ]
     if metrics["has_tumour"]:
         lines += [*_metastasis(metrics), *_stages(metrics["pN"])]
-    return "\n".join(lines + [f"  note: {note}" for note in _notes(metrics)])
+    return "\n".join(lines + [f"  note: {note}" for note in truth_notes(metrics)])
 
 
-def _header(metrics: Mapping[str, Any]) -> str:
+def truth_header(metrics: Mapping[str, Any]) -> str:
+    """Return how many patients, slides and drawn nodes were compared."""
     of = "" if metrics["side"] == "all" else f"{metrics['side']}: "
     patients = plural(metrics["n_patients"], metrics["resampled_by"])
     slides = (
@@ -71,7 +72,8 @@ def _header(metrics: Mapping[str, Any]) -> str:
     return f"{of}{patients}{slides}, {plural(metrics['n_nodes_true'], 'drawn lymph node')}"
 
 
-def _counts(metrics: Mapping[str, Any]) -> str:
+def counts_text(metrics: Mapping[str, Any]) -> str:
+    """Return what became of the nodes, in words."""
     counts = metrics["counts"]
     told = (
         ("found", "found"),
@@ -88,13 +90,20 @@ def _rows(
 ) -> list[tuple[str, str, str]]:
     figures = metrics["figures"]
     return [
-        (title, _cell(figures[name], kind, sign=name == _SIGNED), f"{figures[name]['n']}")
+        (title, figure_text(figures[name], kind, sign=name == SIGNED), f"{figures[name]['n']}")
         for name, title, kind in rows
         if name in figures
     ]
 
 
-def _cell(estimate: Mapping[str, Any], kind: str, *, sign: bool) -> str:
+def figure_text(estimate: Mapping[str, Any], kind: str, *, sign: bool) -> str:
+    """Return a figure with its interval.
+
+    Args:
+        estimate: As metrics.json holds it.
+        kind: "" for a number, ``points`` or ``%`` for a fraction.
+        sign: Whether a figure above 0 bears its plus sign.
+    """
     if estimate["value"] is None:
         return "-"
     factor, form = (1, ".3f") if not kind else (100, ".1f")
@@ -122,7 +131,8 @@ def _stages(of: Mapping[str, Any]) -> list[str]:
     return aligned(rows)
 
 
-def _notes(metrics: Mapping[str, Any]) -> list[str]:
+def truth_notes(metrics: Mapping[str, Any]) -> list[str]:
+    """Return what must be known of the figures."""
     notes = [estimate["note"] for estimate in metrics["figures"].values()]
     if not metrics["has_tumour"]:
         notes.append("no tumour is drawn in any file: nothing is told of tumour, T/MLN and pN")
@@ -130,7 +140,10 @@ def _notes(metrics: Mapping[str, Any]) -> list[str]:
         notes.append("patients are unknown: slides stand for them, also in T/MLN and pN")
     for what in ("nodes", "tumour"):
         if metrics["made_by"].get(what) == "drawn":
-            notes.append(f"the {what} of this folder were drawn, too: one drawing against another")
+            were = "was" if what == "tumour" else "were"
+            notes.append(
+                f"the {what} of this folder {were} drawn, too: one drawing against another"
+            )
     reasons = Counter(metrics["left_out"].values())
     notes += [f"left out, {why}: {plural(n, 'slide')}" for why, n in sorted(reasons.items())]
     return [note for note in dict.fromkeys(notes) if note]

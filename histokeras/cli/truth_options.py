@@ -58,6 +58,7 @@ def evaluate_lymph_nodes(arguments: Mapping[str, Any]) -> None:
     from histokeras.analysis.lymph_truth_run import TruthJob, compare_with_truth, write_truth
     from histokeras.analysis.lymph_truth_text import format_node_metrics
     from histokeras.cohort.pseudonyms import read_pseudonyms
+    from histokeras.report.lymph_truth_page import write_truth_page
 
     options.refuse_given(_OTHERS, "this folder holds lymph nodes", of="classifiers")
     if arguments["truth"] is None:
@@ -87,6 +88,7 @@ def evaluate_lymph_nodes(arguments: Mapping[str, Any]) -> None:
             config=options.recorded(arguments),
             command_line=options.command_line(),
         )
+        click.echo(f"Look at {write_truth_page(output)}", err=True)
     metrics = found.metrics
     click.echo(
         json.dumps(metrics, indent=2) if arguments["as_json"] else format_node_metrics(metrics)
