@@ -51,8 +51,8 @@ _KIND = PageKind(
 )
 _TEXTS = (PATIENT_ID, SLIDE_ID, "outcome", "pN", "pN_true", "flags")
 _METHODS = (
-    "A node counts as found where a drawn one covers the same area (IoU above 0.5). Dice and IoU are "
-    "of the pixels of the overview of a patient together. A tile's truth is "
+    "A node counts as found where a drawn one covers the same area (IoU above 0.5). Dice and IoU "
+    "are of the pixels of the overview of a patient together. The truth of a tile is "
     "whether drawn tumour covers at least half of it; only tiles inside drawn nodes count, and AUC "
     "is the mean over patients who have tiles of both kinds. T/MLN is compared in points: 25 % "
     "against 23 % is 2 points. Intervals come from resampling patients."
