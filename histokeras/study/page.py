@@ -90,7 +90,8 @@ def _told_otherwise(step: Step, out: Path) -> list[dict[str, Any]]:
 
 
 def _told_of(name: str, command: str, folder: Path, out: Path) -> list[dict[str, Any]]:
-    tell = told_truth if is_of_nodes(folder) else _TOLD.get(command)
+    of_nodes = command == "evaluate" and is_of_nodes(folder)
+    tell = told_truth if of_nodes else _TOLD.get(command)
     if tell is None:
         return []
     says, tables = tell(folder)
