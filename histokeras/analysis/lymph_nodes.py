@@ -15,7 +15,7 @@ from histokeras.analysis.lymph_size import (
     measure_deposits,
     size_class,
 )
-from histokeras.analysis.lymph_split import Labels, split_touching
+from histokeras.analysis.lymph_split import SMOOTH_UM, Labels, split_touching
 from histokeras.slides.tissue import Mask
 
 FILL, KEEP = "fill", "keep"
@@ -164,10 +164,16 @@ def _inside(node: Mask, tumour: Mask, rules: NodeRules) -> Mask:
 def _gaps(mask: Mask, holes: Mask, mpp: float, neck: float, least_px: float) -> Mask:
     """Return the holes that several touching nodes enclose: they belong to none of them."""
     numbered, n_holes = ndimage.label(holes)
+    between = np.zeros(n_holes + 1, np.bool_)
+    # A smaller one is smoothed away before any neck is looked for.
+    large = np.bincount(numbered.ravel(), minlength=n_holes + 1) >= (SMOOTH_UM / mpp) ** 2
+    if not large[1:].any():
+        return np.zeros(mask.shape, np.bool_)
     # The walls around a hole in one node differ in width, too: those between nodes by far.
     pieces = split_touching(mask, mpp, neck=neck / 2, least_px=least_px)
-    between = np.zeros(n_holes + 1, np.bool_)
     for number, (down, across) in enumerate(ndimage.find_objects(numbered), start=1):
+        if not large[number]:
+            continue
         # A hole never reaches the border of the picture: there is a pixel around it.
         box = slice(down.start - 1, down.stop + 1), slice(across.start - 1, across.stop + 1)
         hole = numbered[box] == number

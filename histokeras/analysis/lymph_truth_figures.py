@@ -7,14 +7,16 @@ import pandas as pd
 
 from histokeras.analysis.bootstrap import (
     ALPHA,
+    FEW_PATIENTS,
     N_RESAMPLES,
+    Estimate,
     Figures,
     join_figures,
     patient_bootstrap,
 )
 from histokeras.analysis.lymph_match import FOUND
 from histokeras.analysis.lymph_truth_tables import NOT_STAGED, OUTCOMES
-from histokeras.analysis.metrics import Floats
+from histokeras.analysis.metrics import Floats, Ints
 from histokeras.analysis.segmentation_figures import mean_figures
 from histokeras.types import PATIENT_ID
 
@@ -48,9 +50,10 @@ def evaluate_nodes(
     Returns:
         metrics.json, plain values: ``task n_patients n_slides n_nodes_true n_nodes resampled_by
         n_resamples seed alpha has_tumour``; ``counts`` (what became of nodes); ``figures`` ->
-        figure -> Estimate and ``n`` (patients or nodes behind it): means over patients of
-        ``node_dice node_iou node_area_error`` (absolute, by the true area), ``right_n_nodes`` and
-        ``invented_per_patient``, means over true nodes of ``found`` and ``area_within_5_percent``
+        figure -> Estimate, ``n`` (patients or nodes) and ``n_behind`` (patients): means over
+        patients of ``node_dice node_iou node_area_error`` (absolute, by the true area),
+        ``right_n_nodes`` and ``invented_per_patient``, over true nodes of ``found`` and
+        ``area_within_5_percent``
         (a node that was not found has no right area). Where tumour was drawn also, of patients,
         ``tumour_dice tile_auc T_MLN_mean_error T_MLN_pooled_error`` (absolute, as fractions; of
         patients with metastasis on both sides), ``T_MLN_mean_bias`` (found - true),
@@ -83,7 +86,7 @@ def evaluate_nodes(
         "has_tumour": has_tumour,
         "counts": {name[2:]: int(patients[name].sum()) for name in OUTCOMES},
         "figures": {
-            name: estimate.as_json() | {"n": int(np.isfinite(units[name]).sum())}
+            name: _estimate(estimate, units[name], owner if name in of_nodes else None, unit)
             for name, estimate in estimates.items()
         },
     }
@@ -91,6 +94,19 @@ def evaluate_nodes(
         metrics["pN"] = {"stages": list(STAGES), "confusion": _confusion(patients)}
         metrics["metastasis"] = _metastasis(patients)
     return metrics
+
+
+def _estimate(estimate: Estimate, values: Floats, owner: Ints | None, unit: str) -> dict[str, Any]:
+    """Return an estimate with the numbers behind it; of one patient alone there is no interval."""
+    defined = np.isfinite(values)
+    n_behind = len(np.unique(owner[defined])) if owner is not None else int(defined.sum())
+    found = estimate.as_json() | {"n": int(defined.sum()), "n_behind": n_behind}
+    found["note"] = ""
+    if n_behind < FEW_PATIENTS:
+        found["note"] = f"fewer than {FEW_PATIENTS} {unit}s behind it: interval not reliable"
+    if n_behind == 1:
+        found |= {"low": None, "high": None, "note": f"one {unit} behind it: no interval"}
+    return found
 
 
 def _of_patients(patients: pd.DataFrame) -> dict[str, Floats]:

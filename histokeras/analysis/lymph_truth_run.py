@@ -24,8 +24,8 @@ from histokeras.slides.drawn_files import DrawnFiles
 from histokeras.slides.node_classes import drawn_node_classes, drawn_tumour_classes
 from histokeras.types import PATIENT_ID, SLIDE_ID, SPLIT
 
-OUTPUTS = ("metrics.json", "slides.csv", "nodes.csv", "patients.csv")
-"""What the folder holds beside run.json."""
+OUTPUTS = ("metrics.json", "slides.csv", "nodes.csv", "patients.csv", "report.html")
+"""What the folder holds beside run.json; the page is drawn afterwards."""
 _EVALUATE = "evaluate"
 _DONE, _EMPTY = "done", "empty"
 _NO_FILE = "no drawn truth"

@@ -4,11 +4,12 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from histokeras.analysis.bootstrap import FEW_PATIENTS
 from histokeras.analysis.text import aligned, plural
 
 _POINTS = "points"
 _SHARE = "%"
-ROWS = (
+_ROWS = (
     ("node_dice", "node Dice", ""),
     ("node_iou", "node IoU", ""),
     ("node_area_error", "node area, absolute error", _SHARE),
@@ -23,13 +24,13 @@ ROWS = (
     ("right_n_nodes", "number of nodes right", _SHARE),
     ("invented_per_patient", "invented nodes, number", ""),
 )
-OF_NODES = (
-    ("found", "found", _SHARE),
+_OF_NODES = (
+    ("found", "found at all", _SHARE),
     ("area_within_5_percent", "found, area within 5 %", _SHARE),
     ("metastasis_sensitivity", "metastatic ones called so", _SHARE),
     ("metastasis_specificity", "free ones called so, of those found", _SHARE),
 )
-SIGNED = "T_MLN_mean_bias"
+_SIGNED = "T_MLN_mean_bias"
 
 
 def format_node_metrics(metrics: Mapping[str, Any]) -> str:
@@ -45,25 +46,25 @@ def format_node_metrics(metrics: Mapping[str, Any]) -> str:
     unit = metrics["resampled_by"]
     resamples = f"{metrics['n_resamples']:,} resamples of {unit}s"
     lines = [
-        truth_header(metrics),
-        f"  nodes: {counts_text(metrics)}",
+        headline(metrics),
+        f"  nodes: {counts_line(metrics)}",
         *aligned(
             [
                 (f"mean over {unit}s", "", "n"),
-                *_rows(metrics, ROWS),
+                *patient_rows(metrics),
                 ("share of drawn nodes", "", "n"),
-                *_rows(metrics, OF_NODES),
+                *node_rows(metrics),
             ]
         ),
         f"  [..]: {100 * (1 - metrics['alpha']):g} % intervals, {resamples}",
     ]
     if metrics["has_tumour"]:
-        lines += [*_metastasis(metrics), *_stages(metrics["pN"])]
-    return "\n".join(lines + [f"  note: {note}" for note in truth_notes(metrics)])
+        lines += [f"  {metastasis_line(metrics)}", *_stages(metrics["pN"])]
+    return "\n".join(lines + [f"  note: {note}" for note in notes_of(metrics)])
 
 
-def truth_header(metrics: Mapping[str, Any]) -> str:
-    """Return how many patients, slides and drawn nodes were compared."""
+def headline(metrics: Mapping[str, Any]) -> str:
+    """Return what was compared: side, patients, slides, drawn nodes."""
     of = "" if metrics["side"] == "all" else f"{metrics['side']}: "
     patients = plural(metrics["n_patients"], metrics["resampled_by"])
     slides = (
@@ -72,8 +73,8 @@ def truth_header(metrics: Mapping[str, Any]) -> str:
     return f"{of}{patients}{slides}, {plural(metrics['n_nodes_true'], 'drawn lymph node')}"
 
 
-def counts_text(metrics: Mapping[str, Any]) -> str:
-    """Return what became of the nodes, in words."""
+def counts_line(metrics: Mapping[str, Any]) -> str:
+    """Return what became of the nodes that were drawn, and how many were invented."""
     counts = metrics["counts"]
     told = (
         ("found", "found"),
@@ -85,25 +86,28 @@ def counts_text(metrics: Mapping[str, Any]) -> str:
     return f"{text}; {counts['invented']} invented"
 
 
+def patient_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return the figures of patients: title, figure with interval, number of patients."""
+    return _rows(metrics, _ROWS)
+
+
+def node_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return the figures of drawn nodes: title, figure with interval, number of nodes."""
+    return _rows(metrics, _OF_NODES)
+
+
 def _rows(
     metrics: Mapping[str, Any], rows: tuple[tuple[str, str, str], ...]
 ) -> list[tuple[str, str, str]]:
     figures = metrics["figures"]
     return [
-        (title, figure_text(figures[name], kind, sign=name == SIGNED), f"{figures[name]['n']}")
+        (title, _cell(figures[name], kind, sign=name == _SIGNED), f"{figures[name]['n']}")
         for name, title, kind in rows
         if name in figures
     ]
 
 
-def figure_text(estimate: Mapping[str, Any], kind: str, *, sign: bool) -> str:
-    """Return a figure with its interval.
-
-    Args:
-        estimate: As metrics.json holds it.
-        kind: "" for a number, ``points`` or ``%`` for a fraction.
-        sign: Whether a figure above 0 bears its plus sign.
-    """
+def _cell(estimate: Mapping[str, Any], kind: str, *, sign: bool) -> str:
     if estimate["value"] is None:
         return "-"
     factor, form = (1, ".3f") if not kind else (100, ".1f")
@@ -114,12 +118,13 @@ def figure_text(estimate: Mapping[str, Any], kind: str, *, sign: bool) -> str:
     return f"{value} [{factor * estimate['low']:{form}}, {factor * estimate['high']:{form}}]"
 
 
-def _metastasis(metrics: Mapping[str, Any]) -> list[str]:
+def metastasis_line(metrics: Mapping[str, Any]) -> str:
+    """Return of how many patients metastasis was drawn, found, or both."""
     found, unit = metrics["metastasis"], metrics["resampled_by"]
-    return [
-        f"  metastasis drawn and found in {plural(found['both'], unit)}, drawn alone in "
+    return (
+        f"metastasis drawn and found in {plural(found['both'], unit)}, drawn alone in "
         f"{found['true_only']}, found alone in {found['found_only']}, neither in {found['none']}"
-    ]
+    )
 
 
 def _stages(of: Mapping[str, Any]) -> list[str]:
@@ -131,19 +136,27 @@ def _stages(of: Mapping[str, Any]) -> list[str]:
     return aligned(rows)
 
 
-def truth_notes(metrics: Mapping[str, Any]) -> list[str]:
-    """Return what must be known of the figures."""
-    notes = [estimate["note"] for estimate in metrics["figures"].values()]
+def notes_of(metrics: Mapping[str, Any]) -> list[str]:
+    """Return what a reader must know of the figures, a clause each."""
+    titles = {name: title for name, title, _ in (*_ROWS, *_OF_NODES)}
+    few = [
+        titles[name]
+        for name, estimate in metrics["figures"].items()
+        if estimate["value"] is not None and estimate["n_behind"] < FEW_PATIENTS
+    ]
+    notes = []
+    if few:
+        which = "all figures" if len(few) == len(metrics["figures"]) else "; ".join(few)
+        unit = f"{metrics['resampled_by']}s"
+        notes.append(f"fewer than {FEW_PATIENTS} {unit} behind {which}: intervals not reliable")
     if not metrics["has_tumour"]:
         notes.append("no tumour is drawn in any file: nothing is told of tumour, T/MLN and pN")
     if metrics["resampled_by"] == "slide":
         notes.append("patients are unknown: slides stand for them, also in T/MLN and pN")
     for what in ("nodes", "tumour"):
         if metrics["made_by"].get(what) == "drawn":
-            were = "was" if what == "tumour" else "were"
-            notes.append(
-                f"the {what} of this folder {were} drawn, too: one drawing against another"
-            )
+            was = "was" if what == "tumour" else "were"
+            notes.append(f"the {what} of this folder {was} drawn, too: one drawing against another")
     reasons = Counter(metrics["left_out"].values())
     notes += [f"left out, {why}: {plural(n, 'slide')}" for why, n in sorted(reasons.items())]
-    return [note for note in dict.fromkeys(notes) if note]
+    return notes

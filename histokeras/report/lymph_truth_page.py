@@ -1,6 +1,6 @@
 """The page of ``evaluate`` where lymph nodes were compared with what was drawn."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 
 from histokeras.analysis.lymph_truth_figures import LYMPH_NODES, RATIO_WITHIN
+from histokeras.analysis.lymph_truth_tables import NOT_STAGED
 from histokeras.analysis.lymph_truth_text import (
-    OF_NODES,
-    ROWS,
-    SIGNED,
-    counts_text,
-    figure_text,
-    truth_header,
-    truth_notes,
+    counts_line,
+    headline,
+    metastasis_line,
+    node_rows,
+    notes_of,
+    patient_rows,
 )
 from histokeras.report import tables
 from histokeras.report.colours import FAINT, OKABE_ITO
@@ -51,18 +51,20 @@ _KIND = PageKind(
 )
 _TEXTS = (PATIENT_ID, SLIDE_ID, "outcome", "pN", "pN_true", "flags")
 _METHODS = (
-    "A node counts as found where a drawn one covers the same area (IoU above 0.5). Dice and IoU "
-    "are of the pixels of the overview of a patient together. The truth of a tile is "
-    "whether drawn tumour covers at least half of it; only tiles inside drawn nodes count, and AUC "
-    "is the mean over patients who have tiles of both kinds. T/MLN is compared in points: 25 % "
-    "against 23 % is 2 points. Intervals come from resampling patients."
+    "Drawn and found nodes were laid over each other on the overview of each slide. Two are one "
+    "node if their intersection is more than half of their union. A drawn node without such a "
+    "partner is cut up if two or more found ones lie in it, run together if it lies in a found one "
+    "with another drawn node, else missed; a found one outside of all drawn nodes is invented. "
+    "Dice and IoU count the pixels of all slides of a patient together. A tile is tumour if drawn "
+    "tumour covers half of it or more; tiles whose middle lies in a drawn node count. T/MLN and pN "
+    "of the drawings follow the same rules as those found, but for the least areas. Intervals "
+    "resample whole {unit}s. For research use only."
 )
 
 
-def is_of_nodes(folder: Path) -> bool:
-    """Whether a folder holds lymph nodes that were compared with drawn truth."""
-    record = read_record(folder)
-    return record.get("command") == "evaluate" and record.get("task") == LYMPH_NODES
+def is_truth_folder(folder: Path) -> bool:
+    """Tell whether a folder is of lymph nodes against drawings."""
+    return read_record(folder).get("task") == LYMPH_NODES
 
 
 def write_truth_page(folder: Path, page: Path | None = None) -> Path:
@@ -92,9 +94,9 @@ def write_truth_page(folder: Path, page: Path | None = None) -> Path:
     html = render(
         "lymph_truth.html.j2",
         title=run.name,
-        subtitle=" · ".join(filter(None, [truth_header(metrics), started(record)])),
+        subtitle=" · ".join(filter(None, [headline(metrics), started(record)])),
         headline=_headline(metrics),
-        sentences=[f"Nodes: {counts_text(metrics)}.", *_notes(metrics)],
+        sentences=_sentences(metrics),
         figures=_figure_tables(metrics),
         plot=plot,
         stages=_stages_table(metrics),
@@ -102,7 +104,7 @@ def write_truth_page(folder: Path, page: Path | None = None) -> Path:
         slides=_slides_table(slides),
         left_out=_left_out_table(metrics),
         rules=rules_table(record.get("settings") or {}),
-        methods=_METHODS,
+        methods=_METHODS.format(unit=metrics["resampled_by"]),
         command=record.get("command_line", ""),
         settings=[
             tables.settings_table("Options of the command", at(record, "config")),
@@ -126,41 +128,34 @@ def told_truth(folder: Path) -> tuple[str, list[Table]]:
 
 
 def _headline(metrics: Mapping[str, Any]) -> str:
-    figures = metrics["figures"]
+    figures, unit = metrics["figures"], str(metrics["resampled_by"])
     found, n_true = metrics["counts"]["found"], metrics["n_nodes_true"]
     said = f"{found:,} of {plural(n_true, 'drawn lymph node')} found"
-    error = at(figures, "T_MLN_mean_error")
-    if is_number(at(error, "value")):
-        said += f"; T/MLN off by {figure_text(error, 'points', sign=False)} on average"
+    error = at(figures, "T_MLN_mean_error", "value")
+    if is_number(error):
+        said += f"; T/MLN off by {100 * error:.1f} points on average"
     if is_number(at(figures, "right_pN", "value")):
         right, n = figures["right_pN"]["value"], figures["right_pN"]["n"]
-        said += f"; pN right in {round(right * n):,} of {plural(n, metrics['resampled_by'])}"
+        said += f"; pN right in {round(right * n):,} of {plural(n, unit)}"
     return f"{said}."
 
 
-def _notes(metrics: Mapping[str, Any]) -> list[str]:
-    return [f"{note[0].upper()}{note[1:]}." for note in truth_notes(metrics)]
+def _sentences(metrics: Mapping[str, Any]) -> list[str]:
+    clauses = [f"Nodes: {counts_line(metrics)}"]
+    clauses += [metastasis_line(metrics)] if metrics["has_tumour"] else []
+    return [f"{text[0].upper()}{text[1:]}." for text in (*clauses, *notes_of(metrics))]
 
 
 def _figure_tables(metrics: Mapping[str, Any]) -> list[Table]:
-    unit = str(metrics["resampled_by"])
-    level = f"{100 * (1 - metrics['alpha']):g} %"
-    parts = ((f"Mean over {unit}s", ROWS, f"{unit.capitalize()}s"),
-             ("Share of drawn nodes", OF_NODES, "Nodes"))  # fmt: skip
-    made = []
-    for caption, wanted, counted in parts:
-        known = [(name, title, kind) for name, title, kind in wanted if name in metrics["figures"]]
-        if known:
-            rows = [_figure_row(metrics["figures"][n], n, t, kind) for n, t, kind in known]
-            notes = [f"Square brackets: {level} interval."]
-            made.append(Table(caption, ("Figure", "Value", counted), rows, notes))
-    return made
-
-
-def _figure_row(estimate: Mapping[str, Any], name: str, title: str, kind: str) -> list[str]:
-    text = figure_text(estimate, kind, sign=name == SIGNED)
-    shown = title if title.startswith("pN") else f"{title[0].upper()}{title[1:]}"
-    return [shown, DASH if text == "-" else text, f"{estimate['n']:,}"]
+    unit = metrics["resampled_by"]
+    level = f"Value [{100 * (1 - metrics['alpha']):g} % interval]"
+    parts = ((f"Means over {unit}s", f"{unit.capitalize()}s", patient_rows(metrics)),
+             ("Shares of the drawn nodes", "Nodes", node_rows(metrics)))  # fmt: skip
+    return [
+        Table(caption, ("Figure", level, counted), [[a, b, c] for a, b, c in rows])
+        for caption, counted, rows in parts
+        if rows
+    ]
 
 
 def _scatter(patients: pd.DataFrame, metrics: Mapping[str, Any]) -> Plot | None:
@@ -230,15 +225,14 @@ def _patients_table(patients: pd.DataFrame, metrics: Mapping[str, Any]) -> Table
     order = wrong.sort_values([str(name) for name in wrong], ascending=False, kind="stable").index[
         :_MOST
     ]
-    columns: list[tuple[str, Sequence[str]]] = [("Nodes", ("n_nodes_true", "n_nodes"))]
-    if metrics["has_tumour"]:
-        columns += [("Metastatic", ("n_mln_true", "n_mln")), ("pN", ("pN_true", "pN")),
-                    ("T/MLN %", ("T_MLN_mean_true", "T_MLN_mean"))]  # fmt: skip
+    columns = {"n_nodes": "Nodes", "n_mln": "Metastatic", "pN": "pN", "T_MLN_mean": "T/MLN"}
+    shown = {name: title for name, title in columns.items() if name in patients}
     rows = [
-        [str(row[PATIENT_ID]), *(_pair(row, pair) for _, pair in columns), number(row["node_dice"])]
+        [str(row[PATIENT_ID]), *(_pair(row, name) for name in shown), number(row["node_dice"])]
         for row in patients.loc[order].to_dict("records")
     ]
-    head = ("Patient", *(f"{title}, true and found" for title, _ in columns), "Node Dice")
+    unit = str(metrics["resampled_by"]).capitalize()
+    head = (unit, *(f"{title}, found (drawn)" for title in shown.values()), "Node Dice")
     n = len(patients)
     notes = [f"The first {_MOST} of {n:,}: all stand in patients.csv."] if n > _MOST else []
     return Table("Those whose stage or T/MLN is most wrong come first", head, rows, notes)
@@ -254,17 +248,18 @@ def _wrongness(patients: pd.DataFrame) -> pd.DataFrame:
     return found
 
 
-def _pair(row: Mapping[Any, Any], names: Sequence[str]) -> str:
-    texts = []
-    for name in names:
-        value = row[name]
-        if isinstance(value, str):
-            texts.append(value or "pNX")
-        elif name.startswith("n_"):
-            texts.append(f"{int(value):,}" if is_number(value) else DASH)
-        else:
-            texts.append(share_text(value))
-    return " | ".join(texts)
+def _pair(row: Mapping[Any, Any], name: str) -> str:
+    """Return what was found and, in brackets, what was drawn."""
+    said, true = (_shown(row[key], name) for key in (name, f"{name}_true"))
+    return f"{said} ({true})"
+
+
+def _shown(value: Any, name: str) -> str:
+    if isinstance(value, str):
+        return value or NOT_STAGED
+    if not is_number(value):
+        return DASH
+    return f"{int(value):,}" if name.startswith("n_") else f"{share_text(value)} %"
 
 
 def _slides_table(slides: pd.DataFrame) -> Table:
@@ -273,13 +268,13 @@ def _slides_table(slides: pd.DataFrame) -> Table:
     known = [name for name in wanted if name in slides]
     order = slides.sort_values(known, kind="stable").index[:_MOST]
     rows = [
-        [str(row[SLIDE_ID]), str(row[PATIENT_ID]), _pair(row, ("n_nodes_true", "n_nodes")),
+        [str(row[SLIDE_ID]), str(row[PATIENT_ID]), _pair(row, "n_nodes"),
          *(number(row[name]) for name in known)]
         for row in slides.loc[order].to_dict("records")
     ]  # fmt: skip
     n = len(slides)
     notes = [f"The worst {_MOST} of {n:,}: all stand in slides.csv."] if n > _MOST else []
-    head = ("Slide", "Patient", "Nodes, true and found", *(wanted[name] for name in known))
+    head = ("Slide", "Patient", "Nodes, found (drawn)", *(wanted[name] for name in known))
     return Table("The slides that went worst come first", head, rows, notes)
 
 

@@ -78,7 +78,9 @@ def test_a_gap_that_touching_nodes_enclose_is_no_node() -> None:
     labels, _ = find_nodes(three, MPP, NodeRules())
 
     assert labels.max() == 3
-    assert np.array_equal(labels > 0, three)
+    assert labels[166, 207] == 0
+    # Specks where their borders meet are filled, no more.
+    assert np.count_nonzero((labels > 0) != three) < 10
 
 
 def test_touching_nodes_are_parted_where_they_meet() -> None:

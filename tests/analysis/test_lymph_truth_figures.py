@@ -90,6 +90,17 @@ def test_intervals_resample_patients() -> None:
     assert found["n_patients"] == 4
 
 
+def test_one_patient_has_no_interval_and_few_are_told() -> None:
+    found = metrics(PATIENTS.iloc[:2], NODES[NODES["patient_id"].isin(["A", "B"])])
+    lone = found["figures"]["metastasis_sensitivity"]
+    text = format_node_metrics(found | {"side": "all", "left_out": {}, "made_by": {}})
+
+    # Both metastatic nodes are of A.
+    assert (lone["n"], lone["n_behind"], lone["low"]) == (2, 1, None)
+    assert lone["note"] == "one patient behind it: no interval"
+    assert text.count("fewer than 5 patients behind all figures") == 1
+
+
 def test_stages_and_metastases_are_counted() -> None:
     found = metrics()
 

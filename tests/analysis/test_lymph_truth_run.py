@@ -165,6 +165,13 @@ def test_folder_is_compared_with_what_was_drawn(cohort: Path) -> None:
     assert metrics["figures"]["right_n_nodes"]["value"] == 0.5
     assert "drawn \\ found" in result.stdout
     assert "S9" not in (cohort / "out/metrics.json").read_text()
+    page = (cohort / "out/report.html").read_text()
+    assert "2 found, 1 missed" in page
+    assert "12.5 % (25.0 %)" in page
+    (cohort / "out/report.html").unlink()
+    again = CliRunner().invoke(main, ["report", str(cohort / "out")])
+    assert again.exit_code == 0, again.output
+    assert (cohort / "out/report.html").read_text() == page
     record = json.loads((cohort / "out/run.json").read_text())
     assert (record["command"], record["status"]) == ("evaluate", "done")
     assert "truth" not in json.dumps(

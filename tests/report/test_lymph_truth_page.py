@@ -8,7 +8,7 @@ import pytest
 from histokeras.analysis.lymph_truth_figures import evaluate_nodes
 from histokeras.errors import FeatureError
 from histokeras.files import prepare_folder, write_csv, write_json
-from histokeras.report.lymph_truth_page import is_of_nodes, told_truth
+from histokeras.report.lymph_truth_page import is_truth_folder, told_truth
 from histokeras.report.page import write_report
 
 HOSTILE = "<script>alert(1)</script>"
@@ -65,7 +65,7 @@ def test_the_page_tells_figures_and_who_went_wrong(tmp_path: Path) -> None:
     # The patient whose stage is wrong stands first, though another comes first in the table.
     rows = re.findall(r'<th scope="row">(P\d)', text)
     assert rows[0] == "P2"
-    assert "1 | 2 2 | 3 pN1 | pN2 20.0 | 30.0 0.800" in words
+    assert "2 (1) 3 (2) pN2 (pN1) 30.0 % (20.0 %) 0.800" in words
     assert re.search(r"pN1 0 0 % 1 50 % 1 50 %", words)
     assert "1 patient without metastasis, true or found, cannot be drawn." in words
     assert "S9 too blue" in words
@@ -87,9 +87,12 @@ def test_a_study_tells_of_it_and_damage_is_named(tmp_path: Path) -> None:
 
     says, tables = told_truth(folder)
 
-    assert is_of_nodes(folder)
+    assert is_truth_folder(folder)
     assert "pN right in 2 of 3 patients" in says
-    assert [table.caption for table in tables] == ["Mean over patients", "Share of drawn nodes"]
+    assert [table.caption for table in tables] == [
+        "Means over patients",
+        "Shares of the drawn nodes",
+    ]
     write_json(folder / "metrics.json", {"task": "something else"})
     with pytest.raises(FeatureError, match="damaged"):
         write_report(folder)
