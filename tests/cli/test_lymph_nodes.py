@@ -99,7 +99,7 @@ def test_drawn_ways_need_no_network_and_slips_are_told_in_one_line(
     histokeras: Callable[..., Result], tmp_path: Path
 ) -> None:
     slide = write_slide(tmp_path / "S1.tiff", (1000, 1000), mpp=2.0)
-    drawn = tmp_path / "drawn"
+    drawn = tmp_path / "Mustermann"
     drawn.mkdir()
     write_drawing(
         drawn / "S1.geojson", 2.0, **{"Lymph Node": [(0, 0, 900, 900)], "TUMOR": [(0, 0, 300, 300)]}
@@ -127,6 +127,9 @@ def test_drawn_ways_need_no_network_and_slips_are_told_in_one_line(
     odd = histokeras("lymph-nodes", slide, "-o", out, *ways, "--tumour-class", "necrosis")
     assert odd.exit_code == 2
     assert "there are Lymph Node, TUMOR" in odd.stderr
+    # The name of a folder of drawings goes into no output.
+    for path in out.rglob("*"):
+        assert path.is_dir() or b"Mustermann" not in path.read_bytes()
     # What is given wins over the preset.
     preset = histokeras(
         "lymph-nodes", slide, "-o", tmp_path / "two", *ways, "--preset", "write-up",

@@ -9,14 +9,17 @@ import pytest
 from PIL import Image
 
 from histokeras.analysis.lymph_nodes import NodeRules
+from histokeras.features.seen import slide_change
 from histokeras.report.lymph_job import LymphJob, NodeSlide
 from histokeras.report.lymph_run import measure_lymph_nodes
 from histokeras.slides.annotations import read_regions
 from histokeras.slides.node_classes import NODE, TUMOUR
+from histokeras.slides.reader import open_slide
 from histokeras.slides.synthetic import write_pyramid
+from histokeras.slides.synthetic.plain import paint_slide
 from histokeras.tiles.segmenter import Segmenter
 from histokeras.tiles.windows import Windows
-from tests.report.lymph_stub import SCORER, job, write_drawing, write_slide
+from tests.report.lymph_stub import SCORER, job, redness, write_drawing, write_slide
 
 SIZE = (1000.0, 800.0)
 SQUARE = (407.0, 293.0, 507.0, 393.0)
@@ -237,3 +240,27 @@ def test_nodes_of_a_segmenter_are_parted_and_holes_filled(tmp_path: Path) -> Non
     assert slides_table["outcome"].tolist() == ["empty", "done"]
     # Glass alone is known to hold nothing: the patient lacks no slide.
     assert "incomplete" not in _row(one, "patients.csv")["flags"]
+
+
+def test_tiles_are_seen_in_the_stain_of_the_run(tmp_path: Path) -> None:
+    pixels = paint_slide(seed=1, size_px=(512, 512), mpp=1.0, kind="a")
+    write_pyramid(tmp_path / "S1.tiff", pixels, mpp=1.0, downsamples=(), lossless=True)
+    drawn = write_drawing(tmp_path / "S1.geojson", node=[(100, 100, 400, 400)])
+    seen: list[np.ndarray] = []
+
+    def watched(images: np.ndarray) -> np.ndarray:
+        seen.append(images[0])
+        return redness(images)
+
+    scorer = replace(SCORER, predict=watched, stain_norm="reinhard")
+    one = job(
+        tmp_path, NodeSlide(path=tmp_path / "S1.tiff", slide_id="S1", nodes=drawn), scorer=scorer,
+        rules=NodeRules(min_node_mm2=0),
+    )  # fmt: skip
+    measure_lymph_nodes(one, quiet=True)
+    x, y = pd.read_csv(one.output / "predictions" / "S1.csv").loc[0, ["minx", "miny"]].astype(int)
+    with open_slide(tmp_path / "S1.tiff") as slide:
+        tile = slide.read_region((x, y), 0, (64, 64))
+        expected = slide_change(slide, scorer.spec, "reinhard")(tile)
+    np.testing.assert_array_equal(seen[0], expected)
+    assert np.abs(expected.astype(int) - tile).max() > 5
