@@ -15,7 +15,7 @@ from histokeras.analysis.lymph_size import (
     measure_deposits,
     size_class,
 )
-from histokeras.analysis.lymph_split import Labels, split_touching
+from histokeras.analysis.lymph_split import SMOOTH_UM, Labels, split_touching
 from histokeras.slides.tissue import Mask
 
 FILL, KEEP = "fill", "keep"
@@ -54,7 +54,9 @@ class NodeRules:
             that the original asked for.
         split_touching: Whether nodes that touch are parted at their neck.
         neck: A neck parts two nodes if its half width is below this share of the inner radius of
-            the smaller one, in (0, 1).
+            the smaller one, in (0, 1). At 0.7, 4 of 200 random pairs of ragged ellipses, necks up
+            to 0.6, stayed one and 5 of 600 ragged, notched or bent single nodes came apart; at 0.9
+            about 70 did.
         node_holes: ``fill`` or ``keep``: whether a hole in a node belongs to it.
         tumour_holes: Likewise of a hole in tumour.
         min_tumour_mm2: From this tumour area a node is metastatic, in mm2; less is not believed.
@@ -164,10 +166,16 @@ def _inside(node: Mask, tumour: Mask, rules: NodeRules) -> Mask:
 def _gaps(mask: Mask, holes: Mask, mpp: float, neck: float, least_px: float) -> Mask:
     """Return the holes that several touching nodes enclose: they belong to none of them."""
     numbered, n_holes = ndimage.label(holes)
+    between = np.zeros(n_holes + 1, np.bool_)
+    # A smaller one is smoothed away before any neck is looked for.
+    large = np.bincount(numbered.ravel(), minlength=n_holes + 1) >= (SMOOTH_UM / mpp) ** 2
+    if not large[1:].any():
+        return np.zeros(mask.shape, np.bool_)
     # The walls around a hole in one node differ in width, too: those between nodes by far.
     pieces = split_touching(mask, mpp, neck=neck / 2, least_px=least_px)
-    between = np.zeros(n_holes + 1, np.bool_)
     for number, (down, across) in enumerate(ndimage.find_objects(numbered), start=1):
+        if not large[number]:
+            continue
         # A hole never reaches the border of the picture: there is a pixel around it.
         box = slice(down.start - 1, down.stop + 1), slice(across.start - 1, across.stop + 1)
         hole = numbered[box] == number

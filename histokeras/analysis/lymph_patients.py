@@ -95,7 +95,7 @@ def patient_table(
 
 def _patient(nodes: pd.DataFrame, slides: pd.DataFrame, rules: NodeRules) -> dict[str, Any]:
     positive = nodes[nodes["metastatic"].to_numpy(np.bool_)]
-    sizes = nodes["size_class"].fillna("")
+    sizes = nodes["size_class"]
     n_failed = int((slides["outcome"] == _FAILED).sum())
     row: dict[str, Any] = {
         "n_slides": len(slides),

@@ -13,6 +13,8 @@ Whole = npt.NDArray[np.int64]
 
 SMOOTH_UM = 60.0
 """Sigma of the Gaussian that takes the raggedness off a border before its distance is measured."""
+_SIGMA_PX = 3.0
+"""Of that Gaussian, or a little more: a finer grid would show nothing that it leaves."""
 _ROUND = np.ones((3, 3), np.bool_)
 _STEPS = tuple(
     (down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) if (down, right) != (0, 0)
@@ -45,31 +47,34 @@ def split_touching(mask: Mask, mpp: float, *, neck: float, least_px: float) -> L
     for number, box in enumerate(ndimage.find_objects(whole), start=1):
         if sizes[number] < 2 * least_px:
             continue
-        piece: Mask = np.pad(whole[box] == number, 1)
+        piece = whole[box] == number
         parts, n_parts = _part(piece, SMOOTH_UM / mpp, neck, least_px)
         if n_parts > 1:
-            inside = piece[1:-1, 1:-1]
             # The first part keeps the number.
             new = np.concatenate([[0, number], n_labels + np.arange(1, n_parts)])
-            labels[box][inside] = new[parts[1:-1, 1:-1][inside]]
+            labels[box][piece] = new[parts[piece]]
             n_labels += n_parts - 1
     return labels
 
 
 def _part(piece: Mask, sigma_px: float, neck: float, least_px: float) -> tuple[Whole, int]:
     """Return the number of the part, 1..n, of each pixel of a connected piece, and n."""
-    smooth = ndimage.gaussian_filter(piece.astype(np.float32), sigma_px) > 0.5
-    core = smooth & piece
+    factor = max(int(sigma_px / _SIGMA_PX), 1)
+    share = _shrunk(piece, factor)
+    # Spurs go, inlets stay: they are what parts nodes.
+    core = (ndimage.gaussian_filter(share, sigma_px / factor) > 0.5) & (share > 0.5)
     if not core.any():
         return piece.astype(np.int64), 1
     height = ndimage.distance_transform_edt(core).astype(np.float32)
     # Steps of the pixel grid make peaks of their own.
     height = np.where(core, ndimage.gaussian_filter(height, 1.0), 0)
-    basins, n_basins = _basins(height, core)
-    groups, n_parts = _merge(basins, n_basins, height, neck, least_px)
+    basins, peaks = _basins(height, core)
+    groups, n_parts = _merge(basins, peaks, height, neck, least_px / factor**2)
     if n_parts == 1:
         return piece.astype(np.int64), 1
-    parts = groups[basins]
+    coarse = groups[basins][1:-1, 1:-1]
+    rows, columns = piece.shape
+    parts = np.kron(coarse, np.ones((factor, factor), np.int64))[:rows, :columns]
     # Fringes that were smoothed away belong to what is nearest.
     nearest = ndimage.distance_transform_edt(
         parts == 0, return_distances=False, return_indices=True
@@ -77,8 +82,19 @@ def _part(piece: Mask, sigma_px: float, neck: float, least_px: float) -> tuple[W
     return np.where(piece, parts[tuple(nearest)], 0), n_parts
 
 
-def _basins(height: Heights, core: Mask) -> tuple[Whole, int]:
-    """Let each pixel walk uphill, the steepest way; those that arrive at one peak are a basin."""
+def _shrunk(piece: Mask, factor: int) -> Heights:
+    """Return the share of squares of pixels that are set, float32, with a frame of zeros."""
+    rows, columns = piece.shape
+    padded = np.pad(piece, ((0, -rows % factor), (0, -columns % factor)))
+    cells = padded.reshape(len(padded) // factor, factor, -1, factor)
+    return np.pad(cells.mean(axis=(1, 3), dtype=np.float32), 1)
+
+
+def _basins(height: Heights, core: Mask) -> tuple[Whole, Heights]:
+    """Let each pixel walk uphill, the steepest way; those that arrive at one peak are a basin.
+
+    Returns the number of the basin of each pixel, 0 outside, and the heights of the peaks.
+    """
     rows, columns = height.shape
     own = np.arange(height.size, dtype=np.int64).reshape(height.shape)
     target = own[1:-1, 1:-1].copy()
@@ -98,23 +114,23 @@ def _basins(height: Heights, core: Mask) -> tuple[Whole, int]:
         if np.array_equal(further, walk):
             break
         walk = further
-    basins = np.zeros(height.size, np.int64)
     inside = core.ravel()
-    peaks, numbers = np.unique(walk[inside], return_inverse=True)
-    basins[inside] = numbers + 1
-    return basins.reshape(height.shape), len(peaks)
+    peaks = np.flatnonzero(inside & (walk == own.ravel()))
+    numbers = np.zeros(height.size, np.int64)
+    numbers[peaks] = 1 + np.arange(len(peaks))
+    basins = np.where(inside, numbers[walk], 0).reshape(height.shape)
+    return basins, height.ravel()[peaks]
 
 
 def _merge(
-    basins: Whole, n_basins: int, height: Heights, neck: float, least_px: float
+    basins: Whole, peaks: Heights, height: Heights, neck: float, least_px: float
 ) -> tuple[Whole, int]:
     """Join basins at their saddles, the highest first; return the part of each basin, and n."""
+    n_basins = len(peaks)
     first, second, saddles = _saddles(basins, n_basins, height)
     root = list(range(n_basins + 1))
     sizes = np.bincount(basins.ravel(), minlength=n_basins + 1).tolist()
-    peaks = np.zeros(n_basins + 1)
-    np.maximum.at(peaks, basins.ravel(), height.ravel())
-    tops = peaks.tolist()
+    tops = [0.0, *peaks.tolist()]
 
     def find(one: int) -> int:
         while root[one] != one:

@@ -7,11 +7,12 @@ import click
 from click.core import ParameterSource
 
 from histokeras.cli import options
+from histokeras.cli.truth_options import evaluate_lymph_nodes, refuse_truth, truth_options
 from histokeras.types import REGRESSION
 
 
 @click.command()
-@click.argument("folder", metavar="RUN|PREDICTIONS", type=options.run_folder)
+@click.argument("folder", metavar="RUN|PREDICTIONS|NODES", type=options.run_folder)
 @options.labels
 @options.target
 @options.positive
@@ -26,10 +27,11 @@ from histokeras.types import REGRESSION
     type=click.Choice(("train", "val", "test")),
     default="test",
     show_default=True,
-    help="Which side of a run's split; predictions with --labels are taken whole.",
+    help="Which side of a run's split, or of --split; predictions with --labels are taken whole.",
 )
 @options.bootstrap
 @options.specificity
+@truth_options
 @options.seed
 @click.option(
     "-o",
@@ -52,19 +54,33 @@ def evaluate(
     side: str,
     n_resamples: int,
     specificity: float,
+    truth: Path | None,
+    split: Path | None,
+    node_class: str | None,
+    tumour_class: str | None,
     seed: int,
     output: Path | None,
     as_json: bool,
 ) -> None:
     """Figures with 95 % intervals: of a run, or of predictions with --labels.
 
+    Of what lymph-nodes wrote with --truth: nodes, tumour inside them, T/MLN and pN against what
+    was drawn.
+
     \b
     Examples:
       histokeras evaluate run/
       histokeras evaluate predictions/ --labels external.csv --target label -o evaluation/
+      histokeras evaluate nodes/ --truth drawn/ -o evaluation/
     """
     import json
 
+    from histokeras.analysis.lymph_folder import is_lymph_folder
+
+    if is_lymph_folder(folder):
+        evaluate_lymph_nodes(click.get_current_context().params)
+        return
+    refuse_truth()
     from histokeras.analysis.evaluation import evaluate_saved, write_evaluation
     from histokeras.analysis.format import format_metrics
     from histokeras.analysis.saved import open_saved
@@ -82,10 +98,8 @@ def evaluate(
         raise ConfigError("`--side` is for runs: predictions of new slides have no sides.")
     asked: dict[str, Any] = {"n_resamples": n_resamples, "seed": seed, "specificity": specificity}
     context = click.get_current_context()
-    for name, value in saved.evaluated.items():
-        # A run's own figures come again, unless something else is asked for.
-        if context.get_parameter_source(name) is ParameterSource.DEFAULT:
-            asked[name] = value
+    # A run's own figures come again, unless something else is asked for.
+    asked |= {name: saved.evaluated[name] for name in saved.evaluated if _is_default(name)}
     config = EvaluationConfig(splits=(side,), **asked)
     if pseudonyms is not None and labels is None and slide_table is None:
         raise ConfigError("`--pseudonyms` translates --labels and --slide-table: give one of them.")
@@ -115,3 +129,8 @@ def evaluate(
         click.echo(f"Look at {write_report(output)}", err=True)
     metrics = evaluation.metrics
     click.echo(json.dumps(metrics, indent=2) if as_json else format_metrics(metrics))
+
+
+def _is_default(name: str) -> bool:
+    source = click.get_current_context().get_parameter_source(name)
+    return source is ParameterSource.DEFAULT

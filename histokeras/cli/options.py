@@ -15,7 +15,7 @@ from histokeras.types import CLASSIFICATION, REGRESSION, STAIN_NORMS
 
 F = TypeVar("F", bound=Callable[..., Any])
 _INPUTS = ("slides", "inputs")
-_FOLDERS = ("images", "masks", "drawn_nodes", "drawn_tumour")
+_FOLDERS = ("images", "masks", "drawn_nodes", "drawn_tumour", "truth")
 _INPUT = Path("INPUT")
 """What records say in place of a folder of slides, tiles or features."""
 

@@ -22,6 +22,7 @@ from histokeras.report.html import (
     write_page,
 )
 from histokeras.report.lymph_page import write_lymph_pages
+from histokeras.report.lymph_truth_page import is_truth_folder, write_truth_page
 from histokeras.report.methods import methods
 from histokeras.report.more_plots import history_plots, scores_plot
 from histokeras.report.number_page import MORE_THAN_COLOUR, NUMBER_FILES, number_content
@@ -100,6 +101,8 @@ def write_report(run: str | Path | object, path: str | Path | None = None) -> Pa
         )
     if command in _OTHERS:
         return _OTHERS[command](folder, Path(path) if path is not None else None)
+    if is_truth_folder(folder):
+        return write_truth_page(folder, Path(path) if path is not None else None)
     files = read_run(folder)
     page = Path(path) if path is not None else files.folder / "report.html"
     require_own_page(page)
