@@ -17,6 +17,8 @@ from histokeras.cli.slide_options import (
 from histokeras.models import quiet
 from histokeras.models.catalog import AUGMENTATION_NAMES, HEAD_RATES, UNFREEZE
 
+_DROP_BLOCK = ("drop_block", "drop_block_steps")
+
 
 @click.command()
 @slide_input_options
@@ -55,6 +57,23 @@ from histokeras.models.catalog import AUGMENTATION_NAMES, HEAD_RATES, UNFREEZE
     default="light",
     show_default=True,
     help="How tiles are varied in training: see README.",
+)
+@click.option(
+    "--drop-block",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.0,
+    show_default=True,
+    metavar="SHARE",
+    help="DropBlock: while training, drop squares of 7 x 7 cells of the maps, this share behind "
+    "the blocks of the last stage, a quarter of it behind those before; 0.1 is usual. Of resnet50 "
+    "and mini.",
+)
+@click.option(
+    "--drop-block-steps",
+    type=click.IntRange(min=1),
+    default=5000,
+    show_default=True,
+    help="Steps over which --drop-block rises from 0.",
 )
 @study_options.tiles_per_patient
 @click.option(
@@ -168,6 +187,8 @@ def job_from(arguments: dict[str, Any]) -> Any:
         config=FinetuneConfig(
             tiles_per_patient=arguments["tiles_per_patient"],
             precision=extract.precision,
+            # A search has them not.
+            **{key: arguments[key] for key in _DROP_BLOCK if key in arguments},
             fit=FitConfig(seed=arguments["seed"], **fit),
             **tune,
         ),

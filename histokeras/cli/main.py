@@ -21,6 +21,7 @@ COMMANDS = {
     "tiles": "Look at ready-made tiles: counts, sizes, colours, duplicates, a page.",
     "gdc": "TCGA slides from the GDC: query, manifest, download with resume.",
     "tile": "Cut slides into tiles: manifest and picture of each slide.",
+    "sample-tiles": "Labelled tiles of slides with drawn tumour, for a tile classifier.",
     "extract-features": "Extract bottleneck features from slides or ready-made tiles.",
     "label-hypoxia": "Label patients by a hypoxia score: above the median, or a cut-off.",
     "split": "Split patients into train, val and test, or into folds.",

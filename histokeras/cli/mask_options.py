@@ -62,6 +62,13 @@ roi = click.option(
     metavar="CLASS",
     help="Drawn class that encloses what was looked at; what lies outside is ignored.",
 )
+only = click.option(
+    "--drawn-class",
+    multiple=True,
+    metavar="CLASS",
+    help="Drawn class that counts: regions of other classes are as if they were not drawn, also "
+    "where they lie above; may be given several times.  [default: all]",
+)
 scaled = click.option(
     "--scaled-masks", is_flag=True, help="Let a picture have a mask of another size."
 )
@@ -69,7 +76,9 @@ scaled = click.option(
 
 def mask_options(function: F) -> F:
     """Add the options of a ``MaskCoding``; the command receives what ``coding_from`` takes."""
-    return options.together(coding, channel, threshold, codes, ignore, name, roi, scaled)(function)
+    return options.together(coding, channel, threshold, codes, ignore, name, only, roi, scaled)(
+        function
+    )
 
 
 def coding_from(
@@ -81,6 +90,7 @@ def coding_from(
     mask_ignore: tuple[int, ...],
     mask_class: str,
     roi: str,
+    drawn_class: tuple[str, ...],
     scaled_masks: bool,
     group: str | None = None,
     positive: str | None = None,
@@ -104,5 +114,6 @@ def coding_from(
         group=group or "",
         positive=positive or "",
         roi=roi,
+        only=tuple(drawn_class),
         scaled=scaled_masks,
     )

@@ -65,7 +65,7 @@ pair_options = options.together(
 )
 """Images with their masks, and what these mean; what :func:`pairs_from` reads."""
 _OF_MASKS = ("mask_coding", "mask_channel", "mask_threshold", "mask_codes", "mask_ignore",
-             "mask_class", "roi", "scaled_masks", "group", "positive")  # fmt: skip
+             "mask_class", "drawn_class", "roi", "scaled_masks", "group", "positive")  # fmt: skip
 network_options = options.together(
     click.option(
         "--network",
@@ -90,6 +90,12 @@ network_options = options.together(
         type=click.Choice(NORMS),
         help="How the segmenter's own layers are normalised: within each image, or over the batch "
         "of all devices, as unet always is.  [default: group; unet: batch]",
+    ),
+    click.option(
+        "--grey",
+        is_flag=True,
+        help="Let the network see the luminance of images alone, one channel: of unet. With "
+        "--channels 64 it is the first U-Net's size.",
     ),
     study_options.train_batch_norm,
 )
@@ -227,6 +233,10 @@ def job_from(arguments: dict[str, Any]) -> Any:
     network, backbone = arguments["network"], arguments["backbone"]
     if network == _UNET and (backbone or arguments["weights"]):
         raise ConfigError("`--network unet` has no backbone: leave --backbone and --weights out.")
+    if arguments["grey"] and network != _UNET:
+        raise ConfigError(
+            f"`--grey` is of `--network unet`: the backbone of {network} was trained on colours."
+        )
     fit = {key: arguments[key] for key in ("epochs", "batch_size", "patience", "learning_rate")}
     same = ("crop_px", "loss", "dice_weight", "focal_gamma", "class_weight", "freeze",
             "batch_norm", "augmentation", "weight_decay", "steps_per_epoch")  # fmt: skip
@@ -244,6 +254,7 @@ def job_from(arguments: dict[str, Any]) -> Any:
         n_classes=len(pairs.classes),
         channels=arguments["channels"] or SEGMENTER_CHANNELS[network],
         norm=arguments["norm"] or "",
+        n_inputs=1 if arguments["grey"] else 3,
     )
     kept = ("mpp", "weights", "trust", "split", "folds", "patients_unknown", "gpus", "workers",
             "n_resamples")  # fmt: skip

@@ -1,11 +1,13 @@
 """Masks that are drawn as regions: their classes, and their pixels at any resolution."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from histokeras.data.mask_classes import classes_of
 from histokeras.data.mask_codes import BACKGROUND
-from histokeras.data.masks import DRAWN, Decoding, MaskCoding
+from histokeras.data.mask_overlap import Overlaps
+from histokeras.data.masks import DRAWN, LEFT_OUT, Decoding, MaskCoding
 from histokeras.errors import ConfigError, TableError
 from histokeras.slides.annotations import Drawing, Region, read_regions
 from histokeras.tables import nearest_name
@@ -23,8 +25,8 @@ def choose_drawn(paths: Sequence[Path], coding: MaskCoding) -> tuple[Decoding, t
 
     Args:
         paths: Files of regions, at least one.
-        coding: ``name`` (class of what is drawn without one), ``group``, ``positive`` and ``roi``
-            of it are heeded.
+        coding: ``name`` (class of what is drawn without one), ``only``, ``group``, ``positive`` and
+            ``roi`` of it are heeded.
 
     Returns:
         The decision, and remarks for the user.
@@ -33,22 +35,22 @@ def choose_drawn(paths: Sequence[Path], coding: MaskCoding) -> tuple[Decoding, t
         SlideError: ANNOTATION_UNREADABLE.
         TableError: MASK_CLASSES if no file holds a region of a class; CLASS_UNKNOWN if a group
             names an unknown one.
-        ConfigError: If no file holds a region of the class ``roi``.
+        ConfigError: If no file holds a region of the class ``roi``, or of one of ``only``;
+            MASK_AMBIGUOUS if ``name`` is a class that is drawn by name beside others.
     """
-    found: dict[str, int] = {}
+    found: Counter[str] = Counter()
+    named: Counter[str] = Counter()
+    overlaps = Overlaps()
     for path in paths:
-        for region in read_regions(path):
-            if not region.erases:
-                label = region.label or coding.name
-                found[label] = found.get(label, 0) + 1
-    if coding.roi and coding.roi not in found:
-        near = nearest_name(coding.roi, found)
-        raise ConfigError(
-            f"`--roi` names the class {coding.roi!r}, which nothing is drawn as; there are "
-            f"{', '.join(sorted(found)) or 'no regions'}.",
-            hint=f"Did you mean {near!r}?" if near else "",
-        )
-    drawn = sorted(set(found) - {coding.roi, IGNORED, BACKGROUND})
+        regions = read_regions(path)
+        overlaps.add([region for region in regions if _counts(region, coding)], coding.name)
+        found.update(region.label or coding.name for region in regions if not region.erases)
+        named.update(region.label for region in regions if region.label)
+    _require_drawn(found, coding)
+    _require_plain(found, named, coding)
+    looked_at = set(found) - {coding.roi, IGNORED}
+    left = sorted(looked_at - set(coding.only)) if coding.only else []
+    drawn = sorted(looked_at - set(left) - {BACKGROUND})
     if not drawn:
         raise TableError(
             f"none of {len(paths)} file(s) of regions holds one with a class: there is nothing to "
@@ -58,7 +60,7 @@ def choose_drawn(paths: Sequence[Path], coding: MaskCoding) -> tuple[Decoding, t
         )
     labels = (BACKGROUND, *drawn)
     classes = classes_of(labels, labels, coding)
-    numbers = dict(classes.numbers) | {IGNORED: IGNORE}
+    numbers = dict(classes.numbers) | {IGNORED: IGNORE} | dict.fromkeys(left, LEFT_OUT)
     decoding = Decoding(
         classes=classes.names,
         positive=classes.positive,
@@ -68,15 +70,53 @@ def choose_drawn(paths: Sequence[Path], coding: MaskCoding) -> tuple[Decoding, t
         roi=coding.roi,
         unnamed=coding.name,
     )
-    return decoding, _notes(found, decoding)
+    return decoding, (*_notes(found, decoding), *overlaps.notes(numbers))
+
+
+def _counts(region: Region, coding: MaskCoding) -> bool:
+    label = region.label or coding.name
+    return label != coding.roi and (not coding.only or label in (*coding.only, IGNORED))
+
+
+def _require_drawn(found: Mapping[str, int], coding: MaskCoding) -> None:
+    """Refuse classes that are asked for and drawn nowhere."""
+    asked = [("--drawn-class", name) for name in coding.only]
+    for option, name in [("--roi", coding.roi)] * bool(coding.roi) + asked:
+        if name not in found:
+            near = nearest_name(name, found)
+            raise ConfigError(
+                f"`{option}` names the class {name!r}, which nothing is drawn as; there are "
+                f"{', '.join(sorted(found)) or 'no regions'}.",
+                hint=f"Did you mean {near!r}?" if near else "",
+            )
+
+
+def _require_plain(found: Mapping[str, int], named: Mapping[str, int], coding: MaskCoding) -> None:
+    """Refuse --mask-class where it would say nothing and may be meant to choose a class."""
+    name = coding.name
+    others = sorted(set(named) - {name, coding.roi, IGNORED, BACKGROUND})
+    if name not in named or found[name] > named[name] or not others or coding.only or coding.group:
+        return
+    raise ConfigError(
+        f"`--mask-class` names what is drawn without a class, and {name!r} is drawn by name beside "
+        f"{', '.join(others)}.",
+        code="MASK_AMBIGUOUS",
+        hint=f"--drawn-class {name!r} learns it alone, as if the others were not drawn; leave "
+        "--mask-class out to learn all of them.",
+    )
 
 
 def _notes(found: Mapping[str, int], decoding: Decoding) -> tuple[str, ...]:
+    left = [name for name, number in decoding.drawn if number == LEFT_OUT]
+    notes = [f"Not drawn, as --drawn-class asks: {', '.join(left)}."] if left else []
     if decoding.undrawn == IGNORE:
-        return ("What nothing is drawn on is in no group, and ignored.",)
-    if decoding.roi:
-        return (f"What lies outside of {found[decoding.roi]} region(s) {decoding.roi} is ignored.",)
-    return ("What nothing is drawn on is background, on the whole slide; --roi limits it.",)
+        notes.append("What nothing is drawn on is in no group, and ignored.")
+    elif decoding.roi:
+        n = found[decoding.roi]
+        notes.append(f"What lies outside of {n} region(s) {decoding.roi} is ignored.")
+    else:
+        notes.append("What nothing is drawn on is background, on the whole slide; --roi limits it.")
+    return tuple(notes)
 
 
 def drawing_of(path: Path, decoding: Decoding) -> tuple[Drawing, Drawing | None]:
@@ -101,6 +141,8 @@ def drawing_of(path: Path, decoding: Decoding) -> tuple[Drawing, Drawing | None]
         label = region.label or decoding.unnamed
         if decoding.roi and label == decoding.roi:
             roi.append(region)
+            continue
+        if known.get(label) == LEFT_OUT:
             continue
         if not region.erases and label not in known:
             raise TableError(

@@ -16,6 +16,8 @@ THRESHOLDED = frozenset({"soft", "channel", "alpha"})
 FOREGROUND = "foreground"
 GREY, INDEX, CHANNEL, ALPHA, RGB, DRAWN = "grey", "index", "channel", "alpha", "rgb", "drawn"
 """Where in a mask file its values stand."""
+LEFT_OUT = -1
+"""In place of a class number: regions of this class are not drawn."""
 MOST_CLASSES = 200
 _UNKNOWN = 254
 _MOST_SPAN = 1 << 24
@@ -40,6 +42,7 @@ class MaskCoding:
         group: Classes that count as one, as ``--group`` has it; "" leaves them as they are.
         positive: Of two classes the one of interest; "" where it is known without.
         roi: Drawn class that encloses what was looked at; the rest is ignored; "" if all was.
+        only: Drawn classes that count; regions of others are as if they were not there; () for all.
         scaled: Whether a picture may have a mask of another size.
     """
 
@@ -52,6 +55,7 @@ class MaskCoding:
     group: str = ""
     positive: str = ""
     roi: str = ""
+    only: tuple[str, ...] = ()
     scaled: bool = False
 
     def __post_init__(self) -> None:
@@ -92,7 +96,7 @@ class Decoding:
             codes.
         numbers: (value, class number or ``IGNORE``) of each code; colours are 0xRRGGBB.
         others: Class number of every value that is not listed; None if such a value is an error.
-        drawn: (class as drawn, class number or ``IGNORE``), of plane ``DRAWN``.
+        drawn: (class as drawn, class number, ``IGNORE`` or ``LEFT_OUT``), of plane ``DRAWN``.
         undrawn: Class number of what nothing is drawn on.
         roi: Drawn class that encloses what was looked at, "" if all was.
         unnamed: Class of what is drawn without one.

@@ -129,8 +129,9 @@ def find_pairs(
 def _require_heeded(coding: MaskCoding, *, is_drawn: bool) -> None:
     """Refuse what was said of masks of the other kind."""
     plain = MaskCoding()
-    if not is_drawn and coding.roi:
-        raise ConfigError("`--roi` is of drawn regions; the masks are pictures.")
+    if not is_drawn and (coding.roi or coding.only):
+        option = "--roi" if coding.roi else "--drawn-class"
+        raise ConfigError(f"`{option}` is of drawn regions; the masks are pictures.")
     if is_drawn and (coding.kind, coding.codes, coding.ignore) != (plain.kind, None, ()):
         raise ConfigError(
             "`--mask-coding`, `--mask-codes` and `--mask-ignore` are of pictures; the masks are "

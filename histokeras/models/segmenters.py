@@ -14,6 +14,7 @@ from histokeras.models.catalog import (
     require_backbone,
 )
 from histokeras.models.dilation import LOW_STRIDE, build_dilated, first_px, half_layer
+from histokeras.models.luminance import Luminance
 from histokeras.models.resampling import Crop, MirrorPad, Spread, Upsample
 from histokeras.models.trainable import Preprocessing, learn_from
 from histokeras.models.weights import WeightsSource
@@ -42,7 +43,8 @@ class SegmenterSpec:
         channels: Width of DeepLab's pyramid and decoder; of ``unet`` that of its first level, which
             doubles at each of four levels down.
         dropout: Fraction of the last map's channels dropped while training.
-        n_inputs: Channels of an image, 3; ``unet`` takes 1 too.
+        n_inputs: Channels that the network sees of an RGB image: 3; or 1, its luminance, of
+            ``unet`` alone.
         norm: How the segmenter's own layers are normalised: ``group`` (within each image, Wu and He
             2018, https://arxiv.org/abs/1803.08494) or ``batch`` (over the batch of all devices).
             "" is ``group`` for DeepLab and ``batch`` for ``unet``.
@@ -103,14 +105,14 @@ def build_segmenter(spec: SegmenterSpec, weights: WeightsSource | None = None) -
             network that is filled from a file, and for ``unet``.
 
     Returns:
-        An uncompiled model, images uint8 or float (b, h, w, ``n_inputs``) of 0..255 -> logits
-        float32 (b, h, w, ``n_classes``), h and w free. The preprocessing is inside.
+        An uncompiled model, RGB images uint8 or float (b, h, w, 3) of 0..255 -> logits float32
+        (b, h, w, ``n_classes``), h and w free. The preprocessing is inside, luminance included.
 
     Raises:
         ConfigError: If weights are given to a network without backbone.
         FeatureError: If the weights file is not one of the backbone.
     """
-    images = keras.Input((None, None, spec.n_inputs), dtype="float32", name="images")
+    images = keras.Input((None, None, 3), dtype="float32", name="images")
     if spec.network == UNET:
         if weights is not None:
             raise ConfigError(
@@ -257,7 +259,10 @@ def _groups(width: int) -> int:
 
 def _unet(images: keras.KerasTensor, spec: SegmenterSpec) -> keras.KerasTensor:
     """Return the logits of a U-Net (https://arxiv.org/abs/1505.04597), padded and normalised."""
-    x = MirrorPad(2**_DEPTH, dtype="float32", name="mirror_pad")(images)
+    x = images
+    if spec.n_inputs == 1:
+        x = Luminance(dtype="float32", name="luminance")(x)
+    x = MirrorPad(2**_DEPTH, dtype="float32", name="mirror_pad")(x)
     x = keras.layers.Rescaling(1 / 127.5, -1, dtype="float32", name="rescaling")(x)
     skips = []
     for level in range(_DEPTH):

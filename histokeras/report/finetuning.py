@@ -31,6 +31,12 @@ def finetuning(run: RunFiles) -> str:
         f"on the tiles with Adam (learning rate {facts.get('learning_rate'):g} after a rise over "
         f"the first epoch, batches of {facts.get('batch_size')})"
     )
+    if facts.get("drop_block"):
+        text += (
+            f", with DropBlock (Ghiasi et al. 2018; squares of 7 x 7 cells, up to "
+            f"{facts['drop_block']:g} of the maps of the last stage and a quarter of it of the one "
+            f"before, reached after {facts.get('drop_block_steps')} steps)"
+        )
     if facts.get("tiles_per_patient"):
         text += f", {facts['tiles_per_patient']} tiles of each patient an epoch"
     text += (

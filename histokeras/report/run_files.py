@@ -241,6 +241,7 @@ def _require_figures(folder: Path, record: Mapping[str, Any]) -> None:
         "predict": f"`histokeras evaluate {folder} --labels TABLE -o OUT` writes a report.",
         "extract-features": f"`histokeras fit-head {folder} --labels TABLE -o RUN` writes one.",
         "tiles": "Its page is tiles.html.",
+        "sample-tiles": "Its tiles lie in images/, a row each in tiles.csv.",
         "segment": "Its figures stand in areas.csv and patients.csv, its pictures are "
         "*.overlay.jpg.",
         "cluster": "Its page is report.html; it is compared with no run.",

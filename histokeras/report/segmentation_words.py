@@ -241,6 +241,7 @@ def _trained(card: Named) -> str:
     if not network:
         return ""
     text = f"Pixels were classified by {network}"
+    text += " on their luminance alone" if card.get("n_inputs") == 1 else ""
     if card.get("backbone"):
         text += f" on {card['backbone']} (weights: {card.get('weights') or 'unknown'}"
         stride = card.get("output_stride")

@@ -19,6 +19,7 @@ from histokeras.features.pixels import MAX_OPEN, TilePixels
 from histokeras.models.augment import build_augmentation
 from histokeras.models.backbones import build_backbone
 from histokeras.models.catalog import AUGMENTATION_NAMES, UNFREEZE, Backbone
+from histokeras.models.drop_block import RAMP_STEPS, with_drop_block
 from histokeras.models.heads import build_head
 from histokeras.models.trainable import build_trainable, set_trainable
 from histokeras.models.weights import WeightsSource
@@ -39,6 +40,9 @@ class FinetuneConfig:
         batch_norm: Whether BatchNormalization of the backbone learns too.
         augmentation: Name of :data:`histokeras.models.augment.AUGMENTATION_NAMES`.
         tiles_per_patient: Tiles drawn of each patient an epoch; all if None.
+        drop_block: Share of the last stage's maps that DropBlock drops while training, 0..1, and a
+            quarter of it of the stage's before; 0 for none.
+        drop_block_steps: Steps until that share is reached.
         precision: ``float32`` or ``mixed_float16``.
         fit: Epochs, tiles a step over all devices, rate, patience, seed.
     """
@@ -47,6 +51,8 @@ class FinetuneConfig:
     batch_norm: bool = False
     augmentation: str = "light"
     tiles_per_patient: int | None = None
+    drop_block: float = 0.0
+    drop_block_steps: int = RAMP_STEPS
     precision: str = "float32"
     fit: FitConfig = field(
         default_factory=lambda: FitConfig(epochs=20, batch_size=32, learning_rate=1e-4, patience=4)
@@ -65,9 +71,17 @@ class FinetuneConfig:
                 f"Received: tiles_per_patient={self.tiles_per_patient}"
             )
 
+        if self.drop_block_steps < 1:
+            raise ConfigError(
+                "`drop_block_steps` must be at least 1. "
+                f"Received: drop_block_steps={self.drop_block_steps}"
+            )
+
     def as_dict(self) -> dict[str, object]:
-        """Return the settings as plain values."""
-        flat = {name: value for name, value in vars(self).items() if name != "fit"}
+        """Return the settings as plain values; those of DropBlock where it is asked for."""
+        # Not named otherwise, so that runs of before are known again.
+        hidden = ("fit",) if self.drop_block else ("fit", "drop_block", "drop_block_steps")
+        flat = {name: value for name, value in vars(self).items() if name not in hidden}
         return {**flat, **dataclasses.asdict(self.fit)}
 
 
@@ -165,7 +179,8 @@ def finetune(
             network, backbone, config.unfreeze, batch_norm=config.batch_norm
         )
         augmentation = build_augmentation(config.augmentation, seed=seed, size_px=size_px)
-        model = build_trainable(backbone, network, top, size_px, augmentation)
+        learning = _dropping(network, backbone, config)
+        model = build_trainable(backbone, learning, top, size_px, augmentation)
         try:
             history = fit(
                 model,
@@ -191,6 +206,14 @@ def finetune(
                     raise part.error from None
             raise
     return Tuned(network, top, history, n_trainable)
+
+
+def _dropping(network: keras.Model, backbone: Backbone, config: FinetuneConfig) -> keras.Model:
+    """Return the network to train, of the layers of the one that is saved."""
+    rate, steps = config.drop_block, config.drop_block_steps
+    if not rate:
+        return network
+    return with_drop_block(network, backbone.name, rate, ramp_steps=steps, seed=config.fit.seed)
 
 
 def predict_tiles(

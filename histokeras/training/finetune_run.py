@@ -27,6 +27,7 @@ from histokeras.files import prepare_folder, remove, sha256_file
 from histokeras.models.backbone_file import write_backbone
 from histokeras.models.catalog import STAIN_TEXTURE, require_backbone
 from histokeras.models.devices import choose_strategy, describe_devices
+from histokeras.models.drop_block import require_drop_block
 from histokeras.models.heads import build_head
 from histokeras.models.weights import TUNED_FILE
 from histokeras.runs.environment import usable_cores
@@ -80,6 +81,9 @@ class FinetuneJob:
     workers: int | None = None
     batch_size: int = 64
     say: Callable[[str], None] = lambda line: None
+
+    def __post_init__(self) -> None:
+        require_drop_block(self.extract.backbone, self.config.drop_block)
 
     @property
     def folder(self) -> Path:

@@ -63,8 +63,7 @@ def open_segmenter(
         gpus: ``all``, ``cpu`` or a number: one device computes, the first of them.
 
     Raises:
-        ConfigError: If a GPU is asked for that is not here, the windows are impossible, or the
-            network takes grey images.
+        ConfigError: If a GPU is asked for that is not here, or the windows are impossible.
         FeatureError: If there is none, the run has not finished, or its folds do not fit together.
     """
     run = Path(run)
@@ -120,5 +119,3 @@ def _require_alike(run: Path, cards: list[dict[str, Any]]) -> None:
             code="RUN_MIXED",
             hint="They are of different runs: fit them again into one folder.",
         )
-    if cards[0]["n_inputs"] != 3:
-        raise ConfigError(f"the segmenter of {run} takes images of one channel; slides have three.")

@@ -31,6 +31,7 @@ def fit_segmenter(
     output_stride: int = 16,
     channels: int | None = None,
     norm: str = "",
+    grey: bool = False,
     config: SegmenterConfig | None = None,
     split: str | Path | None = None,
     shares: tuple[float, float, float] = SHARES,
@@ -55,6 +56,7 @@ def fit_segmenter(
         output_stride: Pixels a cell of DeepLab's map, 8 or 16.
         channels: Width of the decoder; the network's own if None.
         norm: ``group`` or ``batch``: see :class:`~histokeras.models.segmenters.SegmenterSpec`.
+        grey: Whether the network sees the luminance of images alone, as ``unet`` can.
         config: How it is trained.
         split: A split file; split here if None.
         shares: Percent of train, val and test patients, if split here.
@@ -84,6 +86,7 @@ def fit_segmenter(
         n_classes=len(found.classes),
         channels=channels or SEGMENTER_CHANNELS[network],
         norm=norm,
+        n_inputs=1 if grey else 3,
     )
     job = SegmenterJob(
         pairs=found,

@@ -160,6 +160,7 @@ def segmenter_search(
     def options_of(params: Params) -> dict[str, Any]:
         kept = {"network": job.spec.network, "channels": job.spec.channels}
         kept |= {"backbone": job.spec.backbone} if job.spec.backbone else {}
+        kept |= {"grey": True} if job.spec.n_inputs == 1 else {}
         known: dict[str, Any] = {**kept, "loss": job.config.loss, "crop-px": job.config.crop_px}
         every = {"epochs": fit.epochs, "patience": fit.patience, "seed": fit.seed}
         return {**known, **params, **every}

@@ -12,7 +12,8 @@ from tests.cli.conftest import write_slide
 
 Call = Callable[..., Result]
 QUICK = ("--backbone", "mini", "--tile-px", "64", "--epochs", 1, "--shares", "60/20/20",
-         "--bootstrap", 100, "--tiles-per-patient", 4, "--augment", "flips")  # fmt: skip
+         "--bootstrap", 100, "--tiles-per-patient", 4, "--augment", "flips", "--drop-block", 0.1,
+         "--drop-block-steps", 4)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +55,8 @@ def test_a_fine_tuned_run_is_an_ordinary_run(
     page = (run / "report.html").read_text(encoding="utf-8")
     assert "Then the last block of the backbone except BatchNormalization" in page
     assert "The backbone as it was saved made the features that were evaluated" in page
+    assert "with DropBlock (Ghiasi et al. 2018; squares of 7 x 7 cells, up to 0.1 of" in page
+    assert "reached after 4 steps)" in page
 
 
 def test_its_backbone_serves_other_commands(
@@ -116,6 +119,8 @@ def test_slips_are_one_clear_line(lab: Path, histokeras: Call, tmp_path: Path) -
         ((tmp_path, *labels, "-o", tmp_path / "a", "--backbone", "mini"), 3, "no slide"),
         ((slides, *labels, "-o", tmp_path / "a", "--target", "score", "--backbone", "mini"), 3,
          "score"),
+        ((slides, *labels, "-o", tmp_path / "a", "--backbone", "inceptionv3", "--drop-block", 0.1),
+         2, "`--drop-block` is of resnet50, mini"),
         ((slides, "--labels", numbers, "-o", tmp_path / "a", "--backbone", "mini"), 3,
          "numbers are learned by `fit-head --task regression`"),
     ]  # fmt: skip

@@ -143,7 +143,7 @@ def test_one_split_reads_images_at_the_resolution_asked_for(painted: Path, tmp_p
 
     result = call(
         painted / "images", "--pairs", tmp_path / "pairs.csv", "-o", tmp_path / "run", *SMALL,
-        "--mpp", 1, "--shares", "50/20/30",
+        "--mpp", 1, "--shares", "50/20/30", "--grey",
     )  # fmt: skip
 
     assert result.exit_code == 0, result.output
@@ -154,7 +154,8 @@ def test_one_split_reads_images_at_the_resolution_asked_for(painted: Path, tmp_p
     assert "6 of 6 images are smaller than a crop of 64 px" in result.output
     assert "as one pool: " in result.output
     card = json.loads((tmp_path / "run/segmenter/model.json").read_text())
-    assert card["mpp"] == 1
+    assert (card["mpp"], card["n_inputs"]) == (1, 1)
+    assert "U-Net on their luminance alone" in (tmp_path / "run/report.html").read_text()
     # 80 px at 0.5 um are 40 px at 1 um: nothing is lost at the border.
     assert images["network_px_0_0"].add(images["network_px_0_1"]).lt(1600).all()
 
@@ -168,6 +169,7 @@ def test_one_split_reads_images_at_the_resolution_asked_for(painted: Path, tmp_p
         (4, (), ("--shares", "75/25/0"), 3, "no labelled image lies on the side test"),
         (3, (), ("--crop-px", 100), 2, "multiple of 32"),
         (3, (), ("--backbone", "mini"), 2, "has no backbone"),
+        (3, (), ("--network", "deeplabv3", "--grey"), 2, "`--grey` is of `--network unet`"),
         (3, (), ("--gpus", "7"), 2, "names GPU 7"),
         (3, (), ("--shares", "50/25/25", "--cv", 3), 2, "exclude each other"),
     ],

@@ -1,4 +1,5 @@
 import json
+import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -27,7 +28,7 @@ def painted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_best_trial_is_no_worse_than_the_default_and_is_an_ordinary_run(
     painted: Path, tmp_path: Path
 ) -> None:
-    options = ("--set", "batch-size=2,4", "--search-only")
+    options = ("--set", "batch-size=2,4", "--grey", "--search-only")
     found = call(painted, tmp_path / "a", *options)
     other = call(painted, tmp_path / "b", *options)
     ended = call(painted, tmp_path / "a", *options[:-1])
@@ -42,6 +43,8 @@ def test_the_best_trial_is_no_worse_than_the_default_and_is_an_ordinary_run(
     record = json.loads((tmp_path / "a/best/run.json").read_text())
     assert (record["command"], record["status"]) == ("fit-segmenter", "done")
     assert record["tuning"]["trial"] == summary["best"]["number"]
+    best = tomllib.loads((tmp_path / "a/best.toml").read_text())["fit-segmenter"]
+    assert (best["grey"], record["inputs"]["network"]["n_inputs"]) == (True, 1)
     training = record["inputs"]["training"]
     chosen = {name.replace("-", "_"): value for name, value in summary["best"]["params"].items()}
     assert {name: training[name] for name in chosen} == chosen

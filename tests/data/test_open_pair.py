@@ -11,7 +11,7 @@ from histokeras.data.open_pair import open_pair
 from histokeras.data.pair import Pair
 from histokeras.data.pairs import PairSet, find_pairs
 from histokeras.data.pixel_cache import PixelCache
-from histokeras.errors import SlideError, TableError
+from histokeras.errors import ConfigError, SlideError, TableError
 from histokeras.types import IGNORE
 from tests.data.pair_files import codes, save, save_geojson, save_pyramid, square
 
@@ -166,6 +166,61 @@ def test_drawn_classes_in_no_group_and_the_undrawn_may_be_ignored(tmp_path: Path
     save_geojson(path, ("New", [square(0, 0, 10)]))
     with pytest.raises(TableError, match=r"s\.geojson: the class 'New' is none of"):
         open_pair(found.pairs[0], found.decoding, mpp=None)
+
+
+def nodes_with_tumour(folder: Path) -> None:
+    """Write a slide with a node; tumour within it and beside it is drawn later, above it."""
+    save_pyramid(folder / "s.tif", np.full((200, 200, 3), 230, np.uint8), 10.0)
+    save_geojson(
+        folder / "s.geojson",
+        ("Lymph node", [square(20, 20, 100)]), ("Tumor", [square(50, 50, 40)]),
+        ("Tumor", [square(140, 140, 20)]), ("Ignore*", [square(110, 20, 10)]),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("coding", "classes", "counts"),
+    [
+        # A hole where the tumour lies, and tumour beside the node is no node.
+        ({}, ("background", "Lymph node", "Tumor"), [29_600, 8300, 2000]),
+        ({"group": "Lymph node"}, ("rest", "Lymph node"), [31_600, 8300]),
+        ({"group": "node=Lymph node,Tumor;rest=*"}, ("rest", "node"), [29_600, 10_300]),
+        ({"only": ("Lymph node",)}, ("background", "Lymph node"), [30_000, 9900]),
+        ({"only": ("Lymph node",), "group": "node=Lymph node;else=*"}, ("else", "node"),
+         [30_000, 9900]),
+    ],
+)  # fmt: skip
+def test_tumour_drawn_in_a_node_leaves_no_hole_where_nodes_alone_are_asked_for(
+    coding: dict[str, object], classes: tuple[str, ...], counts: list[int], tmp_path: Path
+) -> None:
+    nodes_with_tumour(tmp_path)
+
+    found = find_pairs(tmp_path, coding=MaskCoding(**coding))
+
+    assert found.classes == classes
+    with open_pair(found.pairs[0], found.decoding, mpp=None) as pair:
+        assert pair.counts(64).sum(axis=(0, 1)).tolist() == counts
+    over = [
+        note for note in found.notes if note.startswith("Tumor is drawn over 16% of Lymph node")
+    ]
+    # Where both are one class, or one is not drawn, nothing is taken.
+    assert len(over) == (counts[1] == 8300)
+    assert (found.notes[0] == "Not drawn, as --drawn-class asks: Tumor.") == ("only" in coding)
+
+
+def test_a_mask_class_that_chooses_nothing_is_asked_about(tmp_path: Path) -> None:
+    nodes_with_tumour(tmp_path)
+
+    with pytest.raises(ConfigError, match="is drawn by name beside Tumor") as caught:
+        find_pairs(tmp_path, coding=MaskCoding(name="Lymph node"))
+    assert "--drawn-class 'Lymph node' learns it alone" in str(caught.value.hint)
+    with pytest.raises(ConfigError, match=r"`--drawn-class` names the class 'node'.*Lymph node"):
+        find_pairs(tmp_path, coding=MaskCoding(only=("node",)))
+    # What has no class is the one that it names.
+    save_geojson(tmp_path / "s.geojson", ("", [square(20, 20, 10)]), ("Tumor", [square(0, 0, 9)]),
+                 ("Lymph node", [square(100, 100, 10)]))  # fmt: skip
+    found = find_pairs(tmp_path, coding=MaskCoding(name="Lymph node"))
+    assert found.classes == ("background", "Lymph node", "Tumor")
 
 
 def test_a_region_of_interest_that_is_nowhere_is_named(tmp_path: Path) -> None:

@@ -72,6 +72,8 @@ def test_what_is_said_of_other_masks_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match="`--roi` is of drawn regions"):
         find_pairs(tmp_path / "images", tmp_path / "masks", coding=MaskCoding(roi="x"))
+    with pytest.raises(ConfigError, match="`--drawn-class` is of drawn regions"):
+        find_pairs(tmp_path / "images", tmp_path / "masks", coding=MaskCoding(only=("x",)))
     (tmp_path / "masks/a.png").unlink()
     save_geojson(tmp_path / "masks/a.geojson", ("Tumor", [square(0, 0, 9)]))
     with pytest.raises(ConfigError, match="are of pictures; the masks are drawn regions"):

@@ -130,7 +130,7 @@ def test_segmenters_learn_where_a_disc_is_and_come_back(
     y, x = np.mgrid[:48, :48]
     middles = np.random.default_rng(0).integers(14, 34, (4, 2))
     truth = np.stack([(y - a) ** 2 + (x - b) ** 2 < 12**2 for a, b in middles]).astype("int32")
-    images = np.where(truth[..., None] == 1, [90, 30, 120], [230, 180, 210])[..., :n_inputs]
+    images = np.where(truth[..., None] == 1, [90, 30, 120], [230, 180, 210])
     model.compile(keras.optimizers.Adam(5e-3), SegmentationLoss())
 
     history = model.fit(images, truth, batch_size=4, epochs=30, verbose=0).history["loss"]
@@ -189,6 +189,24 @@ def _pass_the_middle(layer: keras.layers.Layer) -> None:
     alone = isinstance(layer, keras.layers.DepthwiseConv2D)
     kernel[rows // 2, columns // 2] = 1 if alone else 1 / n_inputs
     layer.kernel.assign(kernel)
+
+
+def test_a_grey_network_sees_how_bright_pixels_are_and_nothing_else() -> None:
+    grey = build_segmenter(spec_of("unet", n_inputs=1))
+    red = np.zeros((1, 16, 16, 3), np.float32)
+    red[..., 0] = 200.0
+
+    # BT.601: 0.299 * 200 is as bright as 59.8 of each.
+    as_bright = np.full_like(red, 59.8)
+
+    seen = keras.Model(grey.input, grey.get_layer("luminance").output)(red)
+    assert seen.shape == (1, 16, 16, 1)
+    np.testing.assert_allclose(np.asarray(seen), 59.8, rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(grey(red)), np.asarray(grey(as_bright)), atol=1e-5)
+    colour = build_segmenter(spec_of("unet"))
+    # 3 x 3 x 8 weights a colour: two colours less.
+    assert colour.count_params() - grey.count_params() == 2 * 72
+    assert np.abs(np.asarray(colour(red)) - np.asarray(colour(as_bright))).max() > 1e-3
 
 
 def test_upsampling_puts_cells_where_they_lie() -> None:

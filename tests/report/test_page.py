@@ -273,7 +273,7 @@ def test_the_page_of_another_run_is_not_replaced(
 @pytest.mark.parametrize(
     ("command", "hint"),
     [("predict", "histokeras evaluate"), ("extract-features", "histokeras fit-head"),
-     ("tiles", "tiles.html"), ("segment", "areas.csv")],
+     ("tiles", "tiles.html"), ("segment", "areas.csv"), ("sample-tiles", "tiles.csv")],
 )  # fmt: skip
 def test_folders_of_other_commands_are_told_what_to_do(
     tmp_path: Path, command: str, hint: str

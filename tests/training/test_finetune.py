@@ -131,6 +131,33 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(
         np.testing.assert_array_equal(found[name], array)
 
 
+def test_drop_block_goes_on_where_it_was_and_leaves_a_plain_backbone(
+    run: FittedRun, tiles: Path, tmp_path: Path
+) -> None:
+    fit = dataclasses.replace(FIT, epochs=2)
+    config = dataclasses.replace(CONFIG, fit=fit, drop_block=0.3, drop_block_steps=8)
+
+    def say(line: str) -> None:
+        if "epoch 1" in line:
+            raise KeyboardInterrupt
+
+    whole = tuned(tiles, tmp_path / "whole", config=config)
+    with pytest.raises(KeyboardInterrupt):
+        tuned(tiles, tmp_path / "cut", config=config, say=say)
+    again = tuned(tiles, tmp_path / "cut", config=config)
+
+    # The squares, and how many of them, are those of an uninterrupted run.
+    pd.testing.assert_frame_equal(again.history, whole.history, check_exact=True)
+    assert whole.history["loss"].iloc[2] != run.history["loss"].iloc[2]
+    found, plain = weights_of(str(whole.folder)), weights_of("bundled")
+    assert list(found) == list(plain)
+    record = json.loads((whole.folder / "run.json").read_text())
+    assert record["finetune"]["drop_block"] == 0.3
+    assert "drop_block" not in json.loads((run.folder / "run.json").read_text())["finetune"]
+    with pytest.raises(ConfigError, match="`--drop-block` is of resnet50, mini"):
+        tuned(tiles, tmp_path / "other", backbone="mobilenetv2", config=config)
+
+
 def test_a_finished_run_is_opened_not_made_again(run: FittedRun, tiles: Path) -> None:
     said: list[str] = []
 

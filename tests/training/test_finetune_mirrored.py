@@ -17,9 +17,12 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 
 import keras
 from histokeras.errors import ConfigError
+from histokeras.models.backbones import build_backbone
 from histokeras.models.catalog import require_backbone
 from histokeras.models.devices import mirrored
+from histokeras.models.drop_block import DropBlock, with_drop_block
 from histokeras.models.heads import build_head
+from histokeras.models.trainable import set_trainable
 from histokeras.models.weights import find_weights
 from histokeras.training.finetune import FinetuneConfig, finetune
 from histokeras.training.head import FittedHead, HeadConfig
@@ -65,6 +68,23 @@ for batch_norm in (False, True):
     found[str(batch_norm)] = {
         "losses": float(np.nanmax(difference)), "weights": float(max(moved)),
         "fell": float(one.history["loss"].iloc[-1] - one.history["loss"].iloc[1])}
+
+strategy = mirrored("CPU:0", "CPU:1")
+with strategy.scope():
+    network = build_backbone(backbone, weights, SIZE)
+    set_trainable(network, backbone, "all")
+    dropping = with_drop_block(network, "mini", 0.5, ramp_steps=2)
+    model = keras.Sequential([dropping, keras.layers.Dense(2, activation="softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy")
+model.fit(images.astype("float32"), target, batch_size=8, epochs=1, verbose=0)
+layers = [layer for layer in dropping.layers if isinstance(layer, DropBlock)]
+each = [[float(copy) for copy in layer.steps.value.values] for layer in layers]
+apart = [np.abs(np.asarray(a) - np.asarray(b)).max()
+         for a, b in (weight.value.values for weight in network.trainable_weights)]
+plain = np.asarray(network(images[:4].astype("float32"), training=False))
+found["drop_block"] = {
+    "steps": each, "apart": float(max(apart)), "saved": [float(x.steps.numpy()) for x in layers],
+    "same": bool(np.array_equal(plain, np.asarray(dropping(images[:4].astype("float32")))))}
 try:
     tune(mirrored("CPU:0", "CPU:1"), False, 15)
 except ConfigError as error:
@@ -86,6 +106,16 @@ def result() -> dict:
 def test_two_devices_learn_as_one_does(result: dict, batch_norm: str) -> None:
     assert result[batch_norm]["fell"] < -0.01
     assert result[batch_norm]["losses"] < 1e-4
+
+
+def test_two_devices_drop_with_the_same_rate_and_stay_alike(result: dict) -> None:
+    found = result["drop_block"]
+
+    # 40 tiles in batches of 8: each device has done all five steps.
+    assert found["steps"] == [[5, 5], [5, 5]]
+    assert found["saved"] == [5, 5]
+    assert found["apart"] == 0
+    assert found["same"]
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(result: dict) -> None:
