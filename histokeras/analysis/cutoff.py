@@ -10,6 +10,8 @@ from histokeras.analysis.metrics import Bools, Floats
 MEDIAN, LOG_RANK = "median", "logrank"
 CUTOFFS = (MEDIAN, LOG_RANK)
 """Ways to learn one: the median; where the log-rank statistic is largest."""
+LOW, HIGH = "low", "high"
+"""Groups: up to the cut-off, and above it."""
 _SMALLEST_SHARE = 0.1
 
 

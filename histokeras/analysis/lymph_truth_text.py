@@ -155,7 +155,8 @@ def notes_of(metrics: Mapping[str, Any]) -> list[str]:
         notes.append("patients are unknown: slides stand for them, also in T/MLN and pN")
     for what in ("nodes", "tumour"):
         if metrics["made_by"].get(what) == "drawn":
-            notes.append(f"the {what} of this folder were drawn, too: one drawing against another")
+            was = "was" if what == "tumour" else "were"
+            notes.append(f"the {what} of this folder {was} drawn, too: one drawing against another")
     reasons = Counter(metrics["left_out"].values())
     notes += [f"left out, {why}: {plural(n, 'slide')}" for why, n in sorted(reasons.items())]
     return notes

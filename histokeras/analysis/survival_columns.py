@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -24,6 +25,8 @@ _SHARE = "share_"
 RESERVED = (PATIENT_ID, "time", "event", SPLIT, FOLD)
 """Names of our own in the tables that are written."""
 _ENDS = ("_low", "_high")
+OF_NODES = ("T_MLN_mean", "n_mln")
+"""Of lymph nodes' many figures of one thing, those that are used unless others are asked for."""
 _OF_TISSUE = re.compile(r"n_\w+")
 _OUTCOME = re.compile(
     r"(os|dss|pfs|pfi|dfs|dfi|rfs|efs)(_.*)?|.*(survival|vital_status|follow_?up|days_to_).*"
@@ -85,11 +88,17 @@ def tissue_source(clinical: Clinical, asked: Sequence[str]) -> Source:
     Args:
         clinical: The table, read as a clinical one.
         asked: Columns that were asked for; empty for the shares of tissue (``share_...``), or,
-            where there are none, for all numbers but counts (``n_...``) and ends of intervals.
+            where there are none, for all numbers but counts (``n_...``) and ends of intervals; of
+            ``lymph-nodes`` for T/MLN and the number of metastatic nodes.
     """
     names = [name for name in clinical.kinds if name != SPLIT]
     if asked:
         return _source(clinical, [n for n in names if _is_asked(clinical, n, asked)], [])
+    of_nodes = [name for name in map(partial(asked_name, clinical), OF_NODES) if name]
+    if len(of_nodes) == len(OF_NODES):
+        others = [name for name in names if name not in of_nodes]
+        reason = f"not beside {' and '.join(OF_NODES)} unless named with --columns"
+        return _source(clinical, of_nodes, [(title_of(clinical, name), reason) for name in others])
     ends = {f"{name}{end}" for name in names for end in _ENDS}
     numbers = [
         name

@@ -11,7 +11,7 @@ from histokeras.analysis.bootstrap import Figures, join_figures, patient_bootstr
 from histokeras.analysis.compare import difference_figures
 from histokeras.analysis.concordance import C_INDEX, c_figures
 from histokeras.analysis.covariates import design, independent, known_values, learn_covariate
-from histokeras.analysis.cutoff import learn_cutoff
+from histokeras.analysis.cutoff import HIGH, LOW, learn_cutoff
 from histokeras.analysis.metrics import Bools, Floats, Ints
 from histokeras.analysis.risk_model import Inputs, RiskModel, fit_risk
 from histokeras.analysis.survival import FEWEST_EVENTS
@@ -210,9 +210,35 @@ def cut_number(
         cut = learn_cutoff(values[learn], study.time[learn], study.event[learn], method)
         if cut is None:
             continue
-        group[test] = np.where(values[test] > cut.value, "high", "low")
+        group[test] = np.where(values[test] > cut.value, HIGH, LOW)
         cuts.append({"value": cut.value, "p": cut.p, "n_learned_from": len(learn)})
     return group, cuts
+
+
+def cut_at(
+    values: Floats, study: SurvivalStudy, cut: float
+) -> tuple[npt.NDArray[np.object_], list[dict[str, Any]]]:
+    """Part the patients that are tested at a cut-off that was given; nothing is learned.
+
+    Args:
+        values: Of each patient, NaN where missing, ``(P,)``.
+        study: The patients and sides.
+        cut: The cut-off; it belongs to ``low``.
+
+    Returns:
+        As :func:`cut_number` does; ``given`` is true.
+    """
+    known = np.isfinite(values) & tested_patients(study)
+    group = np.where(known, np.where(values > cut, HIGH, LOW), "").astype(object)
+    return group, [{"value": cut, "p": None, "n_learned_from": 0, "given": True}]
+
+
+def tested_patients(study: SurvivalStudy) -> Bools:
+    """Return who is tested on any side, ``(P,)``."""
+    tested = np.zeros(len(study.patients), bool)
+    for side in study.sides:
+        tested[side.test] = True
+    return tested
 
 
 def _known(side: Side, known: Bools) -> tuple[Ints, Ints]:

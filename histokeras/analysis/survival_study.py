@@ -23,6 +23,13 @@ from histokeras.analysis.survival_columns import (
     title_of,
     too_often_missing,
 )
+from histokeras.analysis.survival_cuts import (
+    all_groups,
+    given_cuts,
+    node_notes,
+    require_numbers,
+    unmeasured,
+)
 from histokeras.cohort.clinical import Clinical, read_clinical
 from histokeras.cohort.outcome import survival_outcome
 from histokeras.cohort.split_file import read_split
@@ -48,6 +55,9 @@ class SurvivalJob:
         columns: Columns to use, of either table; empty for those that serve.
         groups: Columns by which patients are parted for curves.
         cutoff: How a number is cut in two: ``median`` or ``logrank``.
+        cuts: Columns whose cut-off is given, and where: patients above it are ``high``.
+        missing_group: Name of the group of patients without a number that is cut; "" leaves them
+            out of its curve.
         split: File of ``histokeras split``: models are learned on train and val, tested on test.
         folds: Folds of patients instead; None for five where there is no split.
         n_resamples: Resamples behind each interval.
@@ -62,6 +72,8 @@ class SurvivalJob:
     columns: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     cutoff: str = MEDIAN
+    cuts: tuple[tuple[str, float], ...] = ()
+    missing_group: str = ""
     split: Path | None = None
     folds: int | None = None
     n_resamples: int = N_RESAMPLES
@@ -94,6 +106,10 @@ class SurvivalStudy:
         left_out: Patients and columns that are not used: ``kind``, ``id``, ``reason``.
         notes: What a person must know.
         inputs: What decides the result.
+        cuts: Column -> its cut-off, where it was given.
+        missing_group: Name of the group of patients without a number that is cut; "" for none.
+        unmeasured: Of whom the table of the tissue found nothing to measure, ``(P,)``: their
+            numbers are not known, so that they are in no group.
     """
 
     patients: pd.DataFrame
@@ -109,6 +125,9 @@ class SurvivalStudy:
     left_out: pd.DataFrame
     notes: tuple[str, ...]
     inputs: dict[str, Any]
+    cuts: Mapping[str, float]
+    missing_group: str
+    unmeasured: npt.NDArray[np.bool_]
 
     @property
     def time(self) -> Floats:
@@ -165,12 +184,14 @@ def prepare_survival(job: SurvivalJob, means: pd.DataFrame | None = None) -> Sur
     tissue = read_clinical(job.table) if job.table is not None else None
     if tissue is not None:
         tables.append(("table of the tissue", tissue))
-    require_asked(tables, [*job.columns, *job.groups])
+    groups = all_groups(job.groups, job.cuts, job.missing_group)
+    require_asked(tables, [*job.columns, *groups])
+    require_numbers(tables, [name for name, _ in job.cuts])
     used = _outcome_columns(clinical, job)
     sources = {"clinical": clinical_source(clinical, used, job.columns)}
     if tissue is not None:
         sources["table"] = tissue_source(tissue, job.columns)
-    grouping = [_grouping(table, job.groups) for _, table in tables]
+    grouping = [_grouping(table, groups) for _, table in tables]
     funnel = _Funnel(clinical.table[[PATIENT_ID]].astype(str), "in the clinical table")
     funnel.join(outcome, "with time and event", "time or event is missing")
     values, labels = _tables(tables, sources, grouping)
@@ -198,15 +219,18 @@ def prepare_survival(job: SurvivalJob, means: pd.DataFrame | None = None) -> Sur
         levels={name: levels for s in (*sources.values(), *grouping)
                 for name, levels in s.levels.items()},
         columns=columns,
-        groups=_named_groups([table for _, table in tables], job.groups),
+        groups=_named_groups([table for _, table in tables], groups),
         features=features,
         sides=sides,
         tested=tested,
         time_unit=job.time_unit or str(outcome.attrs.get("time_unit") or ""),
         funnel=funnel.counts,
         left_out=pd.DataFrame(lost, columns=["kind", "id", "reason"]),
-        notes=(*clinical.notes, *_tissue_notes(tissue, patients)),
+        notes=(*clinical.notes, *_tissue_notes(tissue, patients), *node_notes(columns, patients)),
         inputs=_inputs(job, patients, features, columns),
+        cuts=given_cuts([table for _, table in tables], job.cuts, patients),
+        missing_group=job.missing_group,
+        unmeasured=unmeasured(tissue, patients),
     )  # fmt: skip
 
 
@@ -342,4 +366,7 @@ def _inputs(
         "time_unit": job.time_unit,
         "n_resamples": job.n_resamples,
         "seed": job.seed,
+        # Only where they were asked for, so that earlier results still hold.
+        **({"cuts": dict(job.cuts)} if job.cuts else {}),
+        **({"missing_group": job.missing_group} if job.missing_group else {}),
     }

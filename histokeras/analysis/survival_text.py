@@ -46,11 +46,24 @@ def _tests(curves: Sequence[Mapping[str, Any]]) -> list[str]:
         name = curve["name"]
         if name.startswith(RISK):
             name = f"groups by the risk of: {model_title(name.removeprefix(RISK))}"
+        name += _cut(curve)
         if curve["log_rank"]:
             lines.append(f"Log-rank, {name}: {p_text(curve['log_rank']['p'])}.")
         elif name != ALL:
             lines.append(f"Log-rank, {name}: not computed: {curve['reason']}.")
     return lines
+
+
+def _cut(curve: Mapping[str, Any]) -> str:
+    """Return where a number was cut if that was given, and who has none."""
+    told = [f"cut at {cut['value']:g} as given" for cut in curve["cutoffs"] if cut.get("given")]
+    if curve.get("n_missing"):
+        group = curve["missing_group"]
+        became = f"are {group}" if group else "left out"
+        told.append(f"{plural(curve['n_missing'], 'patient')} without it {became}")
+    if curve.get("n_unmeasured"):
+        told.append(f"{plural(curve['n_unmeasured'], 'patient')} with nothing to measure left out")
+    return f" ({', '.join(told)})" if told else ""
 
 
 def _compared(compared: Mapping[str, Any]) -> list[str]:

@@ -1,6 +1,7 @@
 """``histokeras survival``."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,21 @@ _CUTOFFS = ("median", "logrank")
     "survival differs most, its p corrected for the search.",
 )
 @click.option(
+    "--cut",
+    "cuts",
+    multiple=True,
+    metavar="COLUMN=VALUE",
+    help="Cut this number here, as it is given, instead of learning where; higher is the group "
+    "high. May be given several times.",
+)
+@click.option(
+    "--missing-group",
+    metavar="NAME",
+    default="",
+    help='Patients without a number that is cut make a group of this name, such as "no '
+    'metastasis" of T_MLN_mean.  [default: left out of its curve]',
+)
+@click.option(
     "--split",
     "--splits",
     "split",
@@ -102,6 +118,8 @@ def survival(**arguments: Any) -> None:
       histokeras survival --clinical clinical.csv -o survival/
       histokeras survival --clinical clinical.csv --composition composition/patients.csv \\
         --split split.csv --group stage -o survival/
+      histokeras survival --clinical clinical.csv --table nodes/patients.csv \
+        --cut T_MLN_mean=0.25 --missing-group "no metastasis" -o survival/
       histokeras survival --clinical clinical.csv --time OS_MONTHS --event OS_STATUS \\
         --features feats/ --cv 5 -o survival/
     """
@@ -116,6 +134,8 @@ def survival(**arguments: Any) -> None:
     job = SurvivalJob(
         columns=_names(arguments["columns"]),
         groups=tuple(arguments["groups"]),
+        cuts=tuple(_cut(text) for text in arguments["cuts"]),
+        missing_group=arguments["missing_group"].strip(),
         **{name: arguments[name] for name in (*same, "n_resamples", "seed")},
     )
     output = Path(arguments["output"])
@@ -141,6 +161,19 @@ def survival(**arguments: Any) -> None:
 
 def _names(text: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
+def _cut(text: str) -> tuple[str, float]:
+    name, _, value = text.rpartition("=")
+    try:
+        cut = float(value)
+    except ValueError:
+        cut = math.nan
+    if not name.strip() or not math.isfinite(cut):
+        raise click.BadParameter(
+            f"{text!r} is no COLUMN=VALUE, such as T_MLN_mean=0.25.", param_hint="'--cut'"
+        )
+    return name.strip(), cut
 
 
 def _features(arguments: dict[str, Any]) -> Any:

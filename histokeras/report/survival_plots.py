@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
+from histokeras.analysis.cutoff import HIGH, LOW
 from histokeras.analysis.survival_words import ALL, RISK, model_title, p_text
 from histokeras.report.colours import FAINT, INK, OKABE_ITO, class_looks
 from histokeras.report.plots import SQUARE, Key, Plot
@@ -78,8 +79,9 @@ def _title(name: str) -> str:
 
 
 def _colours(levels: Sequence[str]) -> dict[str, str]:
-    if set(levels) <= {"low", "high"}:
-        return {"low": OKABE_ITO[0], "high": OKABE_ITO[1]}
+    others = [level for level in levels if level not in (LOW, HIGH)]
+    if len(others) < len(levels) and len(others) < 2:
+        return {LOW: OKABE_ITO[0], HIGH: OKABE_ITO[1], **dict.fromkeys(others, OKABE_ITO[2])}
     looks = class_looks(f"{i:04d}" for i in range(len(levels)))
     return {level: looks[f"{i:04d}"].colour for i, level in enumerate(levels)}
 
@@ -159,7 +161,7 @@ def _curve_text(block: Mapping[str, Any]) -> str:
         said += f" Of {block['about']}." if block["about"].startswith("all") else (
             f" {block['about'][0].upper()}{block['about'][1:]}."
         )  # fmt: skip
-    said += _cut_text(block["cutoffs"])
+    said += _cut_text(block["cutoffs"]) + _missing_text(block)
     if block["n_groups"] > len(block["levels"]):
         said += f" Of {block['n_groups']} groups the first {len(block['levels'])} are drawn."
     if block["log_rank"]:
@@ -176,6 +178,11 @@ def _cut_text(cuts: Sequence[Mapping[str, Any]]) -> str:
     if not values:
         return ""
     said = f" Cut at {digits(values[0])}"
+    if cuts[0].get("given"):
+        return (
+            f"{said}, which was given: nothing was learned from these patients. The p-value holds "
+            "if the cut-off was chosen without them."
+        )
     if len(set(values)) > 1:
         said = f" Cut at {digits(min(values))} to {digits(max(values))}, learned anew in each fold"
     found = [cut["p"] for cut in cuts if cut["p"] is not None]
@@ -183,6 +190,19 @@ def _cut_text(cuts: Sequence[Mapping[str, Any]]) -> str:
         worst = p_text(max(found))
         said += f" (corrected for the search, on those it was learned from, {worst} at most)"
     return f"{said}."
+
+
+def _missing_text(block: Mapping[str, Any]) -> str:
+    """Return what became of patients without the number that is cut."""
+    said, name = "", str(block["name"])
+    if block.get("n_missing"):
+        n = plural(block["n_missing"], "patient")
+        group = block["missing_group"]
+        said = f" {n} without {name} " + (f"make the group {group}." if group else "are left out.")
+    if block.get("n_unmeasured"):
+        n = plural(block["n_unmeasured"], "patient")
+        said += f" {n} in whom nothing was found to measure are left out."
+    return said
 
 
 def hazard_plot(models: Sequence[Mapping[str, Any]]) -> Plot | None:

@@ -222,5 +222,16 @@ def methods(metrics: Mapping[str, Any]) -> list[str]:
         "Harrell; risks of different folds are not compared with each other. Differences are "
         "paired: of the same patients, on the same resamples; models are not fitted anew for them.",
         f"Numbers are cut at {cut}, learned on the patients that models learn from, and applied "
-        "unchanged to those that are tested.",
+        "unchanged to those that are tested." + _given(metrics),
     ]
+
+
+def _given(metrics: Mapping[str, Any]) -> str:
+    """Return which cut-offs were given instead."""
+    cuts = [
+        f"{curve['name']} at {cut['value']:g}"
+        for curve in metrics["curves"]
+        for cut in curve["cutoffs"]
+        if cut.get("given")
+    ]
+    return f" Given, and not learned, were the cut-offs of {listed(cuts)}." if cuts else ""

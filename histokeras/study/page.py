@@ -9,6 +9,7 @@ from histokeras.report.comparison import compared
 from histokeras.report.composition_page import told_composition
 from histokeras.report.html import render, require_own_page, write_page
 from histokeras.report.lymph_page import told_lymph
+from histokeras.report.lymph_truth_page import is_truth_folder, told_truth
 from histokeras.report.run_files import RunFiles, read_run
 from histokeras.report.segmentation_page import told_segmentation
 from histokeras.report.strata import strata_tables
@@ -89,9 +90,11 @@ def _told_otherwise(step: Step, out: Path) -> list[dict[str, Any]]:
 
 
 def _told_of(name: str, command: str, folder: Path, out: Path) -> list[dict[str, Any]]:
-    if command not in _TOLD:
+    of_nodes = command == "evaluate" and is_truth_folder(folder)
+    tell = told_truth if of_nodes else _TOLD.get(command)
+    if tell is None:
         return []
-    says, tables = _TOLD[command](folder)
+    says, tables = tell(folder)
     link = _link(folder / "report.html", out)
     return [{"name": name, "link": link, "says": says, "notes": [], "tables": tables}]
 

@@ -104,6 +104,22 @@ def test_a_split_learns_on_train_and_val_and_cuts_there(
     assert "unit not given" in (tmp_path / "out/report.html").read_text()
 
 
+def test_a_given_cutoff_is_told_as_given(histokeras: Call, tables: Path, tmp_path: Path) -> None:
+    done = histokeras(
+        "survival", "--clinical", tables / "clinical.csv", "--cut", "age=60", "--columns", "label",
+        "--bootstrap", 100, "--cv", 3, "-o", tmp_path / "out",
+    )  # fmt: skip
+
+    assert done.exit_code == 0, done.output
+    assert "Log-rank, age (cut at 60 as given): p" in done.stderr
+    patients = pd.read_csv(tmp_path / "out/patients.csv")
+    age = pd.read_csv(tables / "clinical.csv")["age"]
+    assert (patients["group_age"] == np.where(age > 60, "high", "low")).all()
+    page = (tmp_path / "out/report.html").read_text()
+    assert "Cut at 60, which was given: nothing was learned from these patients." in page
+    assert "Given, and not learned, were the cut-offs of age at 60." in page
+
+
 def test_few_events_are_said_and_nothing_is_computed(
     histokeras: Call, tables: Path, tmp_path: Path
 ) -> None:
@@ -183,6 +199,7 @@ def test_slips_are_told(histokeras: Call, tables: Path, tmp_path: Path) -> None:
     column = histokeras(*common, "--columns", "labl")
     strangers = histokeras(*common, "--table", tmp_path / "other.csv")
     both = histokeras(*common, "--split", tables / "split.csv", "--cv", 3)
+    cut = histokeras(*common, "--cut", "age=old")
 
     assert column.exit_code == 3
     assert "Did you mean `label`?" in column.stderr
@@ -190,6 +207,8 @@ def test_slips_are_told(histokeras: Call, tables: Path, tmp_path: Path) -> None:
     assert "no patient is left: not in the table of the tissue" in strangers.stderr
     assert both.exit_code == 2
     assert "exclude each other" in both.stderr
+    assert cut.exit_code == 2
+    assert "'age=old' is no COLUMN=VALUE" in cut.stderr
 
 
 def test_components_of_features_tell_the_risk_of_patients_not_seen(
