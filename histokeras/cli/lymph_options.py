@@ -68,8 +68,8 @@ preset = click.option(
     "--no-split-touching --min-tumour-mm2 0 --count-itc; options given win.",
 )  # fmt: skip
 stride = click.option(
-    "--stride", "stride_um", type=float, default=64.0, show_default=True, metavar="UM",
-    help="From one tile to the next; overlapping tiles are averaged.",
+    "--stride", "stride_um", type=click.FloatRange(min=8), default=64.0, show_default=True,
+    metavar="UM", help="From one tile to the next; overlapping tiles are averaged.",
 )  # fmt: skip
 itc_stride = click.option(
     "--itc-stride", "itc_stride_um", type=float, default=32.0, show_default=True, metavar="UM",

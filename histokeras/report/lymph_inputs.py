@@ -6,7 +6,7 @@ from pathlib import Path
 from histokeras.cohort.ids import patient_from_slide
 from histokeras.cohort.patient_folders import FoundSlide
 from histokeras.cohort.patients import PatientFinder
-from histokeras.errors import ConfigError
+from histokeras.errors import ConfigError, TableError
 from histokeras.report.lymph_job import NodeSlide
 from histokeras.slides.annotations import read_regions
 from histokeras.slides.drawn_files import NODE_WORDS, TUMOUR_WORDS, DrawnFiles
@@ -38,11 +38,14 @@ def node_slides(
         tumour: Likewise of tumour; it may be the same.
 
     Raises:
-        TableError: PSEUDONYM_MISSING; MASKS_SEVERAL if two drawings fit one slide.
+        TableError: PSEUDONYM_MISSING; PATIENT_UNKNOWN if all slides lie in one folder that may be
+            a patient's or not; MASKS_SEVERAL if two drawings fit one slide.
         SlideError: ANNOTATION_MISSING if a folder holds no drawing.
     """
     slide_ids = [one.slide_id for one in found]
     folders = [one.patient_id for one in found]
+    if not patients:
+        _require_patients(found)
     if pseudonyms is not None:
         pseudonyms.require(slide_ids, "slide")
         slide_ids = [pseudonyms.of(name) for name in slide_ids]
@@ -69,6 +72,18 @@ def node_slides(
             )
         )
     return rows
+
+
+def _require_patients(found: Sequence[FoundSlide]) -> None:
+    """Refuse to take the one folder with slides, such as ``slides/``, for a patient."""
+    named = [one for one in found if patient_from_slide(one.slide_id) is None]
+    folders = {one.patient_id for one in named}
+    if named and len(folders) == 1 and "" not in folders:
+        raise TableError(
+            f"all slides lie in one folder, `{folders.pop()}`: is it a patient?",
+            code="PATIENT_UNKNOWN",
+            hint="Say whose they are with --patients TABLE; or name the folder itself.",
+        )
 
 
 def drawn_classes(

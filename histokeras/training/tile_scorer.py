@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from histokeras.analysis.calibration import temperature_scaled
-from histokeras.errors import ConfigError, FeatureError
+from histokeras.errors import ConfigError, FeatureError, HistokerasError
 from histokeras.features.engine import Engine, open_engine
 from histokeras.models.catalog import BAG_HEADS, Backbone, require_backbone
 from histokeras.models.devices import choose_strategy
@@ -60,7 +60,7 @@ def open_tile_scorer(
     backbone = require_backbone(trained.settings["backbone"])
     source = _weights(trained, backbone, weights, trust)
     if trained.ready_made or mpp is not None:
-        trained = for_slides(trained, mpp)
+        trained = _for_slides(trained, mpp)
     strategy = choose_strategy(gpus)
     engine = open_engine(
         backbone,
@@ -92,6 +92,17 @@ def _require_tiles(run: TrainedRun) -> None:
             "whole, no single tile.",
             hint="Fit one of tiles: `histokeras fit-head --head mlp`, or finetune.",
         )
+
+
+def _for_slides(run: TrainedRun, mpp: float | None) -> TrainedRun:
+    try:
+        return for_slides(run, mpp)
+    except HistokerasError as error:
+        # It knows the option by the name that `predict` has for it.
+        message, hint = (
+            text.replace("--mpp", "--tile-mpp") for text in (error.message, error.hint)
+        )
+        raise type(error)(message, code=error.code, hint=hint) from error
 
 
 def _weights(

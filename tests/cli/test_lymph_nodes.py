@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from click.testing import Result
 
-from histokeras.errors import ConfigError
+from histokeras.errors import ConfigError, FeatureError
 from histokeras.models.segmenter_file import segmenter_card, write_segmenter
 from histokeras.models.segmenters import SegmenterSpec, build_segmenter
 from histokeras.slides.reader import open_slide
@@ -88,6 +88,14 @@ def test_a_run_whose_head_judges_slides_or_whose_tumour_is_unknown_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match="it has glands, stroma"):
         open_tile_scorer(write_run(tmp_path / "run"))
+    ready = write_run(tmp_path / "ready", positive="glands", settings={"ready_made": True})
+    card = ready / "head" / "model.json"
+    content = json.loads(card.read_text())
+    features = {k: v for k, v in content["features"].items() if k != "tile_mpp"}
+    card.write_text(json.dumps({**content, "features": features}))
+    with pytest.raises(FeatureError, match="Give it with --tile-mpp"):
+        open_tile_scorer(ready)
+    assert open_tile_scorer(ready, mpp=0.4, gpus="cpu").size_um == 64 * 0.4
     card = tmp_path / "run" / "head" / "model.json"
     content = json.loads(card.read_text())
     card.write_text(json.dumps({**content, "head": "mil"}))

@@ -166,6 +166,9 @@ def test_a_folder_a_patient(tmp_path: Path) -> None:
     # A table of patients is heeded instead.
     slides = node_slides(found, table={}, patients={"B": "Q"})
     assert [one.patient_id for one in slides] == ["", "", "Q"]
+    # One folder with slides may just be called "slides".
+    with pytest.raises(TableError, match="one folder, `P2`"):
+        node_slides([one for one in found if one.patient_id == "P2"], table={}, patients={})
     # Slides beside folders: no folder is a patient.
     (tmp_path / "C.tiff").touch()
     assert [one.slide_id for one in find_patient_slides([tmp_path])] == ["C"]
