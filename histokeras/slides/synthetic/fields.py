@@ -149,8 +149,8 @@ def noise(key: int, sigma: float, xs: Whole, ys: Whole) -> Field:
     if sigma > 4:
         return _enlarged(table, xs * (4 / sigma) + dx, ys * (4 / sigma) + dy)
     rows, columns = (ys + dy) & 1023, (xs + dx) & 1023
-    if rows[0] < rows[-1] < rows[0] + len(rows) and columns[0] < columns[-1] < columns[0] + len(xs):
-        # Contiguous windows are a view, many times as fast as a gather.
+    if rows[-1] - rows[0] + 1 == len(ys) and columns[-1] - columns[0] + 1 == len(xs):
+        # Contiguous windows that do not wrap are a view, many times as fast as a gather.
         return table[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     return np.asarray(table[rows[:, None], columns[None, :]], np.float32)
 
