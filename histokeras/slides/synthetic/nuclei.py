@@ -1,9 +1,11 @@
 """Nuclei: many soft, uneven ellipses with chromatin, membrane and nucleoli, painted one by one."""
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
 
 from histokeras.slides.synthetic.fields import Field, Lattice, Window, bank
 from histokeras.slides.synthetic.stains import DYES, EOSIN, HAEMATOXYLIN
@@ -64,6 +66,12 @@ def empty(window: Window) -> Matter:
     )
 
 
+@functools.cache
+def _chromatin() -> Field:
+    """Return a bank that goes on by MAX_REACH on all sides."""
+    return np.pad(bank(1.0), MAX_REACH, mode="wrap")
+
+
 def _span(range_: tuple[float, float], share: Field) -> Field:
     return np.asarray(range_[0] + (range_[1] - range_[0]) * share, np.float32)
 
@@ -104,7 +112,7 @@ def _paint_chunk(matter: Matter, places: Lattice, look: Look, angles: Field, siz
     p = (dx * cosine + dy * sine) / long[:, None, None]
     q = (dy * cosine - dx * sine) / short[:, None, None]
     alpha, depth = _outline(p, q, long, short, soft, numbers, look.bump)
-    value = _inside(p, q, depth, short, numbers, look, (column, row), reach)
+    value = _inside(p, q, depth, short, numbers, look, reach)
     _lay(matter, alpha, value, (column, row), reach, look.eosin)
 
 
@@ -135,16 +143,13 @@ def _inside(
     short: Field,
     numbers: Field,
     look: Look,
-    cell: tuple[npt.NDArray[np.int_], npt.NDArray[np.int_]],
     reach: int,
 ) -> Field:
     """Return the amount of haematoxylin inside the nuclei, (k, n, n)."""
-    table = bank(1.0)
-    index = np.arange(-reach, reach + 1)
     # The chromatin of each nucleus comes from a place of its own in the bank.
-    rows = (index[None, :] + (numbers[10] * 1000).astype(int)[:, None]) & 1023
-    columns = (index[None, :] + (numbers[11] * 1000).astype(int)[:, None]) & 1023
-    chromatin = table[rows[:, :, None], columns[:, None, :]]
+    rows, columns = ((numbers[i] * 1000).astype(int) + MAX_REACH - reach for i in (10, 11))
+    side = 2 * reach + 1
+    chromatin = sliding_window_view(_chromatin(), (side, side))[rows, columns]
     hollow = _span(look.vesicular, numbers[9])[:, None, None]
     rim = np.clip(1.25 - np.abs(depth - 1.2) * np.float32(0.7), 0, 1)
     value = 1 - hollow * (1 - rim) + np.float32(look.texture) * chromatin
