@@ -157,6 +157,38 @@ def least_size(spec: SlideSpec) -> tuple[int, int]:
     return math.ceil(width / spec.scale), math.ceil(height / spec.scale)
 
 
+def without_crowding(spec: SlideSpec) -> SlideSpec:
+    """Return the slide without the deposits that do not fit into their node.
+
+    Args:
+        spec: The slide; where it lies does not matter to what fits into a node.
+
+    Returns:
+        The slide; nodes lose deposits from the last on.
+    """
+    nodes = []
+    for index, (node, half) in enumerate(zip(spec.nodes, _halves(spec), strict=True)):
+        bare = PlacedNode(0.0, 0.0, *half, ())
+        n_kept = len(node.deposits_mm)
+        while _n_placed(spec, index, _first_deposits(node, n_kept), bare) < n_kept:
+            n_kept -= 1
+        nodes.append(_first_deposits(node, n_kept))
+    return replace(spec, nodes=tuple(nodes))
+
+
+def _first_deposits(node: NodeSpec, n: int) -> NodeSpec:
+    return replace(
+        node, deposits_mm=node.deposits_mm[:n], deposit_holes_mm=node.deposit_holes_mm[:n]
+    )
+
+
+def _n_placed(spec: SlideSpec, index: int, node: NodeSpec, bare: PlacedNode) -> int:
+    try:
+        return len(_filled(spec, index, node, bare).deposits)
+    except ValueError:
+        return -1
+
+
 def _whole(length: float) -> int:
     return math.ceil(length / _STEP_PX) * _STEP_PX
 

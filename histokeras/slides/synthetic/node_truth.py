@@ -61,6 +61,7 @@ class NodeTruth:
             "deposits_filled_mm2": list(self.filled_mm2),
             "largest_deposit_mm": self.largest_mm,
             "ratio": self.ratio,
+            "centroid_px": list(self.centroid_px),
         }
 
 
