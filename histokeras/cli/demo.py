@@ -55,7 +55,8 @@ _NETWORK = ("--backbone", "mini")
     "--nodes",
     "only_nodes",
     is_flag=True,
-    help="Paint lymph-node slides with the outlines of nodes and tumour, and stop there.",
+    help="Paint lymph-node slides with the outlines of nodes and tumour, and stop there "
+    "(slow: large slides; --quick paints one of small nodes a patient).",
 )
 @click.option(
     "--tiles",
@@ -285,7 +286,13 @@ def _paint_nodes(output: Path, seed: int, n_patients: int, quick: bool) -> None:
     )
 
     sizes = QUICK_DIAMETERS_MM if quick else DIAMETERS_MM
-    spec = NodeCohortSpec(seed=seed, n_patients=n_patients, diameters_mm=sizes)
+    spec = NodeCohortSpec(
+        seed=seed,
+        n_patients=n_patients,
+        diameters_mm=sizes,
+        most_slides=1 if quick else 2,
+        most_nodes=3 if quick else 4,
+    )
     told = f"seed {seed}, {n_patients} patients with lymph nodes of {sizes[0]:g}-{sizes[1]:g} mm"
     _claim(output, node_mark_of(spec), told)
     slides = node_slides(spec)
