@@ -1,6 +1,6 @@
 """``histokeras demo``."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,15 +11,12 @@ from histokeras.cli import options
 
 if TYPE_CHECKING:
     from histokeras.cohort.synthetic import CohortSpec
+    from histokeras.slides.synthetic import SlideSpec
 
-_PATIENTS = 40
+_PATIENTS, _NODE_PATIENTS = 40, 12
 _SIZE_PX, _QUICK_PX = 1344, 1024
-_OF_SLIDES = {
-    "quick": "--quick",
-    "only_slides": "--only-slides",
-    "slide_px": "--slide-px",
-    "debris": "--debris",
-}
+_OF_DEMO = {"slide_px": "--slide-px", "debris": "--debris"}
+_OF_SLIDES = {"quick": "--quick", "only_slides": "--only-slides"}
 _OF_TILES = {"tiles_per_class": "--tiles-per-class", "tile_px": "--tile-px"}
 _NETWORK = ("--backbone", "mini")
 
@@ -40,8 +37,7 @@ _NETWORK = ("--backbone", "mini")
     "--patients",
     type=click.IntRange(min=4),
     default=_PATIENTS,
-    show_default=True,
-    help="Number of invented patients.",
+    help=f"Number of invented patients.  [default: {_PATIENTS}, with --nodes {_NODE_PATIENTS}]",
 )
 @click.option(
     "--slide-px",
@@ -54,6 +50,13 @@ _NETWORK = ("--backbone", "mini")
     type=click.FloatRange(0, 0.9, min_open=True),
     metavar="SHARE",
     help="Mean share of necrotic debris in the tissue, for fit-segmenter.  [default: 0.04]",
+)
+@click.option(
+    "--nodes",
+    "only_nodes",
+    is_flag=True,
+    help="Paint lymph-node slides with the outlines of nodes and tumour, and stop there "
+    "(slow: large slides; --quick paints one of small nodes a patient).",
 )
 @click.option(
     "--tiles",
@@ -85,6 +88,7 @@ def demo(
     patients: int,
     slide_px: int | None,
     debris: float | None,
+    only_nodes: bool,
     only_tiles: bool,
     tiles_per_class: int,
     tile_px: int,
@@ -101,11 +105,15 @@ def demo(
       histokeras demo --out demo/
       histokeras demo --out demo/ --quick
       histokeras demo --out cohort/ --only-slides --patients 80 --slide-px 2048
+      histokeras demo --out nodes/ --nodes --patients 12
       histokeras demo --out tissue/ --tiles --tiles-per-class 100
     """
-    _refuse_others(only_tiles=only_tiles)
+    _refuse_others(only_nodes=only_nodes, only_tiles=only_tiles)
     if only_tiles:
         _paint_tile_set(output, seed, patients, tiles_per_class, tile_px)
+        return
+    if only_nodes:
+        _paint_nodes(output, seed, patients if _is_given("patients") else _NODE_PATIENTS, quick)
         return
     from histokeras.cohort.synthetic import CohortSpec, mark_of, write_tables
 
@@ -142,15 +150,23 @@ def demo(
     click.echo(str(output))
 
 
-def _refuse_others(*, only_tiles: bool) -> None:
-    """Refuse options that mean nothing with, or without, --tiles."""
-    context = click.get_current_context()
-    others = _OF_SLIDES if only_tiles else _OF_TILES
-    for name, option in others.items():
-        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
-            raise click.UsageError(
-                f"`{option}` {'does not go with' if only_tiles else 'belongs to'} `--tiles`."
-            )
+def _is_given(name: str) -> bool:
+    source = click.get_current_context().get_parameter_source(name)
+    return source is not ParameterSource.DEFAULT
+
+
+def _refuse_others(*, only_nodes: bool, only_tiles: bool) -> None:
+    """Refuse options that mean nothing with, or without, --nodes and --tiles."""
+    if only_nodes and only_tiles:
+        raise click.UsageError("`--nodes` does not go with `--tiles`.")
+    wrong = _OF_DEMO if only_nodes else {**_OF_SLIDES, **_OF_DEMO} if only_tiles else {}
+    for name, option in wrong.items():
+        if _is_given(name):
+            kind = "--nodes" if only_nodes else "--tiles"
+            raise click.UsageError(f"`{option}` does not go with `{kind}`.")
+    for name, option in _OF_TILES.items():
+        if _is_given(name) and not only_tiles:
+            raise click.UsageError(f"`{option}` belongs to `--tiles`.")
 
 
 def _claim(output: Path, mark: dict[str, object], told: str) -> None:
@@ -221,24 +237,80 @@ def _told(spec: "CohortSpec") -> str:
 
 def _paint(output: Path, spec: "CohortSpec") -> None:
     """Paint the slides that are not there yet, on all cores."""
+    from histokeras.cohort.synthetic import cohort_slides
+
+    _paint_slides(output, cohort_slides(spec), spec.n_patients, every=10)
+
+
+def _paint_slides(
+    output: Path, slides: Mapping[str, "SlideSpec"], n_patients: int, *, every: int
+) -> None:
+    """Paint those slides that are not there yet; tell of each so many of them."""
     from functools import partial
 
-    from histokeras.cohort.synthetic import cohort_slides, is_written, write_slide_of
+    from histokeras.cohort.synthetic import is_written, write_slide_of
 
-    every = cohort_slides(spec)
-    slides = {name: slide for name, slide in every.items() if not is_written(output, name)}
+    tasks = [
+        partial(write_slide_of, output, name, slide)
+        for name, slide in slides.items()
+        if not is_written(output, name)
+    ]
+    n_there = len(slides) - len(tasks)
     click.echo(
-        f"Painting {len(slides)} slides of {spec.n_patients} invented patients in "
-        f"{output / 'slides'}"
-        + (f"; {len(every) - len(slides)} are there" if len(slides) < len(every) else ""),
+        f"Painting {len(tasks)} slides of {n_patients} invented patients in {output / 'slides'}"
+        + (f"; {n_there} are there" if n_there else ""),
         err=True,
     )
-    if not slides:
+    if not tasks:
         return
-    tasks = [partial(write_slide_of, output, name, slide) for name, slide in slides.items()]
     for number in _on_all_cores(tasks):
-        if number % 10 == 0:
+        if number % every == 0:
             click.echo(f"  {number} of {len(tasks)}", err=True)
+
+
+def _paint_nodes(output: Path, seed: int, n_patients: int, quick: bool) -> None:
+    """Paint the lymph-node slides that are not there yet, and write their truth and tables."""
+    from functools import partial
+
+    from histokeras.cohort.synthetic_nodes import (
+        DIAMETERS_MM,
+        QUICK_DIAMETERS_MM,
+        NodeCohortSpec,
+        node_mark_of,
+        node_slides,
+        write_node_truth,
+    )
+    from histokeras.cohort.synthetic_nodes_tables import (
+        write_node_slide_tables,
+        write_node_truth_tables,
+    )
+
+    sizes = QUICK_DIAMETERS_MM if quick else DIAMETERS_MM
+    spec = NodeCohortSpec(
+        seed=seed,
+        n_patients=n_patients,
+        diameters_mm=sizes,
+        most_slides=1 if quick else 2,
+        most_nodes=3 if quick else 4,
+    )
+    told = f"seed {seed}, {n_patients} patients with lymph nodes of {sizes[0]:g}-{sizes[1]:g} mm"
+    _claim(output, node_mark_of(spec), told)
+    slides = node_slides(spec)
+    write_node_slide_tables(output, spec)
+    # The truth comes first: the tables rest on it, and painting takes long.
+    for _ in _on_all_cores(
+        [partial(write_node_truth, output, name, slide) for name, slide in slides.items()]
+    ):
+        pass
+    write_node_truth_tables(output, spec)
+    _paint_slides(output, slides, n_patients, every=1)
+    click.echo(
+        f"Done. {output / 'annotations'} holds the outlines of nodes and tumour, "
+        f"{output / 'nodes_truth.csv'} one row a node, {output / 'patients_truth.csv'} the true "
+        "T/MLN and pN.",
+        err=True,
+    )
+    click.echo(str(output))
 
 
 def _call(command: list[str]) -> None:

@@ -77,9 +77,49 @@ def test_a_painted_tile_set_is_one_to_learn_from(
     assert "not a demo of these options (seed 0, 3 tiles a class of 32 px, 5 pat" in other.stderr
 
 
+def test_lymph_node_slides_come_with_their_outlines(
+    histokeras: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "histokeras.cli.demo._on_all_cores",
+        lambda tasks: [i for i, task in enumerate(tasks, 1) if task() or True],
+    )
+    monkeypatch.setattr("histokeras.cohort.synthetic_nodes.QUICK_DIAMETERS_MM", (0.3, 0.4))
+    # Painting is tested elsewhere, and takes long.
+    monkeypatch.setattr(
+        "histokeras.cohort.synthetic.write_he_slide", lambda path, _: path.write_bytes(b"a slide")
+    )
+    out = tmp_path / "nodes"
+    call = ("demo", "--out", out, "--nodes", "--quick")
+
+    result = histokeras(*call, "--patients", 4)
+
+    assert result.exit_code == 0, result.output
+    assert result.stdout.strip() == str(out)
+    slides = sorted(path.stem for path in (out / "slides").iterdir())
+    assert slides == sorted(path.stem for path in (out / "annotations").iterdir())
+    assert slides == sorted(path.name for path in (out / "truth").iterdir())
+    tables = {"slides", "pairs", "labels", "nodes_truth", "patients_truth"}
+    assert {path.stem for path in out.glob("*.csv")} == tables
+    assert json.loads((out / "cohort.json").read_text())["slides_with"]["touching"] == 2
+    again = histokeras(*call, "--only-slides", "--patients", 4)
+    assert f"Painting 0 slides of 4 invented patients in {out / 'slides'}; {len(slides)} are" in (
+        again.stderr
+    )
+    other = histokeras(*call)
+    assert other.exit_code == 2
+    assert "not a demo of these options (seed 0, 12 patients with lymph nodes of 0.3-0.4 mm)" in (
+        other.stderr
+    )
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
+        (("--nodes", "--tiles"), "`--nodes` does not go with `--tiles`"),
+        (("--nodes", "--slide-px", 512), "`--slide-px` does not go with `--nodes`"),
+        (("--nodes", "--tile-px", 32), "`--tile-px` belongs to `--tiles`"),
+        (("--tiles", "--debris", 0.2), "`--debris` does not go with `--tiles`"),
         (("--tiles", "--quick"), "`--quick` does not go with `--tiles`"),
         (("--tile-px", 32), "`--tile-px` belongs to `--tiles`"),
     ],

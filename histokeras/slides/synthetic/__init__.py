@@ -1,6 +1,7 @@
 """Procedural H&E: seeded slides and tiles whose truth is known to the pixel."""
 
 from histokeras.slides.synthetic.layout import MASK_UM, class_map
+from histokeras.slides.synthetic.node_truth import NodeTruth
 from histokeras.slides.synthetic.plain import (
     KINDS,
     Architecture,
@@ -27,8 +28,8 @@ from histokeras.slides.synthetic.tiles import (
     tissue_tile,
 )
 from histokeras.slides.synthetic.truth import (
-    NodeTruth,
     SlideTruth,
+    nodes_geojson,
     slide_truth,
     tumour_geojson,
     write_truth,
@@ -50,6 +51,7 @@ __all__ = [
     "StainProfile",
     "TissueTile",
     "class_map",
+    "nodes_geojson",
     "paint_slide",
     "random_profile",
     "render_region",

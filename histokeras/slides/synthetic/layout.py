@@ -8,7 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from histokeras.slides.synthetic.fields import Field, Whole, between, draws, fractal, key_of, noise
-from histokeras.slides.synthetic.nodes import PlacedNode, lay_nodes, place_nodes
+from histokeras.slides.synthetic.node_places import (
+    Disc,
+    PlacedNode,
+    place_nodes,
+    place_outside,
+)
+from histokeras.slides.synthetic.nodes import lay_nodes
 from histokeras.slides.synthetic.spec import SlideSpec
 from histokeras.slides.synthetic.tiles import CLASSES, GLASS
 
@@ -42,12 +48,14 @@ class Plan:
         outline: Above 0 inside the tissue, float32 (rows, columns).
         pull: How strongly each class claims a place, float32 (8, rows, columns).
         nodes: Lymph nodes where they lie.
+        outside: Tumour deposits outside them.
     """
 
     step_px: int
     outline: Field
     pull: Field
     nodes: tuple[PlacedNode, ...]
+    outside: tuple[Disc, ...]
 
 
 @functools.lru_cache(maxsize=8)
@@ -70,7 +78,7 @@ def plan_slide(spec: SlideSpec) -> Plan:
     outline = _outline(spec, xs, ys)
     pull = _pull(spec, xs, ys)
     pull += _biases(pull, outline > 0, np.asarray(spec.composition))[:, None, None]
-    return Plan(step, outline, pull, place_nodes(spec))
+    return Plan(step, outline, pull, place_nodes(spec), place_outside(spec))
 
 
 def _outline(spec: SlideSpec, xs: Whole, ys: Whole) -> Field:
@@ -157,7 +165,7 @@ def classes_at(spec: SlideSpec, columns: Whole, rows: Whole) -> Classes:
     plan = plan_slide(spec)
     xs, ys = columns * CELL_PX + CELL_PX // 2, rows * CELL_PX + CELL_PX // 2
     if plan.nodes:
-        return lay_nodes(spec, plan.nodes, xs, ys)
+        return lay_nodes(spec, plan.nodes, plan.outside, xs, ys)
     outline = _read(plan.outline[None], xs, ys, plan.step_px)[0]
     ragged = fractal(key_of(spec.seed, "ragged"), 40, xs, ys, octaves=3)
     glass = outline + 0.012 * min(1.0, 6000 / max(spec.painted_px)) * ragged < 0

@@ -1,16 +1,22 @@
 """Nuclei: many soft, uneven ellipses with chromatin, membrane and nucleoli, painted one by one."""
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
 
 from histokeras.slides.synthetic.fields import Field, Lattice, Window, bank
 from histokeras.slides.synthetic.stains import DYES, EOSIN, HAEMATOXYLIN
 
-_CHUNK = 256
+_CHUNK = 512
 MAX_REACH = 24
 """No nucleus reaches further from its centre than this, in pixels."""
+
+
+Bits = npt.NDArray[np.bool_]
+_Stamp = tuple[Field, Field, Bits]
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,12 @@ def empty(window: Window) -> Matter:
     )
 
 
+@functools.cache
+def _chromatin() -> Field:
+    """Return a bank that goes on by MAX_REACH on all sides."""
+    return np.pad(bank(1.0), MAX_REACH, mode="wrap")
+
+
 def _span(range_: tuple[float, float], share: Field) -> Field:
     return np.asarray(range_[0] + (range_[1] - range_[0]) * share, np.float32)
 
@@ -93,9 +105,44 @@ def _paint_chunk(matter: Matter, places: Lattice, look: Look, angles: Field, siz
     radius = _span(look.radius, numbers[5]) * np.float32(size)
     aspect = _span(look.aspect, numbers[6])
     long = np.minimum(radius * np.sqrt(aspect), MAX_REACH / 1.4)
+    soft = _span(look.soft, numbers[7] ** 2)
+    needed = np.ceil(long * (1 + 2 * look.bump) + 0.75 * soft).astype(np.int64)
+    # Nuclei of about one size are computed together, each in no larger a square than it needs.
+    reaches = np.minimum(needed + needed % 2, MAX_REACH)
+    stamps: dict[int, _Stamp] = {}
+    for reach in np.unique(reaches).tolist():
+        chosen = reaches == reach
+        drawn = _stamps(places.only(chosen), look, angles[chosen], size, reach)
+        for i, stamp in zip(np.flatnonzero(chosen).tolist(), zip(*drawn, strict=True), strict=True):
+            stamps[i] = stamp
+    column, row = np.floor(places.x).astype(int), np.floor(places.y).astype(int)
+    lefts = (column - matter.window.x - reaches).tolist()
+    tops = (row - matter.window.y - reaches).tolist()
+    _lay(matter, [stamps[i] for i in range(len(places))], lefts, tops)
+
+
+def _stamps(
+    places: Lattice, look: Look, angles: Field, size: float, reach: int
+) -> tuple[Field, Field, Bits]:
+    """Return what nuclei do to the dyes.
+
+    Args:
+        places: k nuclei.
+        look: Their look.
+        angles: Direction of each.
+        size: Factor on the radius.
+        reach: How far the squares reach from their middle pixel.
+
+    Returns:
+        Share of haematoxylin and eosin that stays and what is added of them, (k, 2, n, n), and
+        where nuclei are, bool (k, n, n).
+    """
+    numbers = places.draws
+    radius = _span(look.radius, numbers[5]) * np.float32(size)
+    aspect = _span(look.aspect, numbers[6])
+    long = np.minimum(radius * np.sqrt(aspect), MAX_REACH / 1.4)
     short = radius / np.sqrt(aspect)
     soft = _span(look.soft, numbers[7] ** 2)
-    reach = min(MAX_REACH, int(np.ceil(long.max() * (1 + 2 * look.bump) + 0.75 * soft.max())))
     column, row = np.floor(places.x).astype(int), np.floor(places.y).astype(int)
     offsets = np.arange(-reach, reach + 1, dtype=np.float32)
     dx = offsets[None, None, :] + (0.5 - (places.x - column)).astype(np.float32)[:, None, None]
@@ -104,8 +151,11 @@ def _paint_chunk(matter: Matter, places: Lattice, look: Look, angles: Field, siz
     p = (dx * cosine + dy * sine) / long[:, None, None]
     q = (dy * cosine - dx * sine) / short[:, None, None]
     alpha, depth = _outline(p, q, long, short, soft, numbers, look.bump)
-    value = _inside(p, q, depth, short, numbers, look, (column, row), reach)
-    _lay(matter, alpha, value, (column, row), reach, look.eosin)
+    value = _inside(p, q, depth, short, numbers, look, reach)
+    # Some eosin stays under the nuclei, else they look blue-green.
+    kept = np.stack([1 - alpha, 1 - np.float32(0.55) * alpha], axis=1)
+    added = np.stack([alpha * value, alpha * np.float32(look.eosin)], axis=1)
+    return kept, added, alpha > 0.5
 
 
 def _outline(
@@ -135,16 +185,13 @@ def _inside(
     short: Field,
     numbers: Field,
     look: Look,
-    cell: tuple[npt.NDArray[np.int_], npt.NDArray[np.int_]],
     reach: int,
 ) -> Field:
     """Return the amount of haematoxylin inside the nuclei, (k, n, n)."""
-    table = bank(1.0)
-    index = np.arange(-reach, reach + 1)
     # The chromatin of each nucleus comes from a place of its own in the bank.
-    rows = (index[None, :] + (numbers[10] * 1000).astype(int)[:, None]) & 1023
-    columns = (index[None, :] + (numbers[11] * 1000).astype(int)[:, None]) & 1023
-    chromatin = table[rows[:, :, None], columns[:, None, :]]
+    rows, columns = ((numbers[i] * 1000).astype(int) + MAX_REACH - reach for i in (10, 11))
+    side = 2 * reach + 1
+    chromatin = sliding_window_view(_chromatin(), (side, side))[rows, columns]
     hollow = _span(look.vesicular, numbers[9])[:, None, None]
     rim = np.clip(1.25 - np.abs(depth - 1.2) * np.float32(0.7), 0, 1)
     value = 1 - hollow * (1 - rim) + np.float32(look.texture) * chromatin
@@ -163,36 +210,20 @@ def _inside(
     return np.asarray(np.clip(value, 0.1, 1.6) * dark[:, None, None], np.float32)
 
 
-def _lay(
-    matter: Matter,
-    alpha: Field,
-    value: Field,
-    cell: tuple[npt.NDArray[np.int_], npt.NDArray[np.int_]],
-    reach: int,
-    eosin: float,
-) -> None:
-    """Lay the nuclei over the window in their order, cut at its edges."""
-    haematoxylin, pink, mask = matter.dyes[HAEMATOXYLIN], matter.dyes[EOSIN], matter.nuclei
+def _lay(matter: Matter, stamps: list[_Stamp], lefts: list[int], tops: list[int]) -> None:
+    """Lay nuclei over the window in their order, cut at its edges."""
+    # Haematoxylin and eosin are the first two dyes: one step does both.
+    dyes, mask = matter.dyes[HAEMATOXYLIN : EOSIN + 1], matter.nuclei
     height, width = matter.window.shape
-    lefts = (cell[0] - matter.window.x - reach).tolist()
-    tops = (cell[1] - matter.window.y - reach).tolist()
-    side = 2 * reach + 1
-    colour = alpha * value
-    clear = 1 - alpha
-    # Some eosin stays under the nuclei, else they look blue-green.
-    wash = 1 - np.float32(0.55) * alpha
-    pinks = alpha * np.float32(eosin)
-    solid = alpha > 0.5
-    for i, (left, top) in enumerate(zip(lefts, tops, strict=True)):
+    for (kept, added, solid), left, top in zip(stamps, lefts, tops, strict=True):
+        side = len(solid)
         x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
         if x0 >= x1 or y0 >= y1:
             continue
-        here = (slice(y0, y1), slice(x0, x1))
-        part = (i, slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
-        area = haematoxylin[here]
-        area *= clear[part]
-        area += colour[part]
-        area = pink[here]
-        area *= wash[part]
-        area += pinks[part]
-        mask[here] |= solid[part]
+        area, shade = dyes[:, y0:y1, x0:x1], mask[y0:y1, x0:x1]
+        if shade.shape != solid.shape:
+            part = (..., slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
+            kept, added, solid = kept[part], added[part], solid[part]
+        area *= kept
+        area += added
+        shade |= solid

@@ -1,5 +1,6 @@
 """Render any window of a procedural slide; windows agree to the pixel where they overlap."""
 
+import itertools
 import math
 
 import numpy as np
@@ -12,14 +13,18 @@ from histokeras.slides.synthetic.fields import Field, Window, key_of, noise
 from histokeras.slides.synthetic.layout import CELL_PX, classes_at
 from histokeras.slides.synthetic.spec import SlideSpec
 from histokeras.slides.synthetic.stains import DYES, stain
-from histokeras.slides.synthetic.tiles import CLASSES, GLASS, paint_class
+from histokeras.slides.synthetic.tiles import CLASSES, GLASS, MARGIN, paint_class
 
 Classes = npt.NDArray[np.uint8]
+Bits = npt.NDArray[np.bool_]
+Box = tuple[slice, slice]
+"""Rows and columns."""
 
 _BLOCK_PX = 512
 _OPTICS_MARGIN = 8
 _SOFT_SIGMA = 3.4
 _SOFT_MARGIN = 12
+_BANDS = (1, 2, 4)
 
 
 def render_region(
@@ -90,8 +95,9 @@ def _painted(spec: SlideSpec, block: Window) -> tuple[Image, Classes]:
     """Render a window in painted pixels of 0.5 um."""
     margin = _OPTICS_MARGIN + (BLUR_MARGIN if spec.blurs else 0)
     window = block.grown(margin)
-    classes = _classes(spec, window)
-    dyes = _dyes(spec, window)
+    wide = _classes(spec, window.grown(_SOFT_MARGIN))
+    classes = wide[_SOFT_MARGIN:-_SOFT_MARGIN, _SOFT_MARGIN:-_SOFT_MARGIN]
+    dyes = _dyes(spec, window, wide)
     if spec.folds:
         dyes *= 1 + 0.9 * fold_share(spec, window.xs, window.ys)
     picture = stain(dyes.transpose(1, 2, 0), spec.stains(), window)
@@ -107,10 +113,9 @@ def _classes(spec: SlideSpec, window: Window) -> Classes:
     return cells[np.ix_(window.ys // CELL_PX - rows[0], window.xs // CELL_PX - columns[0])]
 
 
-def _dyes(spec: SlideSpec, window: Window) -> Field:
-    """Return the amounts of the dyes; classes pass into each other over some pixels."""
+def _dyes(spec: SlideSpec, window: Window, classes: Classes) -> Field:
+    """Return the amounts of the dyes; classes, with a margin, pass into each other."""
     wide = window.grown(_SOFT_MARGIN)
-    classes = _classes(spec, wide)
     dyes = np.zeros((len(DYES), *window.shape), np.float32)
     inner = (slice(_SOFT_MARGIN, -_SOFT_MARGIN), slice(_SOFT_MARGIN, -_SOFT_MARGIN))
     grain = noise(key_of(spec.seed, "soft"), 2.2, wide.xs, wide.ys)
@@ -124,27 +129,80 @@ def _dyes(spec: SlideSpec, window: Window) -> Field:
     weights = {index: _soft(classes == index, ragged[index % 2])[inner] for index in present}
     total = np.sum(list(weights.values()), axis=0)
     for index, weight in weights.items():
-        rows, columns = np.nonzero(weight.max(axis=1))[0], np.nonzero(weight.max(axis=0))[0]
-        if index == GLASS or not len(rows):
+        if index == GLASS:
             continue
-        here = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-        part = Window(
-            window.x + int(columns[0]),
-            window.y + int(rows[0]),
-            int(columns[-1] - columns[0]) + 1,
-            int(rows[-1] - rows[0]) + 1,
-        )
-        # Far from borders the share is exactly 1, as in a window that holds one class only.
-        dyes[:, *here] += _paint(spec, part, index) * (weight[here] / total[here])
+        for here in _boxes(weight > 0):
+            rows, columns = here
+            part = Window(
+                window.x + columns.start,
+                window.y + rows.start,
+                columns.stop - columns.start,
+                rows.stop - rows.start,
+            )
+            # Far from borders the share is exactly 1, as in a window that holds one class only.
+            dyes[:, *here] += _paint(spec, part, index) * (weight[here] / total[here])
     return dyes
+
+
+def _boxes(mask: Bits) -> list[Box]:
+    """Return boxes that hold an area: one, or bands where those cost less to paint."""
+    choices = [_bands(mask, n, down) for n in _BANDS for down in (True, False)]
+    return min(choices, key=_cost)
+
+
+def _bands(mask: Bits, n: int, down: bool) -> list[Box]:
+    """Cut an area into bands, each as long as what it holds."""
+    found: list[Box] = []
+    whole = _extent(mask)
+    if whole is None:
+        return found
+    start, stop = whole[not down].start, whole[not down].stop
+    cuts = [start + (stop - start) * i // n for i in range(n + 1)]
+    for first, last in itertools.pairwise(cuts):
+        band = mask[first:last] if down else mask[:, first:last]
+        box = _extent(band)
+        if box is not None:
+            rows, columns = box
+            found.append((_moved(rows, first), columns) if down else (rows, _moved(columns, first)))
+    return found
+
+
+def _moved(part: slice, by: int) -> slice:
+    return slice(part.start + by, part.stop + by)
+
+
+def _extent(mask: Bits) -> Box | None:
+    """Return the rows and columns that hold an area; None if it is empty."""
+    rows, columns = np.nonzero(mask.any(axis=1))[0], np.nonzero(mask.any(axis=0))[0]
+    if not len(rows):
+        return None
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
+def _cost(boxes: list[Box]) -> int:
+    """Return how many pixels are painted, those around the boxes included."""
+    return sum(
+        (rows.stop - rows.start + 2 * MARGIN) * (columns.stop - columns.start + 2 * MARGIN)
+        for rows, columns in boxes
+    )
 
 
 def _paint(spec: SlideSpec, window: Window, index: int) -> Field:
     return paint_class(window, CLASSES[index], spec.seed, spec.architecture, violet=False).dyes
 
 
-def _soft(own: npt.NDArray[np.bool_], ragged: Field) -> Field:
+def _soft(own: Bits, ragged: Field) -> Field:
     """Return the weight of a class at each pixel: cells without their corners, ragged edges."""
-    share = ndimage.gaussian_filter(own.astype(np.float32), _SOFT_SIGMA, truncate=3)
+    weight = np.zeros(own.shape, np.float32)
+    box = _extent(own)
+    if box is None:
+        return weight
+    # Further away than the filter sees there is nothing.
+    rows, columns = (
+        slice(max(0, part.start - _SOFT_MARGIN), part.stop + _SOFT_MARGIN) for part in box
+    )
+    here = (rows, columns)
+    share = ndimage.gaussian_filter(own[here].astype(np.float32), _SOFT_SIGMA, truncate=3)
     # The fourth power narrows the passage from one class to the next.
-    return np.asarray(np.where(share > 0.04, share**4 * ragged, 0), np.float32)
+    weight[here] = np.where(share > 0.04, share**4 * ragged[here], 0)
+    return weight

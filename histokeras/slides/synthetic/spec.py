@@ -7,6 +7,7 @@ from histokeras.slides.synthetic.tiles import CLASSES
 
 COMPOSITION = (0.08, 0.05, 0.09, 0.05, 0.13, 0.14, 0.20, 0.26)
 """Shares of the tissue in the order of ``CLASSES`` unless chosen otherwise."""
+_MOST_HILUM, _MOST_HOLE, _MOST_LUMPY, _MOST_FAT_MM = 0.6, 0.8, 0.1, 2.0
 
 
 @dataclass(frozen=True)
@@ -16,10 +17,44 @@ class NodeSpec:
     Attributes:
         diameter_mm: Mean diameter.
         deposits_mm: Diameters of the tumour deposits in it.
+        deposit_holes_mm: Diameters of the necrosis in the middle of the deposits, in their order;
+            0, or fewer of them, for none.
+        hilum_mm: Diameter of the fat inside it; 0 for none.
+        touching: Whether it is pressed against the node before it.
+        lumpy: How far its outline and its deposits' stray from ellipses, as a share of the radius,
+            0..0.1. Deposits of lumpy nodes end at the capsule.
     """
 
     diameter_mm: float
     deposits_mm: tuple[float, ...] = ()
+    deposit_holes_mm: tuple[float, ...] = ()
+    hilum_mm: float = 0.0
+    touching: bool = False
+    lumpy: float = 0.0
+
+    @property
+    def holes_mm(self) -> tuple[float, ...]:
+        """Diameter of the hole of each deposit, 0 for none."""
+        lacking = len(self.deposits_mm) - len(self.deposit_holes_mm)
+        return self.deposit_holes_mm + (0.0,) * lacking
+
+
+def _require_node(node: NodeSpec) -> None:
+    """Check what a node shall have beside its size."""
+    if not 0 <= node.hilum_mm <= _MOST_HILUM * node.diameter_mm:
+        raise ValueError(
+            f"`hilum_mm` must be 0 to {_MOST_HILUM} of the node's diameter. Received: {node}"
+        )
+    if not 0 <= node.lumpy <= _MOST_LUMPY:
+        raise ValueError(f"`lumpy` must be in [0, {_MOST_LUMPY}]. Received: {node}")
+    if len(node.deposit_holes_mm) > len(node.deposits_mm) or any(
+        not 0 <= hole <= _MOST_HOLE * size
+        for hole, size in zip(node.holes_mm, node.deposits_mm, strict=True)
+    ):
+        raise ValueError(
+            f"`deposit_holes_mm` must be 0 to {_MOST_HOLE} of the deposits' diameters, and no "
+            f"more than there are deposits. Received: {node}"
+        )
 
 
 @dataclass(frozen=True)
@@ -39,6 +74,8 @@ class SlideSpec:
         blurs: Number of spots out of focus.
         pens: Number of pen strokes.
         nodes: Lymph nodes in fat; they replace the composition.
+        outside_mm: Diameters of tumour deposits in the fat, outside the nodes.
+        fat_mm: How far the fat reaches around nodes and deposits, about.
         profile: Stain and scanner in place of the site's and slide's.
     """
 
@@ -54,6 +91,8 @@ class SlideSpec:
     blurs: int = 0
     pens: int = 0
     nodes: tuple[NodeSpec, ...] = ()
+    outside_mm: tuple[float, ...] = ()
+    fat_mm: float = 0.15
     profile: StainProfile | None = None
 
     def __post_init__(self) -> None:
@@ -67,9 +106,25 @@ class SlideSpec:
                 f"`composition` must give a share >= 0 to each of {', '.join(CLASSES)}, and not 0 "
                 f"to all. Received: composition={shares}"
             )
-        for node in self.nodes:
+        self._require_nodes()
+
+    def _require_nodes(self) -> None:
+        for index, node in enumerate(self.nodes):
             if node.diameter_mm <= 0 or any(size <= 0 for size in node.deposits_mm):
                 raise ValueError(f"`nodes` must have diameters > 0. Received: {node}")
+            if index == 0 and node.touching:
+                raise ValueError("`touching`: the first node has none before it to touch.")
+            _require_node(node)
+        if any(size <= 0 for size in self.outside_mm) or (self.outside_mm and not self.nodes):
+            raise ValueError(
+                "`outside_mm` are diameters > 0 on a slide with `nodes`. "
+                f"Received: outside_mm={self.outside_mm}"
+            )
+        if not 0 < self.fat_mm <= _MOST_FAT_MM:
+            raise ValueError(
+                f"`fat_mm` must be above 0 and at most {_MOST_FAT_MM}. "
+                f"Received: fat_mm={self.fat_mm}"
+            )
 
     def _require_numbers(self) -> None:
         if len(self.size_px) != 2 or min(self.size_px) < 16:

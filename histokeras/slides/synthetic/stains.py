@@ -143,13 +143,17 @@ def stain(
     picture = np.empty((height, width, 3), np.uint8)
     # One random picture, read from three places, serves the three channels.
     key = profile.noise_key
+    # Most tissue lacks some of the dyes.
     planes = [
-        np.ascontiguousarray(concentrations[..., dye], np.float32) * np.float32(amount)
-        for dye, amount in enumerate(profile.amounts)
+        (np.ascontiguousarray(concentrations[..., dye], np.float32) * np.float32(amount), vector)
+        for dye, (amount, vector) in enumerate(zip(profile.amounts, profile.vectors, strict=True))
+        if concentrations[..., dye].any()
     ]
+    # One pixel of glass stands for all: only the noise differs.
+    shape = (height, width) if planes else (1, 1)
     for channel in range(3):
-        density = np.zeros((height, width), np.float32)
-        for plane, vector in zip(planes, profile.vectors, strict=True):
+        density = np.zeros(shape, np.float32)
+        for plane, vector in planes:
             density += plane * np.float32(vector[channel])
         # Gamma and Beer-Lambert are both powers: one exponential does both.
         light = np.exp(density * np.float32(-math.log(10) * profile.gamma))
@@ -161,6 +165,6 @@ def stain(
             light += np.float32(profile.sharpen) * (light - around)
         if profile.noise > 0:
             grain = noise(key_of(key, channel), 0.5, window.xs, window.ys)
-            light += np.float32(profile.noise) * grain
+            light = light + np.float32(profile.noise) * grain
         picture[..., channel] = np.clip(np.rint(light), 0, 255)
     return picture

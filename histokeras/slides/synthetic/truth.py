@@ -13,10 +13,16 @@ from PIL import Image as PillowImage
 
 from histokeras import files
 from histokeras.slides.synthetic.artefacts import artefacts_at
-from histokeras.slides.synthetic.contours import area, boxes, polygons
+from histokeras.slides.synthetic.contours import boxes, polygons
 from histokeras.slides.synthetic.fields import Field
-from histokeras.slides.synthetic.layout import CELL_PX, MASK_UM, class_map, plan_slide
-from histokeras.slides.synthetic.nodes import PlacedNode
+from histokeras.slides.synthetic.layout import CELL_PX, MASK_UM, class_map
+from histokeras.slides.synthetic.node_truth import (
+    NodeTruth,
+    area_feature,
+    node_features,
+    node_truths,
+    outside_mm2,
+)
 from histokeras.slides.synthetic.spec import SlideSpec
 from histokeras.slides.synthetic.tiles import CLASSES, GLASS
 
@@ -24,23 +30,6 @@ Bytes = npt.NDArray[np.uint8]
 
 _LEAST_NEST_UM2 = 900.0
 _CELL_MM2 = MASK_UM**2 / 1e6
-# A node's wavy border stays within this many times its radii.
-_AROUND = 1.1
-
-
-@dataclass(frozen=True)
-class NodeTruth:
-    """A lymph node as it lies on the slide.
-
-    Attributes:
-        outline: Its outer ring in level-0 pixels, float64 (n, 2).
-        area_mm2: Its area, deposits included, its capsule not.
-        deposits_mm2: Areas of its deposits, in the order of the spec.
-    """
-
-    outline: Field
-    area_mm2: float
-    deposits_mm2: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -56,6 +45,7 @@ class SlideTruth:
         tumour: Polygons (outer ring, then holes) in level-0 pixels, float64 (n, 2) each.
         boxes: Tumour nests in level-0 pixels: x0, y0, x1, y1, float64 (n, 4).
         nodes: Lymph nodes in the order of the spec.
+        outside_mm2: Areas of the tumour deposits outside nodes, in the order of the spec.
     """
 
     spec: SlideSpec
@@ -66,6 +56,7 @@ class SlideTruth:
     tumour: list[tuple[Field, ...]]
     boxes: Field
     nodes: tuple[NodeTruth, ...]
+    outside_mm2: tuple[float, ...]
 
 
 def slide_truth(spec: SlideSpec) -> SlideTruth:
@@ -93,7 +84,8 @@ def slide_truth(spec: SlideSpec) -> SlideTruth:
         areas_mm2=_areas(mask),
         tumour=rings,
         boxes=boxes(is_tumour, least_px=least) * scale,
-        nodes=_nodes(spec, mask),
+        nodes=node_truths(spec),
+        outside_mm2=outside_mm2(spec),
     )
 
 
@@ -112,49 +104,26 @@ def _artefacts(spec: SlideSpec, shape: Sequence[int]) -> Bytes:
     return np.concatenate(strips)
 
 
-def _nodes(spec: SlideSpec, mask: Bytes) -> tuple[NodeTruth, ...]:
-    """Measure nodes and deposits on the mask."""
-    return tuple(_node(spec, mask, node) for node in plan_slide(spec).nodes)
-
-
-def _node(spec: SlideSpec, mask: Bytes, node: PlacedNode) -> NodeTruth:
-    left, top = (
-        max(0, math.floor((middle - _AROUND * half) / CELL_PX))
-        for middle, half in ((node.x, node.half_width), (node.y, node.half_height))
-    )
-    right = math.ceil((node.x + _AROUND * node.half_width) / CELL_PX)
-    bottom = math.ceil((node.y + _AROUND * node.half_height) / CELL_PX)
-    part = mask[top:bottom, left:right]
-    xs = (np.arange(left, left + part.shape[1]) + 0.5)[None, :] * CELL_PX
-    ys = (np.arange(top, top + part.shape[0]) + 0.5)[:, None] * CELL_PX
-    # The corners of the box may belong to the next node.
-    own = np.hypot((xs - node.x) / node.half_width, (ys - node.y) / node.half_height) < _AROUND
-    tumour = part == CLASSES.index("TUM")
-    inside = own & (tumour | (part == CLASSES.index("LYM")))
-    deposits = tuple(
-        float((tumour & (np.hypot(xs - x, ys - y) < radius * 1.1 + CELL_PX)).sum() * _CELL_MM2)
-        for x, y, radius in node.deposits
-    )
-    outline = max((rings[0] for rings in polygons(inside)), key=area) + np.array([left, top])
-    return NodeTruth(outline * (MASK_UM / spec.mpp), float(inside.sum() * _CELL_MM2), deposits)
-
-
 def tumour_geojson(truth: SlideTruth) -> dict[str, Any]:
     """Return the tumour's outlines as a GeoJSON FeatureCollection in level-0 pixels."""
     return {
         "type": "FeatureCollection",
-        "features": [
-            {
-                "type": "Feature",
-                "properties": {"objectType": "annotation", "classification": {"name": "Tumor"}},
-                "geometry": {
-                    "type": "Polygon",
-                    "coordinates": [[*ring.tolist(), ring[0].tolist()] for ring in polygon],
-                },
-            }
-            for polygon in truth.tumour
-        ],
+        "features": [area_feature("Tumor", polygon) for polygon in truth.tumour],
     }
+
+
+def nodes_geojson(truth: SlideTruth) -> dict[str, Any]:
+    """Return the outlines of nodes and of tumour as a GeoJSON FeatureCollection.
+
+    Args:
+        truth: From ``slide_truth`` or ``write_he_slide``.
+
+    Returns:
+        In level-0 pixels: nodes of class "Lymph node" named "node 1" and on, without holes, then
+        tumour of class "Tumor" inside and outside them, its necrosis as holes.
+    """
+    content = tumour_geojson(truth)
+    return {**content, "features": [*node_features(truth.nodes), *content["features"]]}
 
 
 def write_truth(folder: Path, truth: SlideTruth) -> None:
@@ -162,7 +131,8 @@ def write_truth(folder: Path, truth: SlideTruth) -> None:
 
     Args:
         folder: Made if need be; gets ``mask.png`` (class indices, 255 glass), ``artefacts.png``
-            (sums of 1 fold, 2 blur, 4 pen), ``tumour.geojson`` and ``truth.json``.
+            (sums of 1 fold, 2 blur, 4 pen), ``tumour.geojson`` and ``truth.json``; where the slide
+            has lymph nodes ``nodes.geojson`` too.
         truth: From ``slide_truth`` or ``write_he_slide``.
 
     Raises:
@@ -174,6 +144,8 @@ def write_truth(folder: Path, truth: SlideTruth) -> None:
         PillowImage.fromarray(mask).save(buffer, "PNG")
         files.write_bytes(folder / f"{name}.png", buffer.getvalue())
     files.write_json(folder / "tumour.geojson", tumour_geojson(truth))
+    if truth.nodes:
+        files.write_json(folder / "nodes.geojson", nodes_geojson(truth))
     spec = asdict(truth.spec)
     spec.pop("profile")
     content = {
@@ -185,13 +157,7 @@ def write_truth(folder: Path, truth: SlideTruth) -> None:
         "boxes": [
             dict(zip(("x0", "y0", "x1", "y1"), box, strict=True)) for box in truth.boxes.tolist()
         ],
-        "nodes": [
-            {
-                "outline": node.outline.tolist(),
-                "area_mm2": node.area_mm2,
-                "deposits_mm2": list(node.deposits_mm2),
-            }
-            for node in truth.nodes
-        ],
+        "nodes": [node.as_json() for node in truth.nodes],
+        "outside_mm2": list(truth.outside_mm2),
     }
     files.write_json(folder / "truth.json", content)
