@@ -49,9 +49,13 @@ _SHARE = click.FloatRange(0, 1)
     help="A tile is tumour where tumour covers at least this share of it.",
 )  # fmt: skip
 @click.option(
-    "--normal-share", type=_SHARE, default=0.0, show_default=True, metavar="FRACTION",
+    "--normal-share", type=_SHARE, metavar="FRACTION",
     help="A tile is normal where tumour covers at most this share of it; those between are left "
-    "out.",
+    "out, and tumour then comes out too large.  [default: all below --min-share]",
+)  # fmt: skip
+@click.option(
+    "--border", type=_SHARE, default=0.25, show_default=True, metavar="FRACTION",
+    help="Part of each label's tiles that lie on the border of tumour.",
 )  # fmt: skip
 @click.option(
     "--tile-px", type=int, default=256, show_default=True, metavar="PX",
@@ -160,6 +164,7 @@ def _job_from(arguments: dict[str, Any]) -> Any:
     spec = SampleSpec(
         size_px=arguments["tile_px"],
         max_normal=arguments["normal_share"],
+        border=arguments["border"],
         hard=arguments["hard"] if arguments["hard_from"] is not None else 0,
         **{name: arguments[name] for name in same},
     )

@@ -1,6 +1,6 @@
 """Tumour inside the lymph nodes of a slide: tiles to cells to the overview; or as it was drawn."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +33,7 @@ class Tumour:
         heat: float32 (h, w), its probability inside nodes, NaN where nothing was read; None where
             it was drawn.
         cell_um: float64 (n,), side of the cells of each node.
-        n_tiles: int64 (n,), tiles that each node's cells are the means of; 0 where it was drawn.
+        n_tiles: int64 (n,), tiles that were read of each node; 0 where it was drawn.
         tiles: All tiles read; None where it was drawn.
         facts: ``tiles_on_grid`` of the whole slide, ``tiles_read`` of them, ``share_not_read``, and
             ``tiles_read_again`` at the finer stride; None where it was drawn.
@@ -94,19 +94,25 @@ class _Sought:
         boxes: list[Box] = ndimage.find_objects(self.labels)
         heat = np.full(self.labels.shape, np.nan, np.float32)
         cell_um = np.full(len(boxes), self.job.stride_um)
-        n_tiles = np.zeros(len(boxes), np.int64)
+        # The corners of the tiles of each node.
+        seen: list[set[tuple[int, int]]] = [set() for _ in boxes]
         grid = self.reader.grid(self.job.stride_um)
-        best = self._fill(heat, n_tiles, grid, range(len(boxes)), boxes)
+        whole = {at: self.labels[box] == at + 1 for at, box in enumerate(boxes)}
+        probabilities = self._fill(heat, seen, grid, whole, boxes)
         n_read = len(self.reader.known)
-        again = self._small(heat, best, boxes) if self.job.reads_again else []
+        again = self._small(heat, seen, boxes) if self.job.reads_again else []
         if again:
-            self._fill(heat, n_tiles, self.reader.grid(self.job.itc_stride_um), again, boxes)
+            near = self._near(grid, probabilities >= self.job.threshold)
+            parts = {at: whole[at] & near[boxes[at]] for at in again}
+            fine = self.reader.grid(self.job.itc_stride_um)
+            self._fill(heat, seen, fine, parts, boxes)
             cell_um[again] = self.job.itc_stride_um
         counted = (
             grid.n_tiles, n_read, 1 - n_read / grid.n_tiles, len(self.reader.known) - n_read
         )  # fmt: skip
         facts = dict(zip(TILE_FACTS, counted, strict=True))
         mask = counted_tumour(self.labels, self._above(heat), self.job.rules)
+        n_tiles = np.array([len(corners) for corners in seen], np.int64)
         return Tumour(mask, heat, cell_um, n_tiles, self.reader.table(), facts)
 
     def _above(self, heat: Map) -> Mask:
@@ -116,31 +122,40 @@ class _Sought:
     def _fill(
         self,
         heat: Map,
-        n_tiles: npt.NDArray[np.int64],
+        seen: Sequence[set[tuple[int, int]]],
         grid: CellGrid,
-        nodes: Sequence[int],
+        parts: Mapping[int, Mask],
         boxes: Sequence[Box],
-    ) -> list[float]:
-        """Read the tiles of nodes and fill in their heat; return the highest tile of each."""
+    ) -> Map:
+        """Read the tiles of parts of nodes and fill in their heat; return what tiles gave."""
         px_um = float(self.view.slide.mpp) * self.view.scale
-        cells = [grid.cells_of(self.labels[boxes[at]] == at + 1, boxes[at], px_um) for at in nodes]
+        cells = {at: grid.cells_of(part, boxes[at], px_um) for at, part in parts.items()}
         wanted = np.zeros(grid.tile_shape, np.bool_)
-        for some in cells:
+        for some in cells.values():
             wanted |= grid.tiles_of(some)
         self._leave_glass(grid, wanted)
         probabilities = self.reader.probabilities(grid, wanted)
         means = grid.means(probabilities)
-        best = []
-        for at, own in zip(nodes, cells, strict=True):
+        for at, own in cells.items():
             # Cells beside a node have seen some of its tiles by chance: they are no part of it.
             values = np.where(own, means, np.float32(np.nan))
             found = interpolate(values, boxes[at], px_um=px_um, stride_um=grid.stride_um)
-            inside = self.labels[boxes[at]] == at + 1
-            heat[boxes[at]][inside] = found[inside]
-            theirs = probabilities[grid.tiles_of(own) & np.isfinite(probabilities)]
-            n_tiles[at] = len(theirs)
-            best.append(float(theirs.max(initial=0)))
-        return best
+            heat[boxes[at]][parts[at]] = found[parts[at]]
+            places = np.argwhere(grid.tiles_of(own) & np.isfinite(probabilities))
+            seen[at].update(grid.origin(row, column) for row, column in places.tolist())
+        return probabilities
+
+    def _near(self, grid: CellGrid, suspect: Mask) -> Mask:
+        """Return the pixels of the overview within a tile's side of tiles that look like tumour."""
+        cells = grid.tiles_to_cells(suspect)
+        steps = int(np.ceil(grid.tile_um / grid.stride_um))
+        wide = ndimage.binary_dilation(cells, np.ones((3, 3)), iterations=steps)
+        per_px = float(self.view.slide.mpp) * self.view.scale / grid.stride_um
+        rows, columns = (
+            ((np.arange(n) + 0.5) * per_px).astype(np.int64).clip(0, side - 1)
+            for n, side in zip(self.labels.shape, wide.shape, strict=True)
+        )
+        return np.asarray(wide[np.ix_(rows, columns)])
 
     def _leave_glass(self, grid: CellGrid, wanted: Mask) -> None:
         """Take tiles of glass alone, such as in a filled hole, out of those that are wanted."""
@@ -153,12 +168,15 @@ class _Sought:
             down = max(1, min(int(np.ceil(y + side)), height) - top)
             wanted[row, column] = self.tissue.touches(left, top, across, down)
 
-    def _small(self, heat: Map, best: Sequence[float], boxes: Sequence[Box]) -> list[int]:
+    def _small(
+        self, heat: Map, seen: Sequence[set[tuple[int, int]]], boxes: Sequence[Box]
+    ) -> list[int]:
         """Return nodes with tumour, or a tile that looks like it, but no macrometastasis."""
         px_mm = float(self.view.slide.mpp) * self.view.scale / 1000
         found = []
         for at, box in enumerate(boxes):
-            if best[at] < self.job.threshold:
+            best = max((self.reader.known[corner][0] for corner in seen[at]), default=0.0)
+            if best < self.job.threshold:
                 continue
             own = (self.labels[box] == at + 1).astype(np.int32)
             tumour = counted_tumour(own, self._above(heat[box]), self.job.rules)

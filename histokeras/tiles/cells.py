@@ -117,6 +117,10 @@ class CellGrid:
                 found |= wide[row:, column:][: found.shape[0], : found.shape[1]]
         return found
 
+    def tiles_to_cells(self, tiles: Mask) -> Mask:
+        """Return which cells any of some tiles counts for, shape :attr:`shape`."""
+        return np.asarray(self._spread(tiles.astype(np.float64)) > 0)
+
     def means(self, probabilities: Map) -> Map:
         """Return the mean of the tiles of each cell.
 

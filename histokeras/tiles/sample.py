@@ -17,7 +17,15 @@ from histokeras.slides.source import Image
 from histokeras.slides.tissue import is_cheap, is_surely_bright, read_coarse
 from histokeras.tiles.grid import TileSpec, grid_origins
 from histokeras.tiles.plan import background_fraction, read_tile
-from histokeras.tiles.sample_places import NORMAL, TUMOUR, Ints, Places, SampleSpec, find_places
+from histokeras.tiles.sample_places import (
+    NORMAL,
+    TUMOUR,
+    Floats,
+    Ints,
+    Places,
+    SampleSpec,
+    find_places,
+)
 from histokeras.types import LABEL
 
 COLUMNS = ("x", "y", "size_level0_px", "mpp", LABEL, "share", "hard", "prob")
@@ -118,7 +126,7 @@ def sample_tiles(
     with ThreadPoolExecutor(workers or min(_MOST_THREADS, usable_cores())) as pool:
         for number, label in enumerate((TUMOUR, NORMAL)):
             rng = np.random.default_rng((spec.seed, _number(slide.slide_id), number))
-            some = rng.permutation(np.flatnonzero(labels == label))
+            some = _order(rng.permutation(np.flatnonzero(labels == label)), share, spec)
             for place, image in reader.first(origins[some], spec.per_slide, pool):
                 at = some[place]
                 x, y = origins[at].tolist()
@@ -133,6 +141,13 @@ def sample_tiles(
             rows.append((x, y, size0, float(choice.mpp), NORMAL, part, 1, prob))
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     return Sample(table.sort_values(["y", "x"], ignore_index=True), counts)
+
+
+def _order(places: Ints, share: Floats, spec: SampleSpec) -> Ints:
+    """Put as many places at the border of tumour first as are wanted of them."""
+    border = places[(share[places] > 0) & (share[places] < 1)]
+    first = border[: round(spec.border * spec.per_slide)]
+    return np.concatenate([first, places[~np.isin(places, first)]])
 
 
 def _surely_glass(

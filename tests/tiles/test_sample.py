@@ -13,7 +13,7 @@ from histokeras.tiles.sample_places import SampleSpec
 
 SIZE, STEP, SIDE = 64, 32, 640
 TUMOUR, NODE, GLASS_X = (128, 384), (64, 576), 512
-SPEC = SampleSpec(size_px=SIZE, stride_um=STEP * 0.5, per_slide=10_000)
+SPEC = SampleSpec(size_px=SIZE, stride_um=STEP * 0.5, per_slide=10_000, max_normal=0.0)
 
 
 def square(low: float, high: float) -> Drawing:
@@ -86,6 +86,29 @@ def test_shares_between_are_left_out_as_asked(path: Path) -> None:
     assert sorted(zip(corners["x"], corners["y"], strict=True)) == [
         (96, 96), (96, 352), (352, 96), (352, 352),
     ]  # fmt: skip
+
+
+def test_all_that_is_not_tumour_is_normal_unless_said_otherwise(path: Path) -> None:
+    table = drawn(path, SampleSpec(**{**vars(SPEC), "max_normal": None})).table
+
+    assert ((table["share"] < 0.5) == (table["label"] == "normal")).all()
+    assert table["share"].between(0.01, 0.49).any()
+
+
+def test_a_part_of_the_tiles_lies_on_the_border(path: Path) -> None:
+    few = SampleSpec(**{**vars(SPEC), "max_normal": None, "per_slide": 5, "border": 0.6})
+    none = SampleSpec(**{**vars(few), "border": 0.0})
+
+    def between(spec: SampleSpec) -> dict[str, int]:
+        table = drawn(path, spec).table
+        assert table["label"].value_counts().to_dict() == {"tumour": 5, "normal": 5}
+        counts = table["label"][(table["share"] > 0) & (table["share"] < 1)].value_counts()
+        return {label: int(counts.get(label, 0)) for label in ("tumour", "normal")}
+
+    # Of five three at least, more by chance; of normal tiles four corners alone lie there.
+    assert all(count >= 3 for count in between(few).values())
+    assert between(SampleSpec(**{**vars(few), "border": 1.0})) == {"tumour": 5, "normal": 4}
+    assert between(none)["normal"] < 3
 
 
 def test_the_same_seed_draws_the_same_tiles(path: Path) -> None:
