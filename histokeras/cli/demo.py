@@ -59,6 +59,13 @@ _NETWORK = ("--backbone", "mini")
     "(slow: large slides; --quick paints one of small nodes a patient).",
 )
 @click.option(
+    "--node-mm",
+    type=click.FloatRange(min=0.9),
+    metavar="MM",
+    help="With --nodes: largest diameter of a node, unless a deposit needs more.  "
+    "[default: 7, quick 2.5]",
+)
+@click.option(
     "--tiles",
     "only_tiles",
     is_flag=True,
@@ -89,6 +96,7 @@ def demo(
     slide_px: int | None,
     debris: float | None,
     only_nodes: bool,
+    node_mm: float | None,
     only_tiles: bool,
     tiles_per_class: int,
     tile_px: int,
@@ -113,7 +121,8 @@ def demo(
         _paint_tile_set(output, seed, patients, tiles_per_class, tile_px)
         return
     if only_nodes:
-        _paint_nodes(output, seed, patients if _is_given("patients") else _NODE_PATIENTS, quick)
+        n_patients = patients if _is_given("patients") else _NODE_PATIENTS
+        _paint_nodes(output, seed, n_patients, quick=quick, largest_mm=node_mm)
         return
     from histokeras.cohort.synthetic import CohortSpec, mark_of, write_tables
 
@@ -164,6 +173,8 @@ def _refuse_others(*, only_nodes: bool, only_tiles: bool) -> None:
         if _is_given(name):
             kind = "--nodes" if only_nodes else "--tiles"
             raise click.UsageError(f"`{option}` does not go with `{kind}`.")
+    if _is_given("node_mm") and not only_nodes:
+        raise click.UsageError("`--node-mm` belongs to `--nodes`.")
     for name, option in _OF_TILES.items():
         if _is_given(name) and not only_tiles:
             raise click.UsageError(f"`{option}` belongs to `--tiles`.")
@@ -268,7 +279,9 @@ def _paint_slides(
             click.echo(f"  {number} of {len(tasks)}", err=True)
 
 
-def _paint_nodes(output: Path, seed: int, n_patients: int, quick: bool) -> None:
+def _paint_nodes(
+    output: Path, seed: int, n_patients: int, *, quick: bool, largest_mm: float | None
+) -> None:
     """Paint the lymph-node slides that are not there yet, and write their truth and tables."""
     from functools import partial
 
@@ -286,6 +299,8 @@ def _paint_nodes(output: Path, seed: int, n_patients: int, quick: bool) -> None:
     )
 
     sizes = QUICK_DIAMETERS_MM if quick else DIAMETERS_MM
+    if largest_mm is not None:
+        sizes = min(sizes[0], 0.9 * largest_mm), largest_mm
     spec = NodeCohortSpec(
         seed=seed,
         n_patients=n_patients,
