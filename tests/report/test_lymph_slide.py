@@ -176,8 +176,8 @@ def test_nodes_with_little_tumour_are_read_again_and_others_are_not(tmp_path: Pa
     pd.testing.assert_frame_equal(nodes[1:], before[1:])
     row = _row(one, "slides.csv")
     # First 15 x 11 tiles of the first node. Three of them are more than half red; what lies within
-    # one of 64 um of these, 16 x 16 cells of 16 um but for 3 x 3 at a corner, is read again: 19 x 19
-    # tiles, each over 4 x 4 cells, but for 3 x 3. On both grids lie 4 x 4.
+    # one of 64 um of these, 16 x 16 cells of 16 um but for 3 x 3 at a corner, is read again:
+    # 19 x 19 tiles, each over 4 x 4 cells, but for 3 x 3. On both grids lie 4 x 4.
     assert nodes.loc[0, "n_tiles"] == 15 * 11 + 19 * 19 - 3 * 3 - 4 * 4
     tiles = pd.read_csv(one.output / "predictions" / "S1.csv")
     assert not tiles.duplicated(["minx", "miny"]).any()
