@@ -2,13 +2,13 @@
 
 import numpy as np
 
+from histokeras.analysis.lymph_drawn import drawn_nodes
 from histokeras.analysis.lymph_nodes import find_nodes, number_nodes
 from histokeras.analysis.lymph_split import Labels
 from histokeras.errors import SlideError
 from histokeras.report.lymph_job import LymphJob, NodeSlide
 from histokeras.slides.annotations import Drawing, read_regions
 from histokeras.slides.called import called
-from histokeras.slides.geojson import filled
 from histokeras.slides.node_classes import regions_of
 from histokeras.slides.slide import Slide
 from histokeras.slides.tissue import Mask
@@ -107,18 +107,13 @@ def _segmented(segmenter: Segmenter, name: str, view: View, tissue: TissueRegion
 
 
 def _drawn(job: LymphJob, view: View, entry: NodeSlide) -> Labels:
-    """Return a number for each drawn polygon; later ones lie over earlier ones."""
+    """Return a number for each drawn node; later ones lie over earlier ones."""
     path = entry.nodes
     if path is None:
         raise _missing(view, "nodes")
     with called(entry.path, entry.slide_id):
         regions = regions_of(read_regions(path), job.node_classes)
-    labels = np.zeros(view.size_px[::-1], np.int32)
-    for number, region in enumerate(regions, start=1):
-        rings = [ring / view.scale for ring in region.polygon]
-        where, inside = filled(rings, labels.shape)
-        labels[where][inside] = 0 if region.erases else number
-    return labels
+    return drawn_nodes(regions, view.size_px[::-1], view.scale)
 
 
 def _missing(view: View, what: str) -> SlideError:

@@ -16,7 +16,7 @@ def _named(names: tuple[str, ...]) -> str:
 def _nodes(job: LymphJob) -> str:
     rules = job.rules
     how = (
-        f"drawn ({_named(job.node_classes)}), each polygon a node"
+        f"drawn ({_named(job.node_classes)}), each drawn object a node"
         if job.segmenter is None
         else f"of the segmenter ({_named(job.node_classes)}), touching ones "
         + ("parted at their necks" if rules.split_touching else "left joined")

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from histokeras.slides.geojson import (
     Polygon,
     annotation_error,
     filled,
-    labelled_polygons,
+    labelled_objects,
     missing_error,
     ring_of,
 )
@@ -33,11 +33,14 @@ class Region:
         label: Its class as it was drawn, "" if it has none.
         polygon: Its outer ring, then its holes, in level-0 pixels.
         erases: Whether it takes away what was drawn before it.
+        part_of: Number of the object in the file that it is an area of; None where each region is
+            an object of its own.
     """
 
     label: str
     polygon: Polygon
     erases: bool = False
+    part_of: int | None = field(default=None, compare=False)
 
     @property
     def area_px(self) -> float:
@@ -79,7 +82,11 @@ def read_regions(path: Path) -> tuple[Region, ...]:
         content = json.loads(data.decode("utf-8-sig"))
         if isinstance(content, Mapping) and {"positive", _NEGATIVE} & set(content):
             return tuple(_signed(content))
-        return tuple(Region(label, polygon) for label, polygon in labelled_polygons(content))
+        return tuple(
+            Region(label, polygon, part_of=number)
+            for number, (label, polygons) in enumerate(labelled_objects(content))
+            for polygon in polygons
+        )
     except FileNotFoundError as error:
         raise missing_error(path) from error
     except OSError as error:
