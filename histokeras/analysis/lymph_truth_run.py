@@ -94,10 +94,7 @@ def compare_with_truth(job: TruthJob) -> TruthFound:
     opened = open_lymph_folder(job.folder)
     slides, unit = _with_patients(opened.slides)
     drawn = DrawnFiles.of(job.truth)
-    paths = {
-        slide_id: _file_of(drawn, job.originals.get(slide_id, slide_id), patient, job.originals)
-        for slide_id, patient in zip(slides[SLIDE_ID], slides[PATIENT_ID], strict=True)
-    }
+    paths = _files_of(job, drawn, slides)
     left_out = _left_out(job, slides, paths)
     kept = slides[~slides[SLIDE_ID].isin(list(left_out))].reset_index(drop=True)
     unused = _unused(drawn, paths)
@@ -137,19 +134,18 @@ def _with_patients(slides: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     return slides.assign(**{PATIENT_ID: slides[SLIDE_ID]}), "slide"
 
 
-def _file_of(
-    drawn: DrawnFiles, slide_id: str, patient_id: str, originals: Mapping[str, str]
-) -> Path | None:
-    """Return the file of a slide, also of one that bears its patient's name before its own."""
-    patient = originals.get(patient_id, patient_id)
-    path = drawn.find(Path(patient) / f"{slide_id}{_ANY}", slide_id)
-    if path is None and slide_id.startswith(f"{patient}_"):
-        own = slide_id[len(patient) + 1 :]
-        # Never that of another patient's slide of the same name.
-        folders = (path.relative_to(drawn.folder).parts[:-1] for path in drawn.found.get(own, ()))
-        if any(patient in parts for parts in folders):
-            path = drawn.find(Path(patient) / f"{own}{_ANY}", slide_id)
-    return path
+def _files_of(
+    job: TruthJob, drawn: DrawnFiles, slides: pd.DataFrame
+) -> dict[str, Path | None]:
+    """Return the file of each slide, also of one that bears its patient's name before its own."""
+    ids = job.originals
+    patients = {str(name): ids.get(name, name) for name in slides[PATIENT_ID]}
+    found = {}
+    for slide_id, patient_id in zip(slides[SLIDE_ID], slides[PATIENT_ID], strict=True):
+        patient, name = patients[patient_id], ids.get(slide_id, slide_id)
+        own = Path(patient) / f"{name.removeprefix(f'{patient}_')}{_ANY}"
+        found[slide_id] = drawn.find(own, name, others=patients.values())
+    return found
 
 
 def _left_out(

@@ -54,8 +54,12 @@ def node_slides(
             folders = [pseudonyms.of(name, "patient") if name else "" for name in folders]
     drawn = {folder: DrawnFiles.of(folder) for folder in {nodes, tumour} if folder is not None}
 
+    owners = {one.patient_id for one in found} - {""}
+
     def file(one: FoundSlide, folder: Path | None, words: Sequence[str]) -> Path | None:
-        return None if folder is None else drawn[folder].find(one.path, one.slide_id, words)
+        if folder is None:
+            return None
+        return drawn[folder].find(one.path, one.slide_id, words, others=owners)
 
     finder = PatientFinder([], patients)
     rows = []

@@ -155,6 +155,21 @@ def test_shards_and_pseudonyms_give_the_tables_of_all(tmp_path: Path) -> None:
         assert path.is_dir() or b"JOHN" not in path.read_bytes()
 
 
+def test_a_drawing_is_of_one_patient(tmp_path: Path) -> None:
+    for name in ("P1/A", "P2/B"):
+        (tmp_path / "slides" / name).parent.mkdir(parents=True)
+        (tmp_path / "slides" / f"{name}.tiff").touch()
+    drawn = tmp_path / "drawn" / "P2"
+    drawn.mkdir(parents=True)
+    write_drawing(drawn / "A.geojson", node=[RED])
+    write_drawing(drawn / "B.geojson", node=[RED])
+
+    found = find_patient_slides([tmp_path / "slides"])
+    slides = node_slides(found, table={}, patients={}, nodes=drawn.parent)
+
+    assert [one.nodes for one in slides] == [None, drawn / "B.geojson"]
+
+
 def test_a_folder_a_patient(tmp_path: Path) -> None:
     for name in ("P1", "P2"):
         (tmp_path / name).mkdir()
