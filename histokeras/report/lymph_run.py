@@ -94,7 +94,11 @@ def measure_lymph_nodes(
             progress.slide(outcome["slide"], outcome["outcome"], detail)
         write_tables(job, {row["slide"]: row["outcome"] for row in record.slides})
     # Not while other shards are at work; the last of them writes the pages.
-    if str(read_record(job.output).get("status", "")).startswith("done"):
+    whole = read_record(job.output)
+    if str(whole.get("status", "")).startswith("done"):
+        if job.shard is not None:
+            # What others failed at is known only now, and old figures of it may lie there.
+            write_tables(job, {row["slide"]: row["outcome"] for row in whole["slides"]})
         write_lymph_pages(job.output)
     return record
 
@@ -180,6 +184,8 @@ def _measure(
         empty = isinstance(error, SlideError) and error.code == "NO_TISSUE"
         if empty:
             # Known to hold nothing: its patient lacks no slide.
+            for path in job.files(slide_id).values():
+                files.remove(path.parent, [path.name])
             content = {**facts, "outcome": EMPTY, "row": {}, "nodes": [], "files": {}}
             files.write_json(job.path(slide_id, FACTS), content)
         outcome = {"slide": slide_id, "outcome": EMPTY if empty else FAILED}

@@ -11,7 +11,8 @@ import pytest
 
 from histokeras.analysis.lymph_nodes import NodeRules
 from histokeras.cohort.patient_folders import find_patient_slides
-from histokeras.errors import ConfigError, TableError
+from histokeras.errors import ConfigError, SlideError, TableError
+from histokeras.report import lymph_run
 from histokeras.report.lymph_inputs import drawn_classes, node_slides
 from histokeras.report.lymph_job import LymphJob, NodeSlide
 from histokeras.report.lymph_run import measure_lymph_nodes
@@ -153,6 +154,44 @@ def test_shards_and_pseudonyms_give_the_tables_of_all(tmp_path: Path) -> None:
     for path in one.output.rglob("*"):
         assert "JOHN" not in path.name
         assert path.is_dir() or b"JOHN" not in path.read_bytes()
+
+
+def test_what_failed_in_one_shard_failed_for_all_whoever_comes_last(tmp_path: Path) -> None:
+    slides = lab(tmp_path, "S1", "S2", patients="PP")
+    one = job(tmp_path, *slides)
+    measure_lymph_nodes(one, quiet=True)
+    slides[0].path.write_bytes(b"no slide")
+    # S1 is of the first shard, and what was measured before still lies there.
+    for number in (0, 1):
+        part = replace(one, overwrite=True, shard=Shard(number, 2))
+        measure_lymph_nodes(part, quiet=True)
+
+    rows = table(one, "slides.csv").set_index("slide_id")
+    assert rows["outcome"].to_dict() == {"S1": "failed", "S2": "done"}
+    patients = table(one, "patients.csv")
+    assert patients["flags"].str.contains("incomplete").all()
+    assert patients["n_mln"].tolist() == [0]
+    page = (one.output / "patients" / "P.html").read_text()
+    assert "it could not be measured" in page
+    # No picture of what does not hold any more.
+    assert page.count("data:image/jpeg") == 1
+
+
+def test_nothing_is_left_of_a_slide_that_turns_out_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slides = lab(tmp_path, "S1", patients="P")
+    one = job(tmp_path, *slides)
+    measure_lymph_nodes(one, quiet=True)
+
+    def empty(*_: object) -> None:
+        raise SlideError("slide `S1`: no tissue was found.", code="NO_TISSUE")
+
+    monkeypatch.setattr(lymph_run, "measure_slide", empty)
+    record = measure_lymph_nodes(replace(one, overwrite=True), quiet=True)
+
+    assert outcomes(record) == {"S1": "empty"}
+    assert [path.name for path in one.output.rglob("S1*")] == ["S1.lymph.json"]
 
 
 def test_a_drawing_is_of_one_patient(tmp_path: Path) -> None:
