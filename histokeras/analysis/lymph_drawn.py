@@ -74,8 +74,8 @@ def draw_truth(
 ) -> DrawnSlide:
     """Draw the truth of a slide on its overview, and measure it.
 
-    Each drawn object is a node of its own, however small; holes are as they were drawn, and so is all
-    tumour: the least areas of ``rules`` are for what a network finds.
+    Each drawn object is a node of its own, however small; holes are as they were drawn, and so is
+    all tumour: the least areas of ``rules`` are for what a network finds.
 
     Args:
         regions: All that was drawn on the slide.

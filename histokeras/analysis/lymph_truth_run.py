@@ -134,9 +134,7 @@ def _with_patients(slides: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     return slides.assign(**{PATIENT_ID: slides[SLIDE_ID]}), "slide"
 
 
-def _files_of(
-    job: TruthJob, drawn: DrawnFiles, slides: pd.DataFrame
-) -> dict[str, Path | None]:
+def _files_of(job: TruthJob, drawn: DrawnFiles, slides: pd.DataFrame) -> dict[str, Path | None]:
     """Return the file of each slide, also of one that bears its patient's name before its own."""
     ids = job.originals
     patients = {str(name): ids.get(name, name) for name in slides[PATIENT_ID]}

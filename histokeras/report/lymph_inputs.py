@@ -1,12 +1,13 @@
 """The slides of ``lymph-nodes``: their patients, and what was drawn on them."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from histokeras.cohort.ids import patient_from_slide
 from histokeras.cohort.patient_folders import FoundSlide
 from histokeras.cohort.patients import PatientFinder
-from histokeras.errors import ConfigError, TableError
+from histokeras.errors import ConfigError, HistokerasError, TableError
 from histokeras.report.lymph_job import NodeSlide
 from histokeras.slides.annotations import read_regions
 from histokeras.slides.drawn_files import NODE_WORDS, TUMOUR_WORDS, DrawnFiles
@@ -101,15 +102,20 @@ def drawn_classes(
         tumour: What ``--tumour-class`` says.
 
     Raises:
-        ConfigError: If nothing tells, or a class would be both.
-        SlideError: ANNOTATION_UNREADABLE.
+        ConfigError: If nothing tells, a class would be both, or no file holds a node though
+            something is drawn.
     """
-    nodes = _labels([one.nodes for one in slides])
-    tumours = _labels([one.tumour for one in slides])
+    nodes = drawn_labels([one.nodes for one in slides])
+    tumours = drawn_labels([one.tumour for one in slides])
     found = (
         () if nodes is None else drawn_node_classes(nodes, wanted=node),
         () if tumours is None else drawn_tumour_classes(tumours, wanted=tumour),
     )
+    if nodes and not found[0]:
+        raise ConfigError(
+            f"no lymph node is drawn in any file: there are {', '.join(sorted(nodes))}.",
+            hint="Name their class with --node-class.",
+        )
     same = {one.nodes for one in slides if one.nodes} & {one.tumour for one in slides if one.tumour}
     both = sorted(set(found[0]) & set(found[1]))
     if same and both:
@@ -120,9 +126,16 @@ def drawn_classes(
     return found
 
 
-def _labels(paths: Sequence[Path | None]) -> set[str] | None:
-    """Return the classes in some files, "" being none; None if there is no file."""
+def drawn_labels(paths: Sequence[Path | None]) -> set[str] | None:
+    """Return the classes in some files, "" being none; None if there is no file.
+
+    One that cannot be read is passed over: its slide fails later.
+    """
     given = [path for path in paths if path is not None]
     if not given:
         return None
-    return {region.label for path in given for region in read_regions(path) if not region.erases}
+    labels: set[str] = set()
+    for path in given:
+        with suppress(HistokerasError):
+            labels |= {region.label for region in read_regions(path) if not region.erases}
+    return labels

@@ -242,3 +242,16 @@ def test_classes_are_told_from_all_files(tmp_path: Path) -> None:
     assert drawn_classes(slides) == (("LN",), ("met",))
     with pytest.raises(ConfigError, match="both as 'fat'"):
         drawn_classes(slides, node="fat", tumour="fat")
+
+
+def test_one_bad_drawing_stops_nobody_and_no_node_in_any_is_told(tmp_path: Path) -> None:
+    slides = lab(tmp_path, "S1", "S2")
+    bad = tmp_path / "bad.geojson"
+    bad.write_text("{")
+    assert drawn_classes([replace(slides[0], nodes=bad), slides[1]]) == (("node",), ())
+    # Whoever drew nodes as tumour has no slides without nodes.
+    only = write_drawing(tmp_path / "t.geojson", tumour=[RED])
+    with pytest.raises(ConfigError, match="no lymph node is drawn in any file: there are tumour"):
+        drawn_classes([replace(slides[0], nodes=only)])
+    empty = write_drawing(tmp_path / "e.geojson")
+    assert drawn_classes([replace(slides[0], nodes=empty)]) == ((), ())

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,24 @@ def test_tumour_of_a_network_is_positive_or_has_a_usual_name() -> None:
         tumour_class(("ADI", "LYM"))
     with pytest.raises(ConfigError, match="`--tumour-class` is none of ADI, LYM"):
         tumour_class(("ADI", "LYM"), wanted="TUM")
+
+
+@pytest.mark.parametrize(
+    ("choose", "classes", "positive"),
+    [
+        # A segmenter of nodes and of tumour, and classifiers whose positive class is the other one.
+        (node_class, ("background", "Lymph node", "Tumor"), "Tumor"),
+        (node_class, ("background", "Tumor"), "Tumor"),
+        (tumour_class, ("normal", "tumour"), "normal"),
+        (tumour_class, ("fat", "lymph_node"), "lymph_node"),
+    ],
+)
+def test_a_positive_class_that_is_by_its_name_another_one_is_not_guessed(
+    choose: Callable[..., str], classes: tuple[str, ...], positive: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"its positive class is {positive}"):
+        choose(classes, positive=positive)
+    assert choose(classes, positive=positive, wanted=positive) == positive
 
 
 def test_drawn_classes_by_usual_names_else_the_only_one() -> None:
