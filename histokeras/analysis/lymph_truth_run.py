@@ -19,7 +19,7 @@ from histokeras.cohort.split_file import read_split
 from histokeras.errors import ConfigError, FeatureError, TableError
 from histokeras.files import prepare_folder, remove, write_csv, write_json
 from histokeras.runs.record import RunRecord, read_record, require_own_folder
-from histokeras.slides.annotations import Region, read_regions
+from histokeras.slides.annotations import Region, read_regions, require_on_slide
 from histokeras.slides.drawn_files import DrawnFiles
 from histokeras.slides.node_classes import drawn_node_classes, drawn_tumour_classes
 from histokeras.types import PATIENT_ID, SLIDE_ID, SPLIT
@@ -100,9 +100,10 @@ def compare_with_truth(job: TruthJob) -> TruthFound:
     unused = _unused(drawn, paths)
     if kept.empty:
         raise _nothing(job, left_out, unused)
-    regions = {name: read_regions(path) for name in kept[SLIDE_ID] if (path := paths[name])}
+    files = {name: path for name in kept[SLIDE_ID] if (path := paths[name])}
+    regions = {name: read_regions(path) for name, path in files.items()}
     classes = _classes(job, regions)
-    compared, true_nodes, areas = _compared(opened, kept, regions, classes)
+    compared, true_nodes, areas = _compared(opened, kept, regions, classes, files)
     owner = dict(zip(kept[SLIDE_ID], kept[PATIENT_ID], strict=True))
     found = opened.nodes[opened.nodes[SLIDE_ID].isin(owner)]
     patients = patient_truth_table(
@@ -203,6 +204,7 @@ def _compared(
     slides: pd.DataFrame,
     regions: Mapping[str, tuple[Region, ...]],
     classes: DrawnClasses,
+    files: Mapping[str, Path],
 ) -> tuple[dict[str, SlideComparison], dict[str, pd.DataFrame], dict[str, float]]:
     """Return the comparison of each slide, its true nodes, and the area of a pixel in mm2."""
     compared, true_nodes, areas = {}, {}, {}
@@ -211,6 +213,7 @@ def _compared(
         corners = [ring.max(axis=0) for region in regions[name] for ring in region.polygon]
         x, y = np.max(corners, axis=0) if corners else (0.0, 0.0)
         shape, scale, mpp = opened.geometry(slide, (float(x), float(y)))
+        require_on_slide(regions[name], (shape[1] * scale, shape[0] * scale), files[name])
         true = draw_truth(regions[name], classes, shape, scale=scale, mpp=mpp, rules=opened.rules)
         compared[name] = _slide(opened, slide, true, scale)
         true_nodes[name] = true.nodes

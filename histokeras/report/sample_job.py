@@ -109,6 +109,7 @@ class SampleJob:
             "tumour": list(self.tumour),
             "within": None if self.within is None else list(self.within),
             "split": None if self.hard is None else self.hard.split,
+            "hard_column": None if self.hard is None else self.hard.column,
         }
 
     def drawn_files(self, slide: NodeSlide) -> tuple[Path, Path | None]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from histokeras.errors import HistokerasError
+from histokeras.errors import HistokerasError, SlideError
 from histokeras.foreign.text import read_limited
 from histokeras.slides.asap import read_asap
 from histokeras.slides.geojson import (
@@ -110,6 +110,30 @@ def _signed(content: Mapping[str, object]) -> list[Region]:
         erases = key == _NEGATIVE
         regions += [Region("", (ring_of(one["vertices"]),), erases) for one in drawn]
     return regions
+
+
+def require_on_slide(regions: Sequence[Region], size_px: Sequence[float], path: Path) -> None:
+    """Refuse regions whose middle lies beyond the slide: they were drawn on another one.
+
+    Args:
+        regions: In level-0 pixels.
+        size_px: Width and height of the slide at level 0.
+        path: Their file.
+
+    Raises:
+        SlideError: ANNOTATION_OUTSIDE.
+    """
+    size = np.asarray(size_px, np.float64)
+    boxes = Drawing(regions, ()).boxes
+    middles = (boxes[:, :2] + boxes[:, 2:]) / 2
+    n_beyond = int(((middles < 0) | (middles > size)).any(axis=1).sum())
+    if n_beyond:
+        raise SlideError(
+            f"annotations {path.name}: {n_beyond} of {len(regions)} regions lie beyond the slide, "
+            f"which has {size[0]:.0f} x {size[1]:.0f} px.",
+            code="ANNOTATION_OUTSIDE",
+            hint="They are of another slide, or not in pixels of its level 0.",
+        )
 
 
 @dataclass(frozen=True)

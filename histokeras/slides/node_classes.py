@@ -56,6 +56,11 @@ def tumour_class(
     return _of_network(classes, positive, wanted, (_TUMOURS, _NODES), "tumour")
 
 
+def tumour_names(classes: Iterable[str]) -> tuple[str, ...]:
+    """Return which of some classes are tumour by their names."""
+    return tuple(name for name in classes if _folded(name) in _TUMOURS)
+
+
 def drawn_node_classes(labels: Iterable[str], *, wanted: str | None = None) -> tuple[str, ...]:
     """Return as which classes lymph nodes were drawn.
 
