@@ -45,8 +45,8 @@ def slides_from(arguments: dict[str, Any]) -> tuple[list[Any], list[dict[str, st
         nodes=arguments["drawn_nodes"],
         tumour=arguments["drawn_tumour"],
     )
-    names = (one.slide_id if pseudonyms is None else pseudonyms.of(one.slide_id) for one in found)
-    _say_absent(patients, {one.patient_id for one in slides}, names)
+    here = [one.slide_id if pseudonyms is None else pseudonyms.of(one.slide_id) for one in found]
+    _say_absent(patients, {one.patient_id for one in slides}, here)
     left_out = chosen.outcomes()
     if pseudonyms is not None:
         left_out = [{**row, "slide": pseudonyms.of(row["slide"])} for row in left_out]

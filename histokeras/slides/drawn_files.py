@@ -115,7 +115,8 @@ def _ends_with(path: Path, words: Sequence[str]) -> bool:
 
 def _of_other(path: Path, slide: str, words: Sequence[str]) -> bool:
     """Tell whether a file is named for tumour where nodes are sought, or the other way round."""
-    others = {NODE_WORDS: TUMOUR_WORDS, TUMOUR_WORDS: NODE_WORDS}.get(tuple(words), ())
+    either = (NODE_WORDS, TUMOUR_WORDS)
+    others = [word for some in either if tuple(words) in either for word in some if some != words]
     return _plain(slide_id_of(path)) != slide and _ends_with(path, others)
 
 
