@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from histokeras.cohort.ids import patient_from_slide
+from histokeras.cohort.ids import canonical_patient, patient_from_slide
 from histokeras.cohort.patient_folders import FoundSlide
 from histokeras.cohort.patients import PatientFinder
 from histokeras.errors import ConfigError, HistokerasError, TableError
@@ -44,7 +44,7 @@ def node_slides(
         SlideError: ANNOTATION_MISSING if a folder holds no drawing.
     """
     slide_ids = [one.slide_id for one in found]
-    folders = [one.patient_id for one in found]
+    folders = [canonical_patient(one.patient_id) for one in found]
     if not patients:
         _require_patients(found)
     if pseudonyms is not None:
