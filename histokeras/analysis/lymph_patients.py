@@ -28,6 +28,7 @@ PATIENT_COLUMNS = (
     "flags",
 )
 GROUP, HIGH, LOW, NO_METASTASIS = "group", "high", "low", "no metastasis"
+LEARNED = "a network learned from this patient"
 FLAGS, INCOMPLETE, FLAG_SEPARATOR = "flags", "incomplete", "; "
 FEWEST_EXAMINED = 16
 """AJCC 8 asks for so many examined nodes of a stomach."""

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from histokeras.analysis.cutoff import HIGH, LOW
-from histokeras.analysis.lymph_patients import FLAGS, INCOMPLETE
+from histokeras.analysis.lymph_patients import FLAGS, INCOMPLETE, LEARNED
 from histokeras.analysis.metrics import Bools
 from histokeras.analysis.survival_columns import OF_NODES, asked_name, title_of
 from histokeras.cohort.clinical import Clinical
@@ -21,6 +21,12 @@ from histokeras.types import PATIENT_ID
 Cuts = Sequence[tuple[str, float]]
 """Columns, and where each is cut."""
 _SHOWN = 3
+_FLAGGED = {
+    INCOMPLETE: f"lack slides that failed ({FLAGS}: {INCOMPLETE}): their lymph nodes are not all "
+    "counted, and no metastasis may mean none was seen",
+    LEARNED: "took part in training what found their lymph nodes or tumour: figures are better for "
+    "them",
+}
 
 
 def all_groups(groups: Sequence[str], cuts: Cuts, missing_group: str) -> tuple[str, ...]:
@@ -128,14 +134,11 @@ def folder_notes(path: Path | None, patients: pd.DataFrame) -> tuple[str, ...]:
     notes = [f"the table of the tissue may be out of date: {left}"] if left else []
     table = with_standard_columns(read_table(path, name="table of the tissue"), (PATIENT_ID,))
     if {PATIENT_ID, FLAGS} <= set(table):
-        lacks = table[FLAGS].astype(str).str.contains(INCOMPLETE, regex=False)
-        ids = set(map(canonical_patient, table.loc[lacks, PATIENT_ID].astype(str)))
-        n = int(patients[PATIENT_ID].isin(ids).sum())
-        if n:
-            notes.append(
-                f"{n} of {len(patients)} patients lack slides that failed ({FLAGS}: {INCOMPLETE}): "
-                "their lymph nodes are not all counted, and no metastasis may mean none was seen"
-            )
+        for flag, said in _FLAGGED.items():
+            flagged = table[FLAGS].astype(str).str.contains(flag, regex=False)
+            ids = set(map(canonical_patient, table.loc[flagged, PATIENT_ID].astype(str)))
+            n = int(patients[PATIENT_ID].isin(ids).sum())
+            notes += [f"{n} of {len(patients)} patients {said}"] if n else []
     return tuple(notes)
 
 

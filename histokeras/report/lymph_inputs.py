@@ -7,6 +7,7 @@ from pathlib import Path
 from histokeras.cohort.ids import canonical_patient, patient_from_slide
 from histokeras.cohort.patient_folders import FoundSlide
 from histokeras.cohort.patients import PatientFinder
+from histokeras.cohort.split_file import read_split
 from histokeras.errors import ConfigError, HistokerasError, TableError
 from histokeras.report.lymph_job import NodeSlide
 from histokeras.slides.annotations import read_regions
@@ -14,6 +15,9 @@ from histokeras.slides.drawn_files import NODE_WORDS, TUMOUR_WORDS, DrawnFiles
 from histokeras.slides.inventory import SlideRow, row_of
 from histokeras.slides.node_classes import drawn_node_classes, drawn_tumour_classes
 from histokeras.tables.pseudonyms import Pseudonyms
+from histokeras.types import PATIENT_ID, SPLIT
+
+_SPLIT_FILE = "split.csv"
 
 
 def node_slides(
@@ -89,6 +93,36 @@ def _require_patients(found: Sequence[FoundSlide]) -> None:
             code="PATIENT_UNKNOWN",
             hint="Say whose they are with --patients TABLE; or name the folder itself.",
         )
+
+
+def learned_patients(
+    runs: Sequence[Path | None], pseudonyms: Pseudonyms | None = None
+) -> frozenset[str]:
+    """Return the patients whom networks learned from: figures of these say nothing of new ones.
+
+    Args:
+        runs: Run folders, or the folder of a segmenter inside one; None for no network.
+        pseudonyms: By which patients are named; None for their own names.
+
+    Raises:
+        TableError: If the split file of a run is damaged.
+        LeakageError: If a patient lies on two sides of it.
+    """
+    learned: set[str] = set()
+    for run in filter(None, runs):
+        places = (run / _SPLIT_FILE, run.parent / _SPLIT_FILE)
+        path = places[run.name == "segmenter"]
+        if not path.is_file():
+            continue
+        split = read_split(path)
+        if split.unit != PATIENT_ID:
+            continue
+        # Networks of folds are averaged: each patient is on the train side of some.
+        names = split.table[PATIENT_ID].astype(str)
+        learned |= set(names if split.folds else names[split.table[SPLIT] != "test"])
+    if pseudonyms is not None:
+        learned = {pseudonyms.find(name) or name for name in learned}
+    return frozenset(learned)
 
 
 def drawn_classes(

@@ -10,7 +10,7 @@ import pandas as pd
 
 from histokeras import files
 from histokeras.analysis.lymph_nodes import NODE_COLUMNS
-from histokeras.analysis.lymph_patients import patient_table
+from histokeras.analysis.lymph_patients import FLAG_SEPARATOR, FLAGS, LEARNED, patient_table
 from histokeras.errors import ConfigError, OutputError, SlideError
 from histokeras.report.lymph_job import COMMAND, FACTS, LymphJob, NodeSlide
 from histokeras.report.lymph_page import write_lymph_pages
@@ -142,6 +142,9 @@ def _write_patients(job: LymphJob, slides: pd.DataFrame, nodes: pd.DataFrame) ->
     # A slide that nobody has come to yet is missing as one that failed is.
     known = known.assign(outcome=known["outcome"].replace(NOT_DONE, FAILED))
     table = patient_table(nodes[nodes[PATIENT_ID] != ""], known, job.rules, job.cutoff)
+    learned = table[PATIENT_ID].isin(job.learned)
+    said = (table[FLAGS] + FLAG_SEPARATOR).where(table[FLAGS] != "", "") + LEARNED
+    table[FLAGS] = table[FLAGS].where(~learned, said)
     files.write_csv(job.output / PATIENTS, table)
 
 

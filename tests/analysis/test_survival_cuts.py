@@ -132,6 +132,7 @@ def test_patients_who_lack_slides_and_a_folder_that_is_not_done_are_told(tmp_pat
     assert not any("slides" in note for note in study.notes)
     table = pd.read_csv(tmp_path / "patients.csv")
     table.loc[[2, 16], "flags"] = "incomplete: 1 of 2 slide(s) failed; fewer than 16 examined"
+    table.loc[3, "flags"] = "a network learned from this patient"
     nodes = tmp_path / "nodes"
     nodes.mkdir()
     table.to_csv(nodes / "patients.csv", index=False)
@@ -142,4 +143,5 @@ def test_patients_who_lack_slides_and_a_folder_that_is_not_done_are_told(tmp_pat
     )
 
     assert any("2 of 20 patients lack slides" in note for note in study.notes)
+    assert any("1 of 20 patients took part in training" in note for note in study.notes)
     assert any("run.json says interrupted" in note for note in study.notes)

@@ -13,7 +13,7 @@ from histokeras.analysis.lymph_nodes import NodeRules
 from histokeras.cohort.patient_folders import find_patient_slides
 from histokeras.errors import ConfigError, SlideError, TableError
 from histokeras.report import lymph_run
-from histokeras.report.lymph_inputs import drawn_classes, node_slides
+from histokeras.report.lymph_inputs import drawn_classes, learned_patients, node_slides
 from histokeras.report.lymph_job import LymphJob, NodeSlide
 from histokeras.report.lymph_run import measure_lymph_nodes
 from histokeras.runs.record import RunRecord
@@ -256,3 +256,25 @@ def test_one_bad_drawing_stops_nobody_and_no_node_in_any_is_told(tmp_path: Path)
         drawn_classes([replace(slides[0], nodes=only)])
     empty = write_drawing(tmp_path / "e.geojson")
     assert drawn_classes([replace(slides[0], nodes=empty)]) == ((), ())
+
+
+def test_patients_whom_a_network_learned_from_are_flagged(tmp_path: Path) -> None:
+    for name in ("seg/segmenter", "run", "bare"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "seg/split.csv").write_text("patient_id,split\nA,train\nB,test\n")
+    (tmp_path / "run/split.csv").write_text("patient_id,split\nA,test\nC,val\nB,test\n")
+    runs = [tmp_path / "seg/segmenter", tmp_path / "run", tmp_path / "bare", None]
+    assert learned_patients(runs) == {"A", "C"}
+    assert learned_patients(runs, Pseudonyms({"A": "X", "B": "Y"})) == {"X", "C"}
+    # Each of the averaged networks of a cross-validation learned from others.
+    folds = "patient_id,fold\nA,0\nB,1\nD,2\n"
+    (tmp_path / "run/split.csv").write_text(folds)
+    assert learned_patients(runs) == {"A", "B", "D"}
+
+    slides = lab(tmp_path, "S1", "S2", patients="AZ")
+    one = job(tmp_path, *slides, learned=frozenset("A"))
+    measure_lymph_nodes(one, quiet=True)
+    flags = table(one, "patients.csv").set_index("patient_id")["flags"]
+    assert flags.str.contains("a network learned from this patient").to_dict() == {
+        "A": True, "Z": False
+    }  # fmt: skip
