@@ -1,7 +1,6 @@
 """What ``sample-tiles`` draws, from which slides, and where to."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,9 @@ import pandas as pd
 
 from histokeras.analysis.tile_predictions import predictions_path, read_slide_predictions
 from histokeras.cohort.split_table import Split, apply_split
-from histokeras.errors import ConfigError, HistokerasError, SlideError, TableError
+from histokeras.errors import ConfigError, SlideError, TableError
 from histokeras.files import safe_name, sha256_file
+from histokeras.report.lymph_inputs import drawn_labels
 from histokeras.report.lymph_job import NodeSlide
 from histokeras.runs.shard import Shard, Share
 from histokeras.slides.annotations import Drawing, Region, read_regions
@@ -109,6 +109,7 @@ class SampleJob:
             "tumour": list(self.tumour),
             "within": None if self.within is None else list(self.within),
             "split": None if self.hard is None else self.hard.split,
+            "hard_column": None if self.hard is None else self.hard.column,
         }
 
     def drawn_files(self, slide: NodeSlide) -> tuple[Path, Path | None]:
@@ -163,7 +164,7 @@ def drawn_classes(
     Raises:
         ConfigError: If one was not drawn, or several are in question.
     """
-    labels = _labels([one.tumour for one in slides])
+    labels = drawn_labels([one.tumour for one in slides]) or set()
     found = drawn_tumour_classes(labels, wanted=tumour)
     if not found:
         raise ConfigError(
@@ -173,18 +174,9 @@ def drawn_classes(
     if node == ANYWHERE:
         return found, None
     same = all(one.tumour == one.nodes for one in slides)
-    others = _labels([one.nodes for one in slides]) - set(found if same else ())
+    nodes = drawn_labels([one.nodes for one in slides]) or set()
+    others = nodes - set(found if same else ())
     return found, drawn_node_classes(others, wanted=node) or None
-
-
-def _labels(paths: Sequence[Path | None]) -> set[str]:
-    """Return the classes in some files; "" is what has none."""
-    labels: set[str] = set()
-    for path in paths:
-        with suppress(HistokerasError):
-            regions = () if path is None else read_regions(path)
-            labels |= {region.label for region in regions if not region.erases}
-    return labels
 
 
 def hard_tiles(job: SampleJob, folder: Path, split: Split, *, column: str | None) -> HardTiles:

@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from histokeras.errors import HistokerasError
+from histokeras.errors import HistokerasError, SlideError
 from histokeras.foreign.text import read_limited
 from histokeras.slides.asap import read_asap
 from histokeras.slides.geojson import (
@@ -17,7 +17,7 @@ from histokeras.slides.geojson import (
     Polygon,
     annotation_error,
     filled,
-    labelled_polygons,
+    labelled_objects,
     missing_error,
     ring_of,
 )
@@ -33,11 +33,14 @@ class Region:
         label: Its class as it was drawn, "" if it has none.
         polygon: Its outer ring, then its holes, in level-0 pixels.
         erases: Whether it takes away what was drawn before it.
+        part_of: Number of the object in the file that it is an area of; None where each region is
+            an object of its own.
     """
 
     label: str
     polygon: Polygon
     erases: bool = False
+    part_of: int | None = field(default=None, compare=False)
 
     @property
     def area_px(self) -> float:
@@ -79,7 +82,11 @@ def read_regions(path: Path) -> tuple[Region, ...]:
         content = json.loads(data.decode("utf-8-sig"))
         if isinstance(content, Mapping) and {"positive", _NEGATIVE} & set(content):
             return tuple(_signed(content))
-        return tuple(Region(label, polygon) for label, polygon in labelled_polygons(content))
+        return tuple(
+            Region(label, polygon, part_of=number)
+            for number, (label, polygons) in enumerate(labelled_objects(content))
+            for polygon in polygons
+        )
     except FileNotFoundError as error:
         raise missing_error(path) from error
     except OSError as error:
@@ -103,6 +110,30 @@ def _signed(content: Mapping[str, object]) -> list[Region]:
         erases = key == _NEGATIVE
         regions += [Region("", (ring_of(one["vertices"]),), erases) for one in drawn]
     return regions
+
+
+def require_on_slide(regions: Sequence[Region], size_px: Sequence[float], path: Path) -> None:
+    """Refuse regions whose middle lies beyond the slide: they were drawn on another one.
+
+    Args:
+        regions: In level-0 pixels.
+        size_px: Width and height of the slide at level 0.
+        path: Their file.
+
+    Raises:
+        SlideError: ANNOTATION_OUTSIDE.
+    """
+    size = np.asarray(size_px, np.float64)
+    boxes = Drawing(regions, ()).boxes
+    middles = (boxes[:, :2] + boxes[:, 2:]) / 2
+    n_beyond = int(((middles < 0) | (middles > size)).any(axis=1).sum())
+    if n_beyond:
+        raise SlideError(
+            f"annotations {path.name}: {n_beyond} of {len(regions)} regions lie beyond the slide, "
+            f"which has {size[0]:.0f} x {size[1]:.0f} px.",
+            code="ANNOTATION_OUTSIDE",
+            hint="They are of another slide, or not in pixels of its level 0.",
+        )
 
 
 @dataclass(frozen=True)

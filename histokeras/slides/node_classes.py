@@ -33,9 +33,10 @@ def node_class(
         wanted: What ``--node-class`` says.
 
     Raises:
-        ConfigError: If ``wanted`` is none of them, or nothing tells which it is.
+        ConfigError: If ``wanted`` is none of them, or nothing tells which it is: also where the
+            positive class is another one by its name.
     """
-    return _of_network(classes, positive, wanted, _NODES, "node")
+    return _of_network(classes, positive, wanted, (_NODES, _TUMOURS), "node")
 
 
 def tumour_class(
@@ -49,9 +50,15 @@ def tumour_class(
         wanted: What ``--tumour-class`` says.
 
     Raises:
-        ConfigError: If ``wanted`` is none of them, or nothing tells which it is.
+        ConfigError: If ``wanted`` is none of them, or nothing tells which it is: also where the
+            positive class is another one by its name.
     """
-    return _of_network(classes, positive, wanted, _TUMOURS, "tumour")
+    return _of_network(classes, positive, wanted, (_TUMOURS, _NODES), "tumour")
+
+
+def tumour_names(classes: Iterable[str]) -> tuple[str, ...]:
+    """Return which of some classes are tumour by their names."""
+    return tuple(name for name in classes if _folded(name) in _TUMOURS)
 
 
 def drawn_node_classes(labels: Iterable[str], *, wanted: str | None = None) -> tuple[str, ...]:
@@ -132,22 +139,27 @@ def _of_network(
     classes: Sequence[str],
     positive: str | None,
     wanted: str | None,
-    known: frozenset[str],
+    words: tuple[frozenset[str], frozenset[str]],
     option: str,
 ) -> str:
-    if wanted is not None:
-        found = _same(classes, wanted)
-    elif positive is not None:
-        return positive
-    else:
-        found = [name for name in classes if _folded(name) in known]
-    if len(found) == 1:
-        return found[0]
+    """Choose by what is wanted, else the positive class, else by the words for it, not others'."""
+    known, others = words
     listed = ", ".join(classes)
     if wanted is not None:
-        raise ConfigError(f"`--{option}-class` is none of {listed}. Received: {wanted}")
+        found = _same(classes, wanted)
+        if len(found) != 1:
+            raise ConfigError(f"`--{option}-class` is none of {listed}. Received: {wanted}")
+        return found[0]
+    found = [name for name in classes if _folded(name) in known]
+    if positive is not None and (positive in found or not found):
+        found = [positive] if _folded(positive) not in others else []
+    elif positive is not None:
+        found = []
+    if len(found) == 1:
+        return found[0]
+    told = "" if positive is None else f"; its positive class is {positive}"
     raise ConfigError(
-        f"no telling which class of the network is the {option}: it has {listed}.",
+        f"no telling which class of the network is the {option}: it has {listed}{told}.",
         hint=f"Name it with --{option}-class.",
     )
 

@@ -148,3 +148,23 @@ def test_drawn_ways_need_no_network_and_slips_are_told_in_one_line(
     assert settings["tumour_holes"] == "fill"
     assert settings["min_tumour_mm2"] == 0.2
     assert not pd.read_csv(tmp_path / "two" / "nodes.csv")["metastatic"].any()
+
+
+def test_slides_of_a_patient_that_the_table_names_and_are_not_here_are_told(
+    histokeras: Callable[..., Result], tmp_path: Path
+) -> None:
+    (tmp_path / "slides").mkdir()
+    write_slide(tmp_path / "slides" / "S1.tiff", (1000, 1000), mpp=2.0)
+    drawn = tmp_path / "drawn"
+    drawn.mkdir()
+    write_drawing(drawn / "S1.geojson", 2.0, node=[(0, 0, 900, 900)], tumour=[(0, 0, 300, 300)])
+    (tmp_path / "t.csv").write_text("slide_id,patient_id\nS1,P\nS2.svs,P\nS3,Q\n")
+
+    done = histokeras(
+        "lymph-nodes", tmp_path / "slides", "-o", tmp_path / "out", "--nodes", drawn,
+        "--tumour", drawn, "--patients", tmp_path / "t.csv",
+    )  # fmt: skip
+
+    assert done.exit_code == 0, done.output
+    said = " ".join(done.stderr.split())
+    assert "1 slide(s) of these patients that are not here: S2" in said
