@@ -72,12 +72,13 @@ def size_class(largest_mm: float, n_cells: float, cell_um: float) -> str:
         cell_um: Side of the cells in which tumour was read, in micrometres.
 
     Returns:
-        ``macro`` from 2 mm; below, ``not resolved`` where cells are larger than 50 um or the
-        deposit is smaller than 3 of them; else ``micro`` from 0.2 mm and ``ITC`` below.
+        ``macro`` from 2 mm; below, ``not resolved`` where cells are larger than 50 um, or a deposit
+        of 0.2 mm is smaller than 3 of them; else ``micro`` from 0.2 mm and ``ITC`` below. A smaller
+        one of less than 3 cells is ``ITC``: 3 cells of 50 um are not longer than 0.2 mm.
     """
     if largest_mm >= MACRO_MM:
         return MACRO
-    if cell_um > MOST_CELL_UM or n_cells < LEAST_CELLS:
+    if cell_um > MOST_CELL_UM or (largest_mm >= MICRO_MM and n_cells < LEAST_CELLS):
         return NOT_RESOLVED
     return MICRO if largest_mm >= MICRO_MM else ITC
 

@@ -196,8 +196,8 @@ def _class_rule() -> str:
     return (
         f"By the greatest dimension of the largest deposit: macro from {MACRO_MM:g} mm, micro from "
         f"{MICRO_MM:g} mm, ITC (isolated tumour cells) below. Below {MACRO_MM:g} mm the size is "
-        f"not resolved where tumour was read in steps of more than {MOST_CELL_UM:g} µm, or the "
-        f"deposit is smaller than {LEAST_CELLS} of them."
+        f"not resolved where tumour was read in steps of more than {MOST_CELL_UM:g} µm, or a "
+        f"deposit of {MICRO_MM:g} mm is smaller than {LEAST_CELLS} of them."
     )
 
 

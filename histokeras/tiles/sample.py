@@ -97,8 +97,8 @@ def sample_tiles(
         tumour: What was drawn as tumour, in numbers above 0; what erases in 0.
         within: Regions that the middle of a tile must lie in, likewise; None for anywhere.
         suspects: Tiles that a network predicted, ``minx miny width height`` in level-0 pixels and
-            ``prob`` of tumour: of those that are normal the ``spec.hard`` surest ones are added. No
-            two of them overlap, and none is in the sample already.
+            ``prob`` of tumour: of those that hold no drawn tumour the ``spec.hard`` surest ones are
+            added. No two of them overlap, and none is in the sample already.
         on_tile: Called for each tile.
         workers: Reading threads; the number of cores, at most 8, if None.
 
@@ -187,7 +187,8 @@ def _mistaken(
     """Yield number, share of tumour and pixels of the normal tiles that come first."""
     labels, share = places.judge(corners)
     kept: list[tuple[int, int]] = []
-    for at in np.flatnonzero(labels == NORMAL).tolist():
+    # At the border of tumour a network is rightly half sure.
+    for at in np.flatnonzero((labels == NORMAL) & (share == 0)).tolist():
         if len(kept) >= reader.spec.hard:
             return
         x, y = corners[at].tolist()

@@ -238,7 +238,14 @@ def test_a_deposit_of_too_few_cells_has_no_size_class() -> None:
     assert measure(labels, tumour, cell_um=45.0).loc[0, "size_class"] == "micro"
     tumour[:, 10:] = False
     few = measure(labels, tumour, NodeRules(min_tumour_mm2=0), cell_um=45.0)
-    assert few.loc[0, "size_class"] == "not resolved"
+    # However it is measured, so few cells are no 0.2 mm long.
+    assert few.loc[0, "size_class"] == "ITC"
+    assert not few.loc[0, "metastatic"]
+    tumour[:] = False
+    tumour[0, :30] = True
+    thin = measure(labels, tumour, NodeRules(min_tumour_mm2=0), cell_um=45.0)
+    assert thin.loc[0, "largest_deposit_mm"] > 0.2
+    assert thin.loc[0, "size_class"] == "not resolved"
 
 
 def test_isolated_tumour_cells_count_if_asked_for() -> None:
