@@ -19,9 +19,9 @@ from histokeras.cohort.split_file import read_split
 from histokeras.errors import ConfigError, FeatureError, TableError
 from histokeras.files import prepare_folder, remove, write_csv, write_json
 from histokeras.runs.record import RunRecord, read_record, require_own_folder
-from histokeras.slides.annotations import Region, read_regions
+from histokeras.slides.annotations import Region, read_regions, require_on_slide
 from histokeras.slides.drawn_files import DrawnFiles
-from histokeras.slides.node_classes import drawn_node_classes, drawn_tumour_classes
+from histokeras.slides.node_classes import drawn_node_classes, drawn_tumour_classes, regions_of
 from histokeras.types import PATIENT_ID, SLIDE_ID, SPLIT
 
 OUTPUTS = ("metrics.json", "slides.csv", "nodes.csv", "patients.csv", "report.html")
@@ -105,6 +105,7 @@ def compare_with_truth(job: TruthJob) -> TruthFound:
         raise _nothing(job, left_out, unused)
     regions = {name: read_regions(path) for name in kept[SLIDE_ID] if (path := paths[name])}
     classes = _classes(job, regions)
+    _require_own(kept, paths, regions, classes)
     compared, true_nodes, areas = _compared(opened, kept, regions, classes)
     owner = dict(zip(kept[SLIDE_ID], kept[PATIENT_ID], strict=True))
     found = opened.nodes[opened.nodes[SLIDE_ID].isin(owner)]
@@ -202,6 +203,21 @@ def _classes(job: TruthJob, regions: Mapping[str, tuple[Region, ...]]) -> DrawnC
         )
     tumour = drawn_tumour_classes(labels - set(node), wanted=job.tumour_class)
     return DrawnClasses(node, tumour)
+
+
+def _require_own(
+    slides: pd.DataFrame,
+    paths: Mapping[str, Path | None],
+    regions: Mapping[str, tuple[Region, ...]],
+    classes: DrawnClasses,
+) -> None:
+    """Refuse drawings of other slides, as far as their place tells."""
+    for slide in slides.dropna(subset=["width_px", "height_px"]).to_dict("records"):
+        path = paths[slide[SLIDE_ID]]
+        width, height = (round(slide[side] * slide["scale"]) for side in ("width_px", "height_px"))
+        drawn = regions_of(regions[slide[SLIDE_ID]], (*classes.node, *classes.tumour))
+        if path is not None:
+            require_on_slide(path, drawn, (width, height))
 
 
 def _compared(

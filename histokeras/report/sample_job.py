@@ -14,7 +14,7 @@ from histokeras.errors import ConfigError, HistokerasError, SlideError, TableErr
 from histokeras.files import safe_name, sha256_file
 from histokeras.report.lymph_job import NodeSlide
 from histokeras.runs.shard import Shard, Share
-from histokeras.slides.annotations import Drawing, Region, read_regions
+from histokeras.slides.annotations import Drawing, read_regions, require_on_slide
 from histokeras.slides.node_classes import (
     drawn_node_classes,
     drawn_tumour_classes,
@@ -126,24 +126,29 @@ class SampleJob:
             )
         return slide.tumour, slide.nodes if self.within is not None else None
 
-    def drawings(self, tumour: Path, nodes: Path | None) -> tuple[Drawing, Drawing | None]:
+    def drawings(
+        self, tumour: Path, nodes: Path | None, size_px: tuple[int, int]
+    ) -> tuple[Drawing, Drawing | None]:
         """Read what was drawn on a slide: tumour, and what encloses the tiles.
 
         Args:
             tumour: From :meth:`drawn_files`.
             nodes: Likewise.
+            size_px: Width and height of the slide at level 0.
 
         Raises:
-            SlideError: ANNOTATION_UNREADABLE.
+            SlideError: ANNOTATION_UNREADABLE or ANNOTATION_ELSEWHERE.
         """
         within = None
         if nodes is not None and self.within is not None:
-            within = _drawing(regions_of(read_regions(nodes), self.within))
-        return _drawing(regions_of(read_regions(tumour), self.tumour)), within
+            within = _drawing(nodes, self.within, size_px)
+        return _drawing(tumour, self.tumour, size_px), within
 
 
-def _drawing(regions: Sequence[Region]) -> Drawing:
-    return Drawing(tuple(regions), tuple(int(not region.erases) for region in regions))
+def _drawing(path: Path, classes: Sequence[str], size_px: tuple[int, int]) -> Drawing:
+    regions = regions_of(read_regions(path), classes)
+    require_on_slide(path, regions, size_px)
+    return Drawing(regions, tuple(int(not region.erases) for region in regions))
 
 
 def drawn_classes(

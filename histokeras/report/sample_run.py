@@ -177,7 +177,7 @@ def _draw(
     progress: Progress,
 ) -> dict[str, Any]:
     slide_id = slide.slide_id
-    tumour, within = job.drawings(*drawn)
+    tumour, within = job.drawings(*drawn, slide.dimensions)
     is_hard = job.hard is not None and slide_id in job.hard.slides
     _remove_images(job, slide_id)
     digests: dict[tuple[int, int], tuple[str, str]] = {}

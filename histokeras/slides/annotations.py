@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from histokeras.errors import HistokerasError
+from histokeras.errors import HistokerasError, SlideError
 from histokeras.foreign.text import read_limited
 from histokeras.slides.asap import read_asap
 from histokeras.slides.geojson import (
@@ -103,6 +103,31 @@ def _signed(content: Mapping[str, object]) -> list[Region]:
         erases = key == _NEGATIVE
         regions += [Region("", (ring_of(one["vertices"]),), erases) for one in drawn]
     return regions
+
+
+def require_on_slide(path: Path, regions: Sequence[Region], size_px: tuple[int, int]) -> None:
+    """Refuse what was drawn on another slide, as far as its place tells.
+
+    Outlines may reach over an edge of the slide, but their middle may not.
+
+    Args:
+        path: Their file.
+        regions: What was drawn.
+        size_px: Width and height of the slide at level 0.
+
+    Raises:
+        SlideError: ANNOTATION_ELSEWHERE.
+    """
+    boxes = Drawing(regions, (0,) * len(regions)).boxes
+    middles = (boxes[:, :2] + boxes[:, 2:]) / 2
+    outside = int(((middles < 0) | (middles > np.array(size_px))).any(axis=1).sum())
+    if outside:
+        raise SlideError(
+            f"annotations {path.name}: {outside} of {len(regions)} region(s) lie outside of the "
+            f"slide, which has {size_px[0]} x {size_px[1]} px.",
+            code="ANNOTATION_ELSEWHERE",
+            hint="Is it the file of another slide? Coordinates are pixels of the full resolution.",
+        )
 
 
 @dataclass(frozen=True)

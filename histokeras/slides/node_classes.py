@@ -18,6 +18,8 @@ _TUMOURS = frozenset(
 # Groups of Camelyon16: _0 and _1 are tumour, _2 was cut out of it again.
 _CAMELYON = frozenset({"_0", "_1"})
 _ERASING = frozenset({"_2", "exclusion", "exclude", "excluded"})
+# What a network calls its positive class where the class has no name of its own.
+_YES = frozenset({"1", "yes", "true", "positive", "pos"})
 _IGNORED = frozenset({"ignore", "ignore*"})
 _MARKS = str.maketrans("", "", " _-.")
 
@@ -29,11 +31,13 @@ def node_class(
 
     Args:
         classes: Its classes.
-        positive: Its positive class; counts where nothing else is wanted.
+        positive: Its positive class; of several with a usual name it is the one, and so it is
+            where it is called 1, yes or positive.
         wanted: What ``--node-class`` says.
 
     Raises:
-        ConfigError: If ``wanted`` is none of them, or nothing tells which it is.
+        ConfigError: If ``wanted`` is none of them, or nothing tells which it is: a network of
+            another task is not taken at its positive class.
     """
     return _of_network(classes, positive, wanted, _NODES, "node")
 
@@ -45,7 +49,7 @@ def tumour_class(
 
     Args:
         classes: Its classes.
-        positive: Its positive class; counts where nothing else is wanted.
+        positive: Its positive class, as for nodes.
         wanted: What ``--tumour-class`` says.
 
     Raises:
@@ -115,6 +119,10 @@ def _is_tumour(name: str) -> bool:
     return _folded(name) in _TUMOURS or name in _CAMELYON
 
 
+def _is_yes(positive: str, named: Sequence[str]) -> bool:
+    return not named and _folded(positive) in _YES
+
+
 def _is_erasing(name: str) -> bool:
     return name.casefold() in _ERASING
 
@@ -137,10 +145,10 @@ def _of_network(
 ) -> str:
     if wanted is not None:
         found = _same(classes, wanted)
-    elif positive is not None:
-        return positive
     else:
         found = [name for name in classes if _folded(name) in known]
+        if positive is not None and (positive in found or _is_yes(positive, found)):
+            found = [positive]
     if len(found) == 1:
         return found[0]
     listed = ", ".join(classes)

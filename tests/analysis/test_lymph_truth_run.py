@@ -290,3 +290,14 @@ def test_folders_that_do_not_fit_are_refused(cohort: Path) -> None:
     assert "has not finished" in run(cohort / "nodes", *truth).output
     (cohort / "nodes/run.json").write_text(json.dumps(record | {"command": "predict"}))
     assert "`--truth` is for output of lymph-nodes" in run(cohort / "nodes", *truth).output
+
+
+def test_truth_of_another_slide_is_refused(cohort: Path) -> None:
+    write_truth(cohort / "truth", "S1", [LEFT, (180, 0, 260, 80)], [])
+
+    result = run(cohort / "nodes", "--truth", cohort / "truth", "-o", cohort / "out")
+
+    assert result.exit_code == 3, result.output
+    assert "S1.geojson: 1 of 2 region(s) lie outside of the slide, which has 4000 x 2000 px" in (
+        result.stderr
+    )

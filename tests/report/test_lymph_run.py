@@ -98,7 +98,8 @@ def test_one_bad_slide_stops_nobody_and_its_patient_is_incomplete(tmp_path: Path
     slides[2] = replace(slides[2], nodes=empty)
     slides[3] = replace(slides[3], nodes=None)
     bare = write_slide(tmp_path / "S5.tiff", SIZE, mpp=4.0)
-    slides[4] = replace(slides[4], path=bare)
+    own = write_drawing(tmp_path / "S5.geojson", 4.0, node=[(50, 50, 950, 610)])
+    slides[4] = replace(slides[4], path=bare, nodes=own)
     one = job(tmp_path, *slides)
     record = measure_lymph_nodes(one, quiet=True)
 
