@@ -13,6 +13,7 @@ from histokeras.cli.lymph_options import (
     require_ways,
     with_preset,
 )
+from histokeras.cli.patient_slides import slides_from
 from histokeras.cli.picture_options import end
 from histokeras.cli.shard_options import say_share, shard
 from histokeras.models import quiet
@@ -52,7 +53,7 @@ def lymph_nodes(**arguments: Any) -> None:
 
     require_ways(arguments)
     arguments = with_preset(arguments)
-    slides, left_out = _slides(arguments)
+    slides, left_out = slides_from(arguments)
     from histokeras.report.lymph_run import PATIENTS, SLIDES, measure_lymph_nodes
 
     job = _job(arguments, slides, left_out)
@@ -81,36 +82,6 @@ def lymph_nodes(**arguments: Any) -> None:
     if arguments["allow_empty"]:
         failures = [row for row in failures if row["code"] != "NO_TISSUE"]
     end(failures)
-
-
-def _slides(arguments: dict[str, Any]) -> tuple[list[Any], list[dict[str, str]]]:
-    """Return the slides with their patients and drawings, and those that are not wanted."""
-    from histokeras.cli import cohort_text
-    from histokeras.cli.slide_options import choice_from
-    from histokeras.cohort.patient_folders import find_patient_slides
-    from histokeras.cohort.pseudonyms import patients_by_slide, read_pseudonyms
-    from histokeras.cohort.tcga import choose_slides
-    from histokeras.report.lymph_inputs import node_slides
-    from histokeras.slides.inventory import read_slide_table
-
-    pseudonyms, table = read_pseudonyms(arguments["pseudonyms"]), arguments["slide_table"]
-    found = find_patient_slides(arguments["slides"], recursive=arguments["recursive"])
-    names = ("diagnostic_only", "sample_types")
-    choice = choice_from(**{name: arguments[name] for name in names})
-    chosen = choose_slides([one.slide_id for one in found], choice)
-    cohort_text.say_left_out(chosen, len(found))
-    slides = node_slides(
-        [one for one in found if one.slide_id not in chosen.left_out],
-        table=read_slide_table(table) if table is not None else {},
-        patients=patients_by_slide(table, pseudonyms),
-        pseudonyms=pseudonyms,
-        nodes=arguments["drawn_nodes"],
-        tumour=arguments["drawn_tumour"],
-    )
-    left_out = chosen.outcomes()
-    if pseudonyms is not None:
-        left_out = [{**row, "slide": pseudonyms.of(row["slide"])} for row in left_out]
-    return slides, left_out
 
 
 def _job(arguments: dict[str, Any], slides: list[Any], left_out: list[dict[str, str]]) -> Any:

@@ -1,6 +1,9 @@
 """Slides of patients, alone or in a folder a patient, with what was drawn on them."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+import click
 
 
 def slides_from(arguments: dict[str, Any]) -> tuple[list[Any], list[dict[str, str]]]:
@@ -31,9 +34,12 @@ def slides_from(arguments: dict[str, Any]) -> tuple[list[Any], list[dict[str, st
     choice = choice_from(**{name: arguments[name] for name in names})
     chosen = choose_slides([one.slide_id for one in found], choice)
     cohort_text.say_left_out(chosen, len(found))
+    rows = read_slide_table(table) if table is not None else {}
+    if pseudonyms is None:
+        _say_absent(rows, [one.slide_id for one in found])
     slides = node_slides(
         [one for one in found if one.slide_id not in chosen.left_out],
-        table=read_slide_table(table) if table is not None else {},
+        table=rows,
         patients=patients_by_slide(table, pseudonyms),
         pseudonyms=pseudonyms,
         nodes=arguments["drawn_nodes"],
@@ -43,3 +49,14 @@ def slides_from(arguments: dict[str, Any]) -> tuple[list[Any], list[dict[str, st
     if pseudonyms is not None:
         left_out = [{**row, "slide": pseudonyms.of(row["slide"])} for row in left_out]
     return slides, left_out
+
+
+def _say_absent(rows: Mapping[str, Any], slide_ids: Iterable[str]) -> None:
+    """Tell of slides that the table names and nobody gave: a patient may be incomplete."""
+    absent = sorted(set(rows) - set(slide_ids))
+    if absent:
+        click.echo(
+            f"Note: {len(absent)} of {len(rows)} slide(s) of the slide table are not among SLIDES, "
+            f"first {absent[0]!r}: nothing on them counts.",
+            err=True,
+        )

@@ -121,11 +121,12 @@ def test_drawn_ways_need_no_network_and_slips_are_told_in_one_line(
     assert done.stdout.strip() == str(out / "slides.csv")
     assert "Give --patients" in done.stderr
     assert pd.read_csv(out / "nodes.csv")["ratio"].tolist() == pytest.approx([1 / 9])
-    (tmp_path / "t.csv").write_text("slide_id,patient_id\nS1,P\n")
+    (tmp_path / "t.csv").write_text("slide_id,patient_id\nS1,P\nS2.svs,P\n")
     known = histokeras(
         "lymph-nodes", slide, "-o", out, *ways, "--patients", tmp_path / "t.csv", "--cutoff", "0.1"
     )
     assert known.exit_code == 0, known.output
+    assert "1 of 2 slide(s) of the slide table are not among SLIDES, first 'S2'" in known.stderr
     assert pd.read_csv(out / "patients.csv")["group"].tolist() == ["high"]
     none = histokeras("lymph-nodes", slide, "-o", out, "--nodes", drawn)
     assert none.exit_code == 2
