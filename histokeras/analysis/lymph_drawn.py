@@ -42,6 +42,27 @@ class DrawnSlide:
     nodes: pd.DataFrame
 
 
+def drawn_nodes(regions: Sequence[Region], shape: tuple[int, int], scale: float) -> Labels:
+    """Number nodes as they were drawn: an object of several areas, as QuPath has them, is one.
+
+    Args:
+        regions: The nodes in the order of drawing; later ones lie over earlier ones.
+        shape: (height, width) of the overview.
+        scale: Level-0 pixels per pixel of the overview.
+
+    Returns:
+        int32 of ``shape``: 0 outside, a number above 0 for each object.
+    """
+    labels = np.zeros(shape, np.int32)
+    numbers: dict[tuple[str, int], int] = {}
+    for at, region in enumerate(regions):
+        key = ("region", at) if region.part_of is None else ("object", region.part_of)
+        number = numbers.setdefault(key, len(numbers) + 1)
+        where, inside = filled([ring / scale for ring in region.polygon], shape)
+        labels[where][inside] = 0 if region.erases else number
+    return labels
+
+
 def draw_truth(
     regions: Sequence[Region],
     classes: DrawnClasses,
@@ -53,8 +74,8 @@ def draw_truth(
 ) -> DrawnSlide:
     """Draw the truth of a slide on its overview, and measure it.
 
-    Each polygon is a node of its own, however small; holes are as they were drawn, and so is all
-    tumour: the least areas of ``rules`` are for what a network finds.
+    Each drawn object is a node of its own, however small; holes are as they were drawn, and so is
+    all tumour: the least areas of ``rules`` are for what a network finds.
 
     Args:
         regions: All that was drawn on the slide.
@@ -64,10 +85,7 @@ def draw_truth(
         mpp: Micrometres per pixel of the overview.
         rules: Whether isolated tumour cells count.
     """
-    drawn = np.zeros(shape, np.int32)
-    for number, region in enumerate(regions_of(regions, classes.node), start=1):
-        where, inside = filled([ring / scale for ring in region.polygon], shape)
-        drawn[where][inside] = 0 if region.erases else number
+    drawn = drawn_nodes(regions_of(regions, classes.node), shape, scale)
     as_drawn = replace(
         rules, min_node_mm2=0.0, min_tumour_mm2=0.0, node_holes=KEEP, tumour_holes=KEEP
     )

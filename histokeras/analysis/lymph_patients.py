@@ -28,7 +28,8 @@ PATIENT_COLUMNS = (
     "flags",
 )
 GROUP, HIGH, LOW, NO_METASTASIS = "group", "high", "low", "no metastasis"
-FLAG_SEPARATOR = "; "
+LEARNED = "a network learned from this patient"
+FLAGS, INCOMPLETE, FLAG_SEPARATOR = "flags", "incomplete", "; "
 FEWEST_EXAMINED = 16
 """AJCC 8 asks for so many examined nodes of a stomach."""
 _STAGES = ((16, "pN3b"), (7, "pN3a"), (3, "pN2"), (1, "pN1"), (0, "pN0"))
@@ -121,7 +122,7 @@ def _pooled(nodes: pd.DataFrame) -> float:
 
 def _flags(row: dict[str, Any], n_failed: int, rules: NodeRules) -> Iterable[str]:
     if n_failed:
-        yield f"incomplete: {n_failed} of {row['n_slides']} slide(s) failed"
+        yield f"{INCOMPLETE}: {n_failed} of {row['n_slides']} slide(s) failed"
     if not row["n_nodes"]:
         if n_failed < row["n_slides"]:
             yield "no node found"

@@ -21,7 +21,7 @@ from histokeras.files import prepare_folder, remove, write_csv, write_json
 from histokeras.runs.record import RunRecord, read_record, require_own_folder
 from histokeras.slides.annotations import Region, read_regions, require_on_slide
 from histokeras.slides.drawn_files import DrawnFiles
-from histokeras.slides.node_classes import drawn_node_classes, drawn_tumour_classes, regions_of
+from histokeras.slides.node_classes import drawn_node_classes, drawn_tumour_classes
 from histokeras.types import PATIENT_ID, SLIDE_ID, SPLIT
 
 OUTPUTS = ("metrics.json", "slides.csv", "nodes.csv", "patients.csv", "report.html")
@@ -94,19 +94,16 @@ def compare_with_truth(job: TruthJob) -> TruthFound:
     opened = open_lymph_folder(job.folder)
     slides, unit = _with_patients(opened.slides)
     drawn = DrawnFiles.of(job.truth)
-    paths = {
-        slide_id: _file_of(drawn, job.originals.get(slide_id, slide_id), patient, job.originals)
-        for slide_id, patient in zip(slides[SLIDE_ID], slides[PATIENT_ID], strict=True)
-    }
+    paths = _files_of(job, drawn, slides)
     left_out = _left_out(job, slides, paths)
     kept = slides[~slides[SLIDE_ID].isin(list(left_out))].reset_index(drop=True)
     unused = _unused(drawn, paths)
     if kept.empty:
         raise _nothing(job, left_out, unused)
-    regions = {name: read_regions(path) for name in kept[SLIDE_ID] if (path := paths[name])}
+    files = {name: path for name in kept[SLIDE_ID] if (path := paths[name])}
+    regions = {name: read_regions(path) for name, path in files.items()}
     classes = _classes(job, regions)
-    _require_own(kept, paths, regions, classes)
-    compared, true_nodes, areas = _compared(opened, kept, regions, classes)
+    compared, true_nodes, areas = _compared(opened, kept, regions, classes, files)
     owner = dict(zip(kept[SLIDE_ID], kept[PATIENT_ID], strict=True))
     found = opened.nodes[opened.nodes[SLIDE_ID].isin(owner)]
     patients = patient_truth_table(
@@ -138,19 +135,16 @@ def _with_patients(slides: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     return slides.assign(**{PATIENT_ID: slides[SLIDE_ID]}), "slide"
 
 
-def _file_of(
-    drawn: DrawnFiles, slide_id: str, patient_id: str, originals: Mapping[str, str]
-) -> Path | None:
-    """Return the file of a slide, also of one that bears its patient's name before its own."""
-    patient = originals.get(patient_id, patient_id)
-    path = drawn.find(Path(patient) / f"{slide_id}{_ANY}", slide_id)
-    if path is None and slide_id.startswith(f"{patient}_"):
-        own = slide_id[len(patient) + 1 :]
-        # Never that of another patient's slide of the same name.
-        folders = (path.relative_to(drawn.folder).parts[:-1] for path in drawn.found.get(own, ()))
-        if any(patient in parts for parts in folders):
-            path = drawn.find(Path(patient) / f"{own}{_ANY}", slide_id)
-    return path
+def _files_of(job: TruthJob, drawn: DrawnFiles, slides: pd.DataFrame) -> dict[str, Path | None]:
+    """Return the file of each slide, also of one that bears its patient's name before its own."""
+    ids = job.originals
+    patients = {str(name): ids.get(name, name) for name in slides[PATIENT_ID]}
+    found = {}
+    for slide_id, patient_id in zip(slides[SLIDE_ID], slides[PATIENT_ID], strict=True):
+        patient, name = patients[patient_id], ids.get(slide_id, slide_id)
+        own = Path(patient) / f"{name.removeprefix(f'{patient}_')}{_ANY}"
+        found[slide_id] = drawn.find(own, name, others=patients.values())
+    return found
 
 
 def _left_out(
@@ -205,26 +199,12 @@ def _classes(job: TruthJob, regions: Mapping[str, tuple[Region, ...]]) -> DrawnC
     return DrawnClasses(node, tumour)
 
 
-def _require_own(
-    slides: pd.DataFrame,
-    paths: Mapping[str, Path | None],
-    regions: Mapping[str, tuple[Region, ...]],
-    classes: DrawnClasses,
-) -> None:
-    """Refuse drawings of other slides, as far as their place tells."""
-    for slide in slides.dropna(subset=["width_px", "height_px"]).to_dict("records"):
-        path = paths[slide[SLIDE_ID]]
-        width, height = (round(slide[side] * slide["scale"]) for side in ("width_px", "height_px"))
-        drawn = regions_of(regions[slide[SLIDE_ID]], (*classes.node, *classes.tumour))
-        if path is not None:
-            require_on_slide(path, drawn, (width, height))
-
-
 def _compared(
     opened: LymphFolder,
     slides: pd.DataFrame,
     regions: Mapping[str, tuple[Region, ...]],
     classes: DrawnClasses,
+    files: Mapping[str, Path],
 ) -> tuple[dict[str, SlideComparison], dict[str, pd.DataFrame], dict[str, float]]:
     """Return the comparison of each slide, its true nodes, and the area of a pixel in mm2."""
     compared, true_nodes, areas = {}, {}, {}
@@ -233,6 +213,7 @@ def _compared(
         corners = [ring.max(axis=0) for region in regions[name] for ring in region.polygon]
         x, y = np.max(corners, axis=0) if corners else (0.0, 0.0)
         shape, scale, mpp = opened.geometry(slide, (float(x), float(y)))
+        require_on_slide(regions[name], (shape[1] * scale, shape[0] * scale), files[name])
         true = draw_truth(regions[name], classes, shape, scale=scale, mpp=mpp, rules=opened.rules)
         compared[name] = _slide(opened, slide, true, scale)
         true_nodes[name] = true.nodes

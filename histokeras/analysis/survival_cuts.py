@@ -1,21 +1,32 @@
 """Cut-offs that are given, and patients who lack the number that is cut."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from histokeras.analysis.cutoff import HIGH, LOW
+from histokeras.analysis.lymph_patients import FLAGS, INCOMPLETE, LEARNED
 from histokeras.analysis.metrics import Bools
 from histokeras.analysis.survival_columns import OF_NODES, asked_name, title_of
 from histokeras.cohort.clinical import Clinical
 from histokeras.cohort.clinical_columns import BINARY, NUMBER
+from histokeras.cohort.ids import canonical_patient
 from histokeras.errors import ConfigError, TableError
+from histokeras.runs.union import unfinished
+from histokeras.tables import read_table, with_standard_columns
 from histokeras.types import PATIENT_ID
 
 Cuts = Sequence[tuple[str, float]]
 """Columns, and where each is cut."""
 _SHOWN = 3
+_FLAGGED = {
+    INCOMPLETE: f"lack slides that failed ({FLAGS}: {INCOMPLETE}): their lymph nodes are not all "
+    "counted, and no metastasis may mean none was seen",
+    LEARNED: "took part in training what found their lymph nodes or tumour: figures are better for "
+    "them",
+}
 
 
 def all_groups(groups: Sequence[str], cuts: Cuts, missing_group: str) -> tuple[str, ...]:
@@ -108,6 +119,27 @@ def unmeasured(tissue: Clinical | None, patients: pd.DataFrame) -> Bools:
     counts = pd.Series(count, tissue.table[PATIENT_ID].astype(str))
     found: Bools = counts.reindex(patients[PATIENT_ID]).eq(0).to_numpy(bool)
     return found
+
+
+def folder_notes(path: Path | None, patients: pd.DataFrame) -> tuple[str, ...]:
+    """Return what the folder of a table of ``lymph-nodes`` tells: slides that are missing.
+
+    Args:
+        path: The table of the tissue; None without.
+        patients: A row a patient.
+    """
+    if path is None:
+        return ()
+    left = unfinished(path.parent)
+    notes = [f"the table of the tissue may be out of date: {left}"] if left else []
+    table = with_standard_columns(read_table(path, name="table of the tissue"), (PATIENT_ID,))
+    if {PATIENT_ID, FLAGS} <= set(table):
+        for flag, said in _FLAGGED.items():
+            flagged = table[FLAGS].astype(str).str.contains(flag, regex=False)
+            ids = set(map(canonical_patient, table.loc[flagged, PATIENT_ID].astype(str)))
+            n = int(patients[PATIENT_ID].isin(ids).sum())
+            notes += [f"{n} of {len(patients)} patients {said}"] if n else []
+    return tuple(notes)
 
 
 def node_notes(columns: Mapping[str, Sequence[str]], patients: pd.DataFrame) -> tuple[str, ...]:

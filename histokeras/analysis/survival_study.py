@@ -25,6 +25,7 @@ from histokeras.analysis.survival_columns import (
 )
 from histokeras.analysis.survival_cuts import (
     all_groups,
+    folder_notes,
     given_cuts,
     node_notes,
     require_numbers,
@@ -226,7 +227,8 @@ def prepare_survival(job: SurvivalJob, means: pd.DataFrame | None = None) -> Sur
         time_unit=job.time_unit or str(outcome.attrs.get("time_unit") or ""),
         funnel=funnel.counts,
         left_out=pd.DataFrame(lost, columns=["kind", "id", "reason"]),
-        notes=(*clinical.notes, *_tissue_notes(tissue, patients), *node_notes(columns, patients)),
+        notes=(*clinical.notes, *_tissue_notes(tissue, patients), *node_notes(columns, patients),
+               *folder_notes(job.table, patients)),
         inputs=_inputs(job, patients, features, columns),
         cuts=given_cuts([table for _, table in tables], job.cuts, patients),
         missing_group=job.missing_group,

@@ -60,7 +60,7 @@ _NETWORK = ("--backbone", "mini")
 )
 @click.option(
     "--node-mm",
-    type=click.FloatRange(min=0.9),
+    type=click.FloatRange(min=0.5),
     metavar="MM",
     help="With --nodes: largest diameter of a node, unless a deposit needs more.  "
     "[default: 7, quick 2.5]",

@@ -86,7 +86,8 @@ def lymph_nodes(**arguments: Any) -> None:
 
 def _job(arguments: dict[str, Any], slides: list[Any], left_out: list[dict[str, str]]) -> Any:
     from histokeras.analysis.lymph_nodes import NodeRules
-    from histokeras.report.lymph_inputs import drawn_classes
+    from histokeras.cohort.pseudonyms import read_pseudonyms
+    from histokeras.report.lymph_inputs import drawn_classes, learned_patients
     from histokeras.report.lymph_job import LymphJob
     from histokeras.runs.environment import usable_cores
     from histokeras.slides.node_classes import node_class
@@ -128,6 +129,10 @@ def _job(arguments: dict[str, Any], slides: list[Any], left_out: list[dict[str, 
         rules=NodeRules(**{name: arguments[name] for name in RULES}),
         left_out=left_out,
         pseudonyms=arguments["pseudonyms"] is not None,
+        learned=learned_patients(
+            [arguments["segmenter"], arguments["classifier"]],
+            read_pseudonyms(arguments["pseudonyms"]),
+        ),
         readers=arguments["workers"] or min(8, usable_cores()),
         **{name: arguments[name] for name in same},
     )

@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+_SHOWN = 5
+
 
 def slides_from(arguments: dict[str, Any]) -> tuple[list[Any], list[dict[str, str]]]:
     """Return the slides with their patients and drawings, and those that are not wanted.
@@ -34,29 +36,35 @@ def slides_from(arguments: dict[str, Any]) -> tuple[list[Any], list[dict[str, st
     choice = choice_from(**{name: arguments[name] for name in names})
     chosen = choose_slides([one.slide_id for one in found], choice)
     cohort_text.say_left_out(chosen, len(found))
-    rows = read_slide_table(table) if table is not None else {}
-    if pseudonyms is None:
-        _say_absent(rows, [one.slide_id for one in found])
+    patients = patients_by_slide(table, pseudonyms)
     slides = node_slides(
         [one for one in found if one.slide_id not in chosen.left_out],
-        table=rows,
-        patients=patients_by_slide(table, pseudonyms),
+        table=read_slide_table(table) if table is not None else {},
+        patients=patients,
         pseudonyms=pseudonyms,
         nodes=arguments["drawn_nodes"],
         tumour=arguments["drawn_tumour"],
     )
+    here = [one.slide_id if pseudonyms is None else pseudonyms.of(one.slide_id) for one in found]
+    _say_absent(patients, {one.patient_id for one in slides}, here)
     left_out = chosen.outcomes()
     if pseudonyms is not None:
         left_out = [{**row, "slide": pseudonyms.of(row["slide"])} for row in left_out]
     return slides, left_out
 
 
-def _say_absent(rows: Mapping[str, Any], slide_ids: Iterable[str]) -> None:
-    """Tell of slides that the table names and nobody gave: a patient may be incomplete."""
-    absent = sorted(set(rows) - set(slide_ids))
+def _say_absent(patients: Mapping[str, str], owners: set[str], found: Iterable[str]) -> None:
+    """Tell on stderr which slides of these patients the table names and nobody gave."""
+    from histokeras.cohort.ids import Matcher, canonical_patient, slide_stem
+
+    owner = {slide_stem(name): canonical_patient(patient) for name, patient in patients.items()}
+    matcher = Matcher(owner)
+    here = {key for name in found for key in matcher.find(name)}
+    absent = sorted(key for key in set(owner) - here if owner[key] and owner[key] in owners)
     if absent:
+        shown = ", ".join(absent[:_SHOWN]) + (", ..." if len(absent) > _SHOWN else "")
         click.echo(
-            f"Note: {len(absent)} of {len(rows)} slide(s) of the slide table are not among SLIDES, "
-            f"first {absent[0]!r}: nothing on them counts.",
+            f"Note: the slide table names {len(absent)} slide(s) of these patients that are not "
+            f"here: {shown}. What lies on them does not count.",
             err=True,
         )

@@ -83,7 +83,7 @@ class OpenPair:
     def _truth_of(self, decoding: Decoding) -> Truth:
         if decoding.plane == DRAWN:
             drawing, roi = drawing_of(self.pair.mask, decoding)
-            require_on_slide(self.pair.mask, drawing.regions, self._slide.dimensions)
+            require_on_slide(drawing.regions, self._slide.dimensions, self.pair.mask)
             return DrawnTruth(drawing, decoding.undrawn, roi)
         dimensions, levels = self._slide.dimensions, self._slide.level_count
 
@@ -214,7 +214,7 @@ def open_pair(
     Raises:
         SlideError: If the image cannot be opened; MPP_MISSING if its resolution is needed and not
             known; MAG_UNAVAILABLE if it is coarser than ``mpp``; ANNOTATION_UNREADABLE
-            or ANNOTATION_ELSEWHERE.
+            or ANNOTATION_OUTSIDE.
     """
     slide = open_slide(Path(pair.image), mpp=pair.mpp)
     try:

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
+from histokeras.analysis.lymph_drawn import drawn_nodes
 from histokeras.analysis.lymph_nodes import find_nodes, number_nodes
 from histokeras.analysis.lymph_split import Labels
 from histokeras.errors import SlideError
 from histokeras.report.lymph_job import LymphJob, NodeSlide
 from histokeras.slides.annotations import Drawing, Region, read_regions, require_on_slide
 from histokeras.slides.called import called
-from histokeras.slides.geojson import filled
 from histokeras.slides.node_classes import regions_of
 from histokeras.slides.slide import Slide
 from histokeras.slides.tissue import Mask
@@ -61,7 +61,7 @@ def slide_nodes(
 
     Raises:
         SlideError: NO_TISSUE if a network was to look at glass alone; ANNOTATION_MISSING,
-            ANNOTATION_UNREADABLE or ANNOTATION_ELSEWHERE.
+            ANNOTATION_UNREADABLE or ANNOTATION_OUTSIDE.
     """
     mpp = float(view.slide.mpp) * view.scale
     if job.segmenter is not None:
@@ -76,9 +76,13 @@ def drawn_tumour(job: LymphJob, view: View, entry: NodeSlide) -> Mask:
     """Return where tumour was drawn, bool (h, w) of the overview.
 
     Raises:
-        SlideError: ANNOTATION_MISSING, ANNOTATION_UNREADABLE or ANNOTATION_ELSEWHERE.
+        SlideError: ANNOTATION_MISSING, ANNOTATION_UNREADABLE or ANNOTATION_OUTSIDE.
     """
-    regions = _regions(view, entry, entry.tumour, "tumour", job.tumour_classes)
+    path = entry.tumour
+    if path is None:
+        raise _missing(view, "tumour")
+    with called(entry.path, entry.slide_id):
+        regions = regions_of(_read(path, view), job.tumour_classes)
     picture = np.zeros(view.size_px[::-1], np.uint8)
     drawing = Drawing(regions, [0 if region.erases else 1 for region in regions])
     drawing.draw(picture, (view.scale, view.scale))
@@ -105,28 +109,25 @@ def _segmented(segmenter: Segmenter, name: str, view: View, tissue: TissueRegion
 
 
 def _drawn(job: LymphJob, view: View, entry: NodeSlide) -> Labels:
-    """Return a number for each drawn polygon; later ones lie over earlier ones."""
-    regions = _regions(view, entry, entry.nodes, "nodes", job.node_classes)
-    labels = np.zeros(view.size_px[::-1], np.int32)
-    for number, region in enumerate(regions, start=1):
-        rings = [ring / view.scale for ring in region.polygon]
-        where, inside = filled(rings, labels.shape)
-        labels[where][inside] = 0 if region.erases else number
-    return labels
-
-
-def _regions(
-    view: View, entry: NodeSlide, path: Path | None, what: str, classes: tuple[str, ...]
-) -> tuple[Region, ...]:
-    """Read what was drawn on a slide as some classes."""
+    """Return a number for each drawn node; later ones lie over earlier ones."""
+    path = entry.nodes
     if path is None:
-        raise SlideError(
-            f"slide `{view.slide.name}`: no file of drawn {what} belongs to it.",
-            code="ANNOTATION_MISSING",
-            hint="Name one as the slide, such as S1.geojson; where there is nothing to draw, an "
-            'empty one: {"type": "FeatureCollection", "features": []}.',
-        )
+        raise _missing(view, "nodes")
     with called(entry.path, entry.slide_id):
-        regions = regions_of(read_regions(path), classes)
-        require_on_slide(path, regions, view.slide.dimensions)
+        regions = regions_of(_read(path, view), job.node_classes)
+    return drawn_nodes(regions, view.size_px[::-1], view.scale)
+
+
+def _read(path: Path, view: View) -> tuple[Region, ...]:
+    regions = read_regions(path)
+    require_on_slide(regions, view.slide.dimensions, path)
     return regions
+
+
+def _missing(view: View, what: str) -> SlideError:
+    return SlideError(
+        f"slide `{view.slide.name}`: no file of drawn {what} belongs to it.",
+        code="ANNOTATION_MISSING",
+        hint="Name one as the slide, such as S1.geojson; where there is nothing to draw, an empty "
+        'one: {"type": "FeatureCollection", "features": []}.',
+    )

@@ -1,18 +1,23 @@
 """The slides of ``lymph-nodes``: their patients, and what was drawn on them."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from histokeras.cohort.ids import patient_from_slide
+from histokeras.cohort.ids import canonical_patient, patient_from_slide
 from histokeras.cohort.patient_folders import FoundSlide
 from histokeras.cohort.patients import PatientFinder
-from histokeras.errors import ConfigError, TableError
+from histokeras.cohort.split_file import read_split
+from histokeras.errors import ConfigError, HistokerasError, TableError
 from histokeras.report.lymph_job import NodeSlide
 from histokeras.slides.annotations import read_regions
 from histokeras.slides.drawn_files import NODE_WORDS, TUMOUR_WORDS, DrawnFiles
 from histokeras.slides.inventory import SlideRow, row_of
 from histokeras.slides.node_classes import drawn_node_classes, drawn_tumour_classes
 from histokeras.tables.pseudonyms import Pseudonyms
+from histokeras.types import PATIENT_ID, SPLIT
+
+_SPLIT_FILE = "split.csv"
 
 
 def node_slides(
@@ -43,7 +48,7 @@ def node_slides(
         SlideError: ANNOTATION_MISSING if a folder holds no drawing.
     """
     slide_ids = [one.slide_id for one in found]
-    folders = [one.patient_id for one in found]
+    folders = [canonical_patient(one.patient_id) for one in found]
     if not patients:
         _require_patients(found)
     if pseudonyms is not None:
@@ -54,8 +59,12 @@ def node_slides(
             folders = [pseudonyms.of(name, "patient") if name else "" for name in folders]
     drawn = {folder: DrawnFiles.of(folder) for folder in {nodes, tumour} if folder is not None}
 
+    owners = {one.patient_id for one in found} - {""}
+
     def file(one: FoundSlide, folder: Path | None, words: Sequence[str]) -> Path | None:
-        return None if folder is None else drawn[folder].find(one.path, one.slide_id, words)
+        if folder is None:
+            return None
+        return drawn[folder].find(one.path, one.slide_id, words, others=owners)
 
     finder = PatientFinder([], patients)
     rows = []
@@ -86,6 +95,36 @@ def _require_patients(found: Sequence[FoundSlide]) -> None:
         )
 
 
+def learned_patients(
+    runs: Sequence[Path | None], pseudonyms: Pseudonyms | None = None
+) -> frozenset[str]:
+    """Return the patients whom networks learned from: figures of these say nothing of new ones.
+
+    Args:
+        runs: Run folders, or the folder of a segmenter inside one; None for no network.
+        pseudonyms: By which patients are named; None for their own names.
+
+    Raises:
+        TableError: If the split file of a run is damaged.
+        LeakageError: If a patient lies on two sides of it.
+    """
+    learned: set[str] = set()
+    for run in filter(None, runs):
+        places = (run / _SPLIT_FILE, run.parent / _SPLIT_FILE)
+        path = places[run.name == "segmenter"]
+        if not path.is_file():
+            continue
+        split = read_split(path)
+        if split.unit != PATIENT_ID:
+            continue
+        # Networks of folds are averaged: each patient is on the train side of some.
+        names = split.table[PATIENT_ID].astype(str)
+        learned |= set(names if split.folds else names[split.table[SPLIT] != "test"])
+    if pseudonyms is not None:
+        learned = {pseudonyms.find(name) or name for name in learned}
+    return frozenset(learned)
+
+
 def drawn_classes(
     slides: Sequence[NodeSlide], *, node: str | None = None, tumour: str | None = None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -97,15 +136,20 @@ def drawn_classes(
         tumour: What ``--tumour-class`` says.
 
     Raises:
-        ConfigError: If nothing tells, or a class would be both.
-        SlideError: ANNOTATION_UNREADABLE.
+        ConfigError: If nothing tells, a class would be both, or no file holds a node though
+            something is drawn.
     """
-    nodes = _labels([one.nodes for one in slides])
-    tumours = _labels([one.tumour for one in slides])
+    nodes = drawn_labels([one.nodes for one in slides])
+    tumours = drawn_labels([one.tumour for one in slides])
     found = (
         () if nodes is None else drawn_node_classes(nodes, wanted=node),
         () if tumours is None else drawn_tumour_classes(tumours, wanted=tumour),
     )
+    if nodes and not found[0]:
+        raise ConfigError(
+            f"no lymph node is drawn in any file: there are {', '.join(sorted(nodes))}.",
+            hint="Name their class with --node-class.",
+        )
     same = {one.nodes for one in slides if one.nodes} & {one.tumour for one in slides if one.tumour}
     both = sorted(set(found[0]) & set(found[1]))
     if same and both:
@@ -116,9 +160,16 @@ def drawn_classes(
     return found
 
 
-def _labels(paths: Sequence[Path | None]) -> set[str] | None:
-    """Return the classes in some files, "" being none; None if there is no file."""
+def drawn_labels(paths: Sequence[Path | None]) -> set[str] | None:
+    """Return the classes in some files, "" being none; None if there is no file.
+
+    One that cannot be read is passed over: its slide fails later.
+    """
     given = [path for path in paths if path is not None]
     if not given:
         return None
-    return {region.label for path in given for region in read_regions(path) if not region.erases}
+    labels: set[str] = set()
+    for path in given:
+        with suppress(HistokerasError):
+            labels |= {region.label for region in read_regions(path) if not region.erases}
+    return labels

@@ -62,6 +62,7 @@ class LymphJob:
         left_out: Slides that were not wanted, as run.json lists them.
         pseudonyms: Whether slides and patients go by pseudonyms.
         readers: Reading threads.
+        learned: Patients whom the networks learned from; they are flagged.
 
     Raises:
         ConfigError: If a number is out of range, or the segmenter has no resolution.
@@ -85,6 +86,7 @@ class LymphJob:
     left_out: Sequence[Mapping[str, Any]] = ()
     pseudonyms: bool = False
     readers: int = 4
+    learned: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         checks = (

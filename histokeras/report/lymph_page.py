@@ -49,7 +49,7 @@ def write_lymph_pages(folder: Path, page: Path | None = None) -> Path:
     Args:
         folder: What ``lymph-nodes -o`` was given.
         page: The page; ``report.html`` in the folder if None. Patients' pages go to ``patients/``
-            beside it.
+            beside it, of a page ``x.html`` to ``x_patients/``.
 
     Returns:
         The page.
@@ -65,12 +65,12 @@ def write_lymph_pages(folder: Path, page: Path | None = None) -> Path:
     require_own_run_folder(page, folder)
     run = read_lymph(folder)
     pages = {
-        str(patient): page.parent / FOLDER / f"{safe_name(str(patient))}.html"
+        str(patient): _patients_folder(page) / f"{safe_name(str(patient))}.html"
         for patient in run.patients[PATIENT_ID]
     }
     for path in pages.values():
         require_own_page(path)
-    _remove_others(page.parent / FOLDER, [path.name for path in pages.values()])
+    _remove_others(_patients_folder(page), [path.name for path in pages.values()])
     linked = page.parent.resolve() == folder.resolve()
     rows = {str(row[PATIENT_ID]): row for row in records(run.patients)}
     for patient, path in pages.items():
@@ -81,6 +81,12 @@ def write_lymph_pages(folder: Path, page: Path | None = None) -> Path:
         write_page(path, render("lymph_patient.html.j2", **content), [])
     write_page(page, render("lymph.html.j2", **_content(run, pages, linked=linked)), [])
     return page
+
+
+def _patients_folder(page: Path) -> Path:
+    # Pages of several folders may lie in one place, and have patients of the same names.
+    name = FOLDER if page.stem == "report" else f"{page.stem}_{FOLDER}"
+    return page.parent / name
 
 
 def told_lymph(folder: Path) -> tuple[str, list[Table]]:
@@ -159,7 +165,7 @@ def _patients_table(run: LymphFiles, pages: Mapping[str, Path]) -> Table | None:
     for row in records(order.head(_MOST_ROWS)):
         patient = str(row[PATIENT_ID])
         rows.append([
-            Cell(patient, link=f"{FOLDER}/{_quoted(pages[patient].name)}"),
+            Cell(patient, link="/".join(map(_quoted, pages[patient].parts[-2:]))),
             stage_text(row), f"{row['n_mln']:,}", f"{row['n_nodes']:,}",
             _bar(row["T_MLN_mean"]), share_text(row["T_MLN_pooled"]),
             share_text(row["T_LN_pooled"]), area_text(row["tumour_area_mm2"]),

@@ -4,6 +4,7 @@ import base64
 import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -145,12 +146,17 @@ def slide_pictures(run: LymphFiles, patient: str, *, linked: bool) -> list[Slide
         patient: The patient.
         linked: Whether whole pictures can be linked.
     """
-    slides = [str(name) for name in run.slides_of(patient)[SLIDE_ID]]
-    says = {str(row[SLIDE_ID]): _says(row) for row in records(run.slides_of(patient))}
+    rows = {str(row[SLIDE_ID]): row for row in records(run.slides_of(patient))}
+    slides = list(rows)
+    # An older picture of a slide that failed since shows what does not hold any more.
+    paths = {
+        slide: run.picture(slide) if row["outcome"] == "done" else None
+        for slide, row in rows.items()
+    }
     room = MAX_BYTES - _MARGIN_BYTES
     found: dict[str, Picture | None] = {}
     for side_px in _SIDES_PX:
-        found = {slide: _picture(run, slide, side_px) for slide in slides}
+        found = {slide: _picture(slide, paths[slide], side_px) for slide in slides}
         if sum(picture.n_bytes for picture in found.values() if picture is not None) <= room:
             break
     shown = []
@@ -159,14 +165,13 @@ def slide_pictures(run: LymphFiles, patient: str, *, linked: bool) -> list[Slide
         if picture is not None and picture.n_bytes > room:
             picture = None
         room -= picture.n_bytes if picture is not None else 0
-        path = run.picture(slide)
+        path = paths[slide]
         link = "" if path is None or not linked else f"../{urllib.parse.quote(path.name)}"
-        shown.append(SlidePicture(slide, picture, link, says[slide]))
+        shown.append(SlidePicture(slide, picture, link, _says(rows[slide])))
     return shown
 
 
-def _picture(run: LymphFiles, slide: str, side_px: int) -> Picture | None:
-    path = run.picture(slide)
+def _picture(slide: str, path: Path | None, side_px: int) -> Picture | None:
     encoded = None if path is None else shrunk_jpeg(path, side_px)
     if encoded is None:
         return None

@@ -10,7 +10,7 @@ import pandas as pd
 
 from histokeras import files
 from histokeras.analysis.lymph_nodes import NODE_COLUMNS
-from histokeras.analysis.lymph_patients import patient_table
+from histokeras.analysis.lymph_patients import FLAG_SEPARATOR, FLAGS, LEARNED, patient_table
 from histokeras.errors import ConfigError, OutputError, SlideError
 from histokeras.report.lymph_job import COMMAND, FACTS, LymphJob, NodeSlide
 from histokeras.report.lymph_page import write_lymph_pages
@@ -94,7 +94,11 @@ def measure_lymph_nodes(
             progress.slide(outcome["slide"], outcome["outcome"], detail)
         write_tables(job, {row["slide"]: row["outcome"] for row in record.slides})
     # Not while other shards are at work; the last of them writes the pages.
-    if str(read_record(job.output).get("status", "")).startswith("done"):
+    whole = read_record(job.output)
+    if str(whole.get("status", "")).startswith("done"):
+        if job.shard is not None:
+            # What others failed at is known only now, and old figures of it may lie there.
+            write_tables(job, {row["slide"]: row["outcome"] for row in whole["slides"]})
         write_lymph_pages(job.output)
     return record
 
@@ -138,6 +142,9 @@ def _write_patients(job: LymphJob, slides: pd.DataFrame, nodes: pd.DataFrame) ->
     # A slide that nobody has come to yet is missing as one that failed is.
     known = known.assign(outcome=known["outcome"].replace(NOT_DONE, FAILED))
     table = patient_table(nodes[nodes[PATIENT_ID] != ""], known, job.rules, job.cutoff)
+    learned = table[PATIENT_ID].isin(job.learned)
+    said = (table[FLAGS] + FLAG_SEPARATOR).where(table[FLAGS] != "", "") + LEARNED
+    table[FLAGS] = table[FLAGS].where(~learned, said)
     files.write_csv(job.output / PATIENTS, table)
 
 
@@ -180,6 +187,8 @@ def _measure(
         empty = isinstance(error, SlideError) and error.code == "NO_TISSUE"
         if empty:
             # Known to hold nothing: its patient lacks no slide.
+            for path in job.files(slide_id).values():
+                files.remove(path.parent, [path.name])
             content = {**facts, "outcome": EMPTY, "row": {}, "nodes": [], "files": {}}
             files.write_json(job.path(slide_id, FACTS), content)
         outcome = {"slide": slide_id, "outcome": EMPTY if empty else FAILED}

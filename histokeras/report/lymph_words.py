@@ -2,11 +2,25 @@
 
 from histokeras.analysis.lymph_nodes import FILL
 from histokeras.report.lymph_job import LymphJob
+from histokeras.slides.node_classes import tumour_names
 
 
 def job_words(job: LymphJob) -> list[str]:
     """Return how nodes and tumour are found, and what counts, a line each."""
-    return [_nodes(job), _tumour(job), _counts(job)]
+    return [_nodes(job), *_beside(job), _tumour(job), _counts(job)]
+
+
+def _beside(job: LymphJob) -> list[str]:
+    """Return a warning where the segmenter takes tumour in a node for something else than node."""
+    classes = () if job.segmenter is None else job.segmenter.classes
+    others = [name for name in tumour_names(classes) if name not in job.node_classes]
+    if not others:
+        return []
+    return [
+        f"Warning: what the segmenter takes for {', '.join(others)} is no node to it: nodes full "
+        "of tumour are missed, and tumour at their border is cut off. Train it on whole nodes: "
+        "fit-segmenter --drawn-class."
+    ]
 
 
 def _named(names: tuple[str, ...]) -> str:
@@ -16,7 +30,7 @@ def _named(names: tuple[str, ...]) -> str:
 def _nodes(job: LymphJob) -> str:
     rules = job.rules
     how = (
-        f"drawn ({_named(job.node_classes)}), each polygon a node"
+        f"drawn ({_named(job.node_classes)}), each drawn object a node"
         if job.segmenter is None
         else f"of the segmenter ({_named(job.node_classes)}), touching ones "
         + ("parted at their necks" if rules.split_touching else "left joined")

@@ -1,7 +1,6 @@
 """What ``sample-tiles`` draws, from which slides, and where to."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,12 @@ import pandas as pd
 
 from histokeras.analysis.tile_predictions import predictions_path, read_slide_predictions
 from histokeras.cohort.split_table import Split, apply_split
-from histokeras.errors import ConfigError, HistokerasError, SlideError, TableError
+from histokeras.errors import ConfigError, SlideError, TableError
 from histokeras.files import safe_name, sha256_file
+from histokeras.report.lymph_inputs import drawn_labels
 from histokeras.report.lymph_job import NodeSlide
 from histokeras.runs.shard import Shard, Share
-from histokeras.slides.annotations import Drawing, read_regions, require_on_slide
+from histokeras.slides.annotations import Drawing, Region, read_regions
 from histokeras.slides.node_classes import (
     drawn_node_classes,
     drawn_tumour_classes,
@@ -109,6 +109,7 @@ class SampleJob:
             "tumour": list(self.tumour),
             "within": None if self.within is None else list(self.within),
             "split": None if self.hard is None else self.hard.split,
+            "hard_column": None if self.hard is None else self.hard.column,
         }
 
     def drawn_files(self, slide: NodeSlide) -> tuple[Path, Path | None]:
@@ -126,29 +127,24 @@ class SampleJob:
             )
         return slide.tumour, slide.nodes if self.within is not None else None
 
-    def drawings(
-        self, tumour: Path, nodes: Path | None, size_px: tuple[int, int]
-    ) -> tuple[Drawing, Drawing | None]:
+    def drawings(self, tumour: Path, nodes: Path | None) -> tuple[Drawing, Drawing | None]:
         """Read what was drawn on a slide: tumour, and what encloses the tiles.
 
         Args:
             tumour: From :meth:`drawn_files`.
             nodes: Likewise.
-            size_px: Width and height of the slide at level 0.
 
         Raises:
-            SlideError: ANNOTATION_UNREADABLE or ANNOTATION_ELSEWHERE.
+            SlideError: ANNOTATION_UNREADABLE.
         """
         within = None
         if nodes is not None and self.within is not None:
-            within = _drawing(nodes, self.within, size_px)
-        return _drawing(tumour, self.tumour, size_px), within
+            within = _drawing(regions_of(read_regions(nodes), self.within))
+        return _drawing(regions_of(read_regions(tumour), self.tumour)), within
 
 
-def _drawing(path: Path, classes: Sequence[str], size_px: tuple[int, int]) -> Drawing:
-    regions = regions_of(read_regions(path), classes)
-    require_on_slide(path, regions, size_px)
-    return Drawing(regions, tuple(int(not region.erases) for region in regions))
+def _drawing(regions: Sequence[Region]) -> Drawing:
+    return Drawing(tuple(regions), tuple(int(not region.erases) for region in regions))
 
 
 def drawn_classes(
@@ -168,7 +164,7 @@ def drawn_classes(
     Raises:
         ConfigError: If one was not drawn, or several are in question.
     """
-    labels = _labels([one.tumour for one in slides])
+    labels = drawn_labels([one.tumour for one in slides]) or set()
     found = drawn_tumour_classes(labels, wanted=tumour)
     if not found:
         raise ConfigError(
@@ -178,18 +174,9 @@ def drawn_classes(
     if node == ANYWHERE:
         return found, None
     same = all(one.tumour == one.nodes for one in slides)
-    others = _labels([one.nodes for one in slides]) - set(found if same else ())
+    nodes = drawn_labels([one.nodes for one in slides]) or set()
+    others = nodes - set(found if same else ())
     return found, drawn_node_classes(others, wanted=node) or None
-
-
-def _labels(paths: Sequence[Path | None]) -> set[str]:
-    """Return the classes in some files; "" is what has none."""
-    labels: set[str] = set()
-    for path in paths:
-        with suppress(HistokerasError):
-            regions = () if path is None else read_regions(path)
-            labels |= {region.label for region in regions if not region.erases}
-    return labels
 
 
 def hard_tiles(job: SampleJob, folder: Path, split: Split, *, column: str | None) -> HardTiles:

@@ -3,7 +3,7 @@
 import io
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from histokeras.runs.record import (
     require_same_names,
 )
 from histokeras.runs.union import FAILURES, shared_record
+from histokeras.slides.annotations import require_on_slide
 from histokeras.slides.called import called
 from histokeras.slides.reader import open_slide
 from histokeras.slides.slide import Slide
@@ -87,7 +88,11 @@ def sample_slides(
             if problem is not None:
                 detail = f"{problem['code']} {problem['message']}"
             progress.slide(outcome["slide"], outcome["outcome"], detail)
-        _write_tables(job)
+        _write_tables(job, record.slides)
+    whole = read_record(job.output)
+    if job.shard is not None and str(whole.get("status", "")).startswith("done"):
+        # What others failed at is known only now.
+        _write_tables(job, whole["slides"])
     return record
 
 
@@ -102,13 +107,17 @@ def _require_same_settings(job: SampleJob) -> None:
         )
 
 
-def _write_tables(job: SampleJob) -> None:
-    """Write tiles.csv and sample.csv of all slides that are finished by now."""
+def _write_tables(job: SampleJob, outcomes: Sequence[Mapping[str, Any]]) -> None:
+    """Write tiles.csv and sample.csv of all slides that are finished by now.
+
+    What was drawn earlier from a slide that fails now may be from another drawing: it is left out.
+    """
+    failed = {row["slide"] for row in outcomes if row["outcome"] == "failed"}
     tiles, slides = [], []
     with locked(job.output):
         for one in job.slides:
             found = read_object(job.facts_path(one.slide_id))
-            if found.get("settings") == job.settings:
+            if found.get("settings") == job.settings and one.slide_id not in failed:
                 known = {SLIDE_ID: one.slide_id, PATIENT_ID: one.patient_id}
                 tiles += [{**row, **known} for row in found["tiles"]]
                 slides.append({**known, **found["row"]})
@@ -177,7 +186,10 @@ def _draw(
     progress: Progress,
 ) -> dict[str, Any]:
     slide_id = slide.slide_id
-    tumour, within = job.drawings(*drawn, slide.dimensions)
+    tumour, within = job.drawings(*drawn)
+    for path, drawing in zip(drawn, (tumour, within), strict=True):
+        if path is not None and drawing is not None:
+            require_on_slide(drawing.regions, slide.dimensions, path)
     is_hard = job.hard is not None and slide_id in job.hard.slides
     _remove_images(job, slide_id)
     digests: dict[tuple[int, int], tuple[str, str]] = {}

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from histokeras.slides.geojson import (
     Polygon,
     annotation_error,
     filled,
-    labelled_polygons,
+    labelled_objects,
     missing_error,
     ring_of,
 )
@@ -33,11 +33,14 @@ class Region:
         label: Its class as it was drawn, "" if it has none.
         polygon: Its outer ring, then its holes, in level-0 pixels.
         erases: Whether it takes away what was drawn before it.
+        part_of: Number of the object in the file that it is an area of; None where each region is
+            an object of its own.
     """
 
     label: str
     polygon: Polygon
     erases: bool = False
+    part_of: int | None = field(default=None, compare=False)
 
     @property
     def area_px(self) -> float:
@@ -79,7 +82,11 @@ def read_regions(path: Path) -> tuple[Region, ...]:
         content = json.loads(data.decode("utf-8-sig"))
         if isinstance(content, Mapping) and {"positive", _NEGATIVE} & set(content):
             return tuple(_signed(content))
-        return tuple(Region(label, polygon) for label, polygon in labelled_polygons(content))
+        return tuple(
+            Region(label, polygon, part_of=number)
+            for number, (label, polygons) in enumerate(labelled_objects(content))
+            for polygon in polygons
+        )
     except FileNotFoundError as error:
         raise missing_error(path) from error
     except OSError as error:
@@ -105,28 +112,27 @@ def _signed(content: Mapping[str, object]) -> list[Region]:
     return regions
 
 
-def require_on_slide(path: Path, regions: Sequence[Region], size_px: tuple[int, int]) -> None:
-    """Refuse what was drawn on another slide, as far as its place tells.
-
-    Outlines may reach over an edge of the slide, but their middle may not.
+def require_on_slide(regions: Sequence[Region], size_px: Sequence[float], path: Path) -> None:
+    """Refuse regions whose middle lies beyond the slide: they were drawn on another one.
 
     Args:
-        path: Their file.
-        regions: What was drawn.
+        regions: In level-0 pixels.
         size_px: Width and height of the slide at level 0.
+        path: Their file.
 
     Raises:
-        SlideError: ANNOTATION_ELSEWHERE.
+        SlideError: ANNOTATION_OUTSIDE.
     """
-    boxes = Drawing(regions, (0,) * len(regions)).boxes
+    size = np.asarray(size_px, np.float64)
+    boxes = Drawing(regions, ()).boxes
     middles = (boxes[:, :2] + boxes[:, 2:]) / 2
-    outside = int(((middles < 0) | (middles > np.array(size_px))).any(axis=1).sum())
-    if outside:
+    n_beyond = int(((middles < 0) | (middles > size)).any(axis=1).sum())
+    if n_beyond:
         raise SlideError(
-            f"annotations {path.name}: {outside} of {len(regions)} region(s) lie outside of the "
-            f"slide, which has {size_px[0]} x {size_px[1]} px.",
-            code="ANNOTATION_ELSEWHERE",
-            hint="Is it the file of another slide? Coordinates are pixels of the full resolution.",
+            f"annotations {path.name}: {n_beyond} of {len(regions)} regions lie beyond the slide, "
+            f"which has {size[0]:.0f} x {size[1]:.0f} px.",
+            code="ANNOTATION_OUTSIDE",
+            hint="They are of another slide, or not in pixels of its level 0.",
         )
 
 

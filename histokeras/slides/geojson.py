@@ -98,19 +98,28 @@ def labelled_polygons(content: Any, label: str = "") -> Iterator[tuple[str, Poly
     Raises:
         ValueError, TypeError, KeyError, AttributeError: If it is no GeoJSON.
     """
+    for name, polygons in labelled_objects(content, label):
+        yield from ((name, polygon) for polygon in polygons)
+
+
+def labelled_objects(content: Any, label: str = "") -> Iterator[tuple[str, list[Polygon]]]:
+    """Do as :func:`labelled_polygons` does, but keep together what was drawn as one object.
+
+    Yields:
+        (class, polygons): several of a MultiPolygon, else one.
+    """
     if isinstance(content, list):
         for item in content:
-            yield from labelled_polygons(item, label)
+            yield from labelled_objects(item, label)
         return
     kind = content["type"]
     if kind in _INSIDE:
         label = _class_of(content.get("properties")) or label
-        yield from labelled_polygons(content[_INSIDE[kind]] or [], label)
+        yield from labelled_objects(content[_INSIDE[kind]] or [], label)
     elif kind == "Polygon":
-        yield label, _polygon(content["coordinates"])
+        yield label, [_polygon(content["coordinates"])]
     elif kind == "MultiPolygon":
-        for rings in content["coordinates"]:
-            yield label, _polygon(rings)
+        yield label, [_polygon(rings) for rings in content["coordinates"]]
     elif kind not in _THIN:
         raise ValueError(f"unknown type {kind!r}")
 

@@ -31,13 +31,13 @@ def node_class(
 
     Args:
         classes: Its classes.
-        positive: Its positive class; of several with a usual name it is the one, and so it is
-            where it is called 1, yes or positive.
+        positive: Its positive class; counts where nothing else is wanted, if it has a usual name,
+            or none of its own (1, yes, positive).
         wanted: What ``--node-class`` says.
 
     Raises:
-        ConfigError: If ``wanted`` is none of them, or nothing tells which it is: a network of
-            another task is not taken at its positive class.
+        ConfigError: If ``wanted`` is none of them, or nothing tells which it is: also where the
+            positive class is another one by its name, as that of a network of another task.
     """
     return _of_network(classes, positive, wanted, _NODES, "node")
 
@@ -49,13 +49,20 @@ def tumour_class(
 
     Args:
         classes: Its classes.
-        positive: Its positive class, as for nodes.
+        positive: Its positive class; counts where nothing else is wanted, if it has a usual name,
+            or none of its own (1, yes, positive).
         wanted: What ``--tumour-class`` says.
 
     Raises:
-        ConfigError: If ``wanted`` is none of them, or nothing tells which it is.
+        ConfigError: If ``wanted`` is none of them, or nothing tells which it is: also where the
+            positive class is another one by its name, as that of a network of another task.
     """
     return _of_network(classes, positive, wanted, _TUMOURS, "tumour")
+
+
+def tumour_names(classes: Iterable[str]) -> tuple[str, ...]:
+    """Return which of some classes are tumour by their names."""
+    return tuple(name for name in classes if _folded(name) in _TUMOURS)
 
 
 def drawn_node_classes(labels: Iterable[str], *, wanted: str | None = None) -> tuple[str, ...]:
@@ -119,10 +126,6 @@ def _is_tumour(name: str) -> bool:
     return _folded(name) in _TUMOURS or name in _CAMELYON
 
 
-def _is_yes(positive: str, named: Sequence[str]) -> bool:
-    return not named and _folded(positive) in _YES
-
-
 def _is_erasing(name: str) -> bool:
     return name.casefold() in _ERASING
 
@@ -143,19 +146,22 @@ def _of_network(
     known: frozenset[str],
     option: str,
 ) -> str:
-    if wanted is not None:
-        found = _same(classes, wanted)
-    else:
-        found = [name for name in classes if _folded(name) in known]
-        if positive is not None and (positive in found or _is_yes(positive, found)):
-            found = [positive]
-    if len(found) == 1:
-        return found[0]
+    """Choose by what is wanted, else the positive class, else by the words for it."""
     listed = ", ".join(classes)
     if wanted is not None:
-        raise ConfigError(f"`--{option}-class` is none of {listed}. Received: {wanted}")
+        found = _same(classes, wanted)
+        if len(found) != 1:
+            raise ConfigError(f"`--{option}-class` is none of {listed}. Received: {wanted}")
+        return found[0]
+    found = [name for name in classes if _folded(name) in known]
+    if positive is not None:
+        unnamed = not found and _folded(positive) in _YES
+        found = [positive] if positive in found or unnamed else []
+    if len(found) == 1:
+        return found[0]
+    told = "" if positive is None else f"; its positive class is {positive}"
     raise ConfigError(
-        f"no telling which class of the network is the {option}: it has {listed}.",
+        f"no telling which class of the network is the {option}: it has {listed}{told}.",
         hint=f"Name it with --{option}-class.",
     )
 

@@ -1,3 +1,6 @@
+import json
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 from histokeras.analysis.lymph_drawn import DrawnClasses, DrawnSlide, draw_truth
 from histokeras.analysis.lymph_nodes import NodeRules, measure_nodes
 from histokeras.analysis.lymph_truth import compare_slide, overlap, tile_auc, tile_truth
-from histokeras.slides.annotations import Region
+from histokeras.slides.annotations import Region, read_regions
 
 CLASSES = DrawnClasses(("Lymph node",), ("Tumor",))
 
@@ -36,6 +39,25 @@ def test_each_polygon_is_a_node_as_it_was_drawn() -> None:
     assert true.nodes["tumour_area_mm2"].tolist() == pytest.approx([0.0005, 0.0005])
     assert true.nodes["size_class"].tolist() == ["ITC", "ITC"]
     assert not true.nodes["metastatic"].any()
+
+
+def test_what_was_drawn_as_one_object_of_several_areas_is_one_node(tmp_path: Path) -> None:
+    areas = [[[*map(list, box(*sides)), [sides[0], sides[1]]]] for sides in
+             ((0, 0, 400, 400), (600, 0, 1000, 400))]  # fmt: skip
+    node = {"properties": {"classification": {"name": "Lymph node"}}, "type": "Feature"}
+    features = [
+        {**node, "geometry": {"type": "MultiPolygon", "coordinates": areas}},
+        {**node, "geometry": {"type": "Polygon", "coordinates": [
+            [[x, y + 600] for x, y in areas[0][0]]]}},
+    ]  # fmt: skip
+    path = tmp_path / "S1.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+
+    true = drawn(*read_regions(path), Region("Tumor", (box(0, 0, 1000, 400),)))
+
+    # 20 x 20 pixels of 10 um each area.
+    assert true.nodes["node_area_mm2"].tolist() == pytest.approx([0.08, 0.04])
+    assert true.nodes["ratio"].tolist() == [1, 0]
 
 
 def test_tumour_is_unknown_where_none_was_drawn_in_the_cohort() -> None:

@@ -125,3 +125,23 @@ def test_slips_are_one_clear_line(
     with pytest.raises(error, match=text) as caught:
         _study(tmp_path, **job)
     assert "\n" not in str(caught.value)
+
+
+def test_patients_who_lack_slides_and_a_folder_that_is_not_done_are_told(tmp_path: Path) -> None:
+    study = _study(tmp_path)
+    assert not any("slides" in note for note in study.notes)
+    table = pd.read_csv(tmp_path / "patients.csv")
+    table.loc[[2, 16], "flags"] = "incomplete: 1 of 2 slide(s) failed; fewer than 16 examined"
+    table.loc[3, "flags"] = "a network learned from this patient"
+    nodes = tmp_path / "nodes"
+    nodes.mkdir()
+    table.to_csv(nodes / "patients.csv", index=False)
+    (nodes / "run.json").write_text('{"command": "lymph-nodes", "status": "interrupted"}')
+
+    study = prepare_survival(
+        SurvivalJob(clinical=tmp_path / "clinical.csv", table=nodes / "patients.csv")
+    )
+
+    assert any("2 of 20 patients lack slides" in note for note in study.notes)
+    assert any("1 of 20 patients took part in training" in note for note in study.notes)
+    assert any("run.json says interrupted" in note for note in study.notes)

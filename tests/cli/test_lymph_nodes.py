@@ -121,12 +121,11 @@ def test_drawn_ways_need_no_network_and_slips_are_told_in_one_line(
     assert done.stdout.strip() == str(out / "slides.csv")
     assert "Give --patients" in done.stderr
     assert pd.read_csv(out / "nodes.csv")["ratio"].tolist() == pytest.approx([1 / 9])
-    (tmp_path / "t.csv").write_text("slide_id,patient_id\nS1,P\nS2.svs,P\n")
+    (tmp_path / "t.csv").write_text("slide_id,patient_id\nS1,P\n")
     known = histokeras(
         "lymph-nodes", slide, "-o", out, *ways, "--patients", tmp_path / "t.csv", "--cutoff", "0.1"
     )
     assert known.exit_code == 0, known.output
-    assert "1 of 2 slide(s) of the slide table are not among SLIDES, first 'S2'" in known.stderr
     assert pd.read_csv(out / "patients.csv")["group"].tolist() == ["high"]
     none = histokeras("lymph-nodes", slide, "-o", out, "--nodes", drawn)
     assert none.exit_code == 2
@@ -148,9 +147,7 @@ def test_drawn_ways_need_no_network_and_slips_are_told_in_one_line(
         "lymph-nodes", slide, "-o", tmp_path / "other", "--nodes", away.parent, "--tumour", drawn
     )
     assert other.exit_code == 4
-    assert (
-        "ANNOTATION_ELSEWHERE annotations S1.geojson: 1 of 2 region(s) lie outside" in other.stderr
-    )
+    assert "ANNOTATION_OUTSIDE annotations S1.geojson: 1 of 2 regions lie" in other.stderr
     # The name of a folder of drawings goes into no output.
     for path in out.rglob("*"):
         assert path.is_dir() or b"Mustermann" not in path.read_bytes()
@@ -164,3 +161,23 @@ def test_drawn_ways_need_no_network_and_slips_are_told_in_one_line(
     assert settings["tumour_holes"] == "fill"
     assert settings["min_tumour_mm2"] == 0.2
     assert not pd.read_csv(tmp_path / "two" / "nodes.csv")["metastatic"].any()
+
+
+def test_slides_of_a_patient_that_the_table_names_and_are_not_here_are_told(
+    histokeras: Callable[..., Result], tmp_path: Path
+) -> None:
+    (tmp_path / "slides").mkdir()
+    write_slide(tmp_path / "slides" / "S1.tiff", (1000, 1000), mpp=2.0)
+    drawn = tmp_path / "drawn"
+    drawn.mkdir()
+    write_drawing(drawn / "S1.geojson", 2.0, node=[(0, 0, 900, 900)], tumour=[(0, 0, 300, 300)])
+    (tmp_path / "t.csv").write_text("slide_id,patient_id\nS1,P\nS2.svs,P\nS3,Q\n")
+
+    done = histokeras(
+        "lymph-nodes", tmp_path / "slides", "-o", tmp_path / "out", "--nodes", drawn,
+        "--tumour", drawn, "--patients", tmp_path / "t.csv",
+    )  # fmt: skip
+
+    assert done.exit_code == 0, done.output
+    said = " ".join(done.stderr.split())
+    assert "1 slide(s) of these patients that are not here: S2" in said

@@ -114,6 +114,37 @@ def test_the_necrosis_study_in_small_goes_from_masks_to_areas(
     assert areas["slide_id"].nunique() == len(list((out / "masks").glob("*.mask.tif"))) == 8
 
 
+def test_the_lymph_node_study_in_small_goes_from_drawings_to_t_mln(
+    histokeras: Callable[..., Result], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+
+    done = histokeras(
+        "run", CONFIGS / "lymph_node-demo.toml", "-o", out, "--set", "patients=4",
+        "--set", "node-mm=0.5", "--set", "least-mm2=0.1", "--set", "epochs=1",
+        "--set", "per-slide=8",
+    )  # fmt: skip
+
+    assert done.exit_code == 0, done.output
+    page = (out / "study.html").read_text(encoding="utf-8")
+    for stage in ("segmenter", "tumour", "nodes", "evaluation", "survival"):
+        assert f'<a href="{stage}/report.html">' in page
+    patients = pd.read_csv(out / "nodes" / "patients.csv")
+    assert len(patients) == 4
+    without = patients["n_mln"] == 0
+    assert patients.loc[without, ["T_MLN_mean", "T_MLN_pooled"]].isna().all(axis=None)
+    # Figures are those of the one test patient.
+    split = pd.read_csv(out / "split.csv", comment="#").set_index("patient_id")["split"]
+    tested = set(split.index[split == "test"])
+    assert set(pd.read_csv(out / "evaluation" / "patients.csv")["patient_id"]) == tested
+    # Hard tiles are normal ones, of train patients.
+    tiles = pd.read_csv(out / "hard-tiles" / "tiles.csv")
+    hard = tiles[tiles["hard"] == 1]
+    assert len(hard) > 0
+    assert set(hard["label"]) == {"normal"}
+    assert set(hard["patient_id"]) <= set(split.index[split == "train"])
+
+
 def test_slips_are_one_clear_line(histokeras: Callable[..., Result], tmp_path: Path) -> None:
     study = CONFIGS / "hypoxia.toml"
 

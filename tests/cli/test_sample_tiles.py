@@ -112,6 +112,29 @@ def test_hard_tiles_come_of_train_patients_alone(lab: Path, tmp_path: Path) -> N
     drawn_before = pd.read_csv(plain / "tiles.csv")
     assert table.loc[table["hard"] == 0, "tile"].tolist() == drawn_before["tile"].tolist()
     assert "6 hard" in result.output
+    # Which class stood for tumour decides which tiles these are.
+    other = call(
+        *given(lab, output, "--hard-from", lab / "predictions", "--split", lab / "split.csv",
+               "--hard", 3, "--hard-class", "normal")
+    )  # fmt: skip
+    assert other.exit_code == 2
+    assert "drawn with other hard_column" in other.output
+
+
+def test_tiles_of_a_slide_that_fails_now_are_in_no_table(lab: Path, tmp_path: Path) -> None:
+    drawn = tmp_path / "drawn"
+    drawn.mkdir()
+    for name in ("a1", "b1", "c1", "d1"):
+        (drawn / f"{name}.geojson").write_bytes((lab / f"drawn/{name}.geojson").read_bytes())
+    call(*given(lab, tmp_path / "out"), "--annotations", drawn)
+    # Its drawing was wrong, and the new one is damaged.
+    (drawn / "a1.geojson").write_text("{")
+
+    for shard in ("0/2", "1/2"):
+        result = call(*given(lab, tmp_path / "out"), "--annotations", drawn, "--shard", shard)
+        assert result.exit_code == (4 if shard == "0/2" else 0), result.output
+
+    assert set(pd.read_csv(tmp_path / "out/tiles.csv")["slide_id"]) == {"b1", "c1", "d1"}
 
 
 @pytest.mark.parametrize(
@@ -154,7 +177,7 @@ def test_a_slide_without_its_regions_stops_nobody(lab: Path, tmp_path: Path) -> 
     assert result.exit_code == 4, result.output
     failures = pd.read_csv(tmp_path / "out/failures.csv")
     assert failures[["slide", "code"]].to_numpy().tolist() == [
-        ["b1", "ANNOTATION_UNREADABLE"], ["d1", "ANNOTATION_ELSEWHERE"],
+        ["b1", "ANNOTATION_UNREADABLE"], ["d1", "ANNOTATION_OUTSIDE"],
     ]  # fmt: skip
     record = json.loads((tmp_path / "out/run.json").read_text())
     assert record["settings"]["within"] is None

@@ -122,6 +122,17 @@ def test_pages_of_patients_who_are_gone_are_removed_and_no_others(tmp_path: Path
         write_report(folder)
 
 
+def test_pages_of_two_folders_in_one_place_keep_their_patients_apart(tmp_path: Path) -> None:
+    pages = []
+    for name, nodes in (("a", THREE), ("b", THREE[2:])):
+        folder = write_folder(tmp_path / name, {"P1": [("S1", nodes)]})
+        pages.append(write_report(folder, tmp_path / f"{name}.html"))
+
+    for page, figure in zip(pages, ("pN1: 2 of 3", "pN0: 0 of 1"), strict=True):
+        (link,) = re.findall(r'href="([^"]*P1\.html)"', page.read_text())
+        assert figure in _words(tmp_path / link)
+
+
 def test_the_rules_are_told(tmp_path: Path) -> None:
     settings = {
         "nodes": "segmenter", "tumour": "classifier", "tile_class": "TUM", "tile_px": 256,

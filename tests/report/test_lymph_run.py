@@ -11,8 +11,9 @@ import pytest
 
 from histokeras.analysis.lymph_nodes import NodeRules
 from histokeras.cohort.patient_folders import find_patient_slides
-from histokeras.errors import ConfigError, TableError
-from histokeras.report.lymph_inputs import drawn_classes, node_slides
+from histokeras.errors import ConfigError, SlideError, TableError
+from histokeras.report import lymph_run
+from histokeras.report.lymph_inputs import drawn_classes, learned_patients, node_slides
 from histokeras.report.lymph_job import LymphJob, NodeSlide
 from histokeras.report.lymph_run import measure_lymph_nodes
 from histokeras.runs.record import RunRecord
@@ -98,8 +99,8 @@ def test_one_bad_slide_stops_nobody_and_its_patient_is_incomplete(tmp_path: Path
     slides[2] = replace(slides[2], nodes=empty)
     slides[3] = replace(slides[3], nodes=None)
     bare = write_slide(tmp_path / "S5.tiff", SIZE, mpp=4.0)
-    own = write_drawing(tmp_path / "S5.geojson", 4.0, node=[(50, 50, 950, 610)])
-    slides[4] = replace(slides[4], path=bare, nodes=own)
+    coarse = write_drawing(tmp_path / "S5.geojson", 4.0, node=[(50, 50, 950, 650)])
+    slides[4] = replace(slides[4], path=bare, nodes=coarse)
     one = job(tmp_path, *slides)
     record = measure_lymph_nodes(one, quiet=True)
 
@@ -156,6 +157,59 @@ def test_shards_and_pseudonyms_give_the_tables_of_all(tmp_path: Path) -> None:
         assert path.is_dir() or b"JOHN" not in path.read_bytes()
 
 
+def test_what_failed_in_one_shard_failed_for_all_whoever_comes_last(tmp_path: Path) -> None:
+    slides = lab(tmp_path, "S1", "S2", patients="PP")
+    one = job(tmp_path, *slides)
+    measure_lymph_nodes(one, quiet=True)
+    slides[0].path.write_bytes(b"no slide")
+    # S1 is of the first shard, and what was measured before still lies there.
+    for number in (0, 1):
+        part = replace(one, overwrite=True, shard=Shard(number, 2))
+        measure_lymph_nodes(part, quiet=True)
+
+    rows = table(one, "slides.csv").set_index("slide_id")
+    assert rows["outcome"].to_dict() == {"S1": "failed", "S2": "done"}
+    patients = table(one, "patients.csv")
+    assert patients["flags"].str.contains("incomplete").all()
+    assert patients["n_mln"].tolist() == [0]
+    page = (one.output / "patients" / "P.html").read_text()
+    assert "it could not be measured" in page
+    # No picture of what does not hold any more.
+    assert page.count("data:image/jpeg") == 1
+
+
+def test_nothing_is_left_of_a_slide_that_turns_out_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slides = lab(tmp_path, "S1", patients="P")
+    one = job(tmp_path, *slides)
+    measure_lymph_nodes(one, quiet=True)
+
+    def empty(*_: object) -> None:
+        raise SlideError("slide `S1`: no tissue was found.", code="NO_TISSUE")
+
+    monkeypatch.setattr(lymph_run, "measure_slide", empty)
+    record = measure_lymph_nodes(replace(one, overwrite=True), quiet=True)
+
+    assert outcomes(record) == {"S1": "empty"}
+    assert [path.name for path in one.output.rglob("S1*")] == ["S1.lymph.json"]
+
+
+def test_a_drawing_is_of_one_patient(tmp_path: Path) -> None:
+    for name in ("P1/A", "P2/B"):
+        (tmp_path / "slides" / name).parent.mkdir(parents=True)
+        (tmp_path / "slides" / f"{name}.tiff").touch()
+    drawn = tmp_path / "drawn" / "P2"
+    drawn.mkdir(parents=True)
+    write_drawing(drawn / "A.geojson", node=[RED])
+    write_drawing(drawn / "B.geojson", node=[RED])
+
+    found = find_patient_slides([tmp_path / "slides"])
+    slides = node_slides(found, table={}, patients={}, nodes=drawn.parent)
+
+    assert [one.nodes for one in slides] == [None, drawn / "B.geojson"]
+
+
 def test_a_folder_a_patient(tmp_path: Path) -> None:
     for name in ("P1", "P2"):
         (tmp_path / name).mkdir()
@@ -189,3 +243,38 @@ def test_classes_are_told_from_all_files(tmp_path: Path) -> None:
     assert drawn_classes(slides) == (("LN",), ("met",))
     with pytest.raises(ConfigError, match="both as 'fat'"):
         drawn_classes(slides, node="fat", tumour="fat")
+
+
+def test_one_bad_drawing_stops_nobody_and_no_node_in_any_is_told(tmp_path: Path) -> None:
+    slides = lab(tmp_path, "S1", "S2")
+    bad = tmp_path / "bad.geojson"
+    bad.write_text("{")
+    assert drawn_classes([replace(slides[0], nodes=bad), slides[1]]) == (("node",), ())
+    # Whoever drew nodes as tumour has no slides without nodes.
+    only = write_drawing(tmp_path / "t.geojson", tumour=[RED])
+    with pytest.raises(ConfigError, match="no lymph node is drawn in any file: there are tumour"):
+        drawn_classes([replace(slides[0], nodes=only)])
+    empty = write_drawing(tmp_path / "e.geojson")
+    assert drawn_classes([replace(slides[0], nodes=empty)]) == ((), ())
+
+
+def test_patients_whom_a_network_learned_from_are_flagged(tmp_path: Path) -> None:
+    for name in ("seg/segmenter", "run", "bare"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "seg/split.csv").write_text("patient_id,split\nA,train\nB,test\n")
+    (tmp_path / "run/split.csv").write_text("patient_id,split\nA,test\nC,val\nB,test\n")
+    runs = [tmp_path / "seg/segmenter", tmp_path / "run", tmp_path / "bare", None]
+    assert learned_patients(runs) == {"A", "C"}
+    assert learned_patients(runs, Pseudonyms({"A": "X", "B": "Y"})) == {"X", "C"}
+    # Each of the averaged networks of a cross-validation learned from others.
+    folds = "patient_id,fold\nA,0\nB,1\nD,2\n"
+    (tmp_path / "run/split.csv").write_text(folds)
+    assert learned_patients(runs) == {"A", "B", "D"}
+
+    slides = lab(tmp_path, "S1", "S2", patients="AZ")
+    one = job(tmp_path, *slides, learned=frozenset("A"))
+    measure_lymph_nodes(one, quiet=True)
+    flags = table(one, "patients.csv").set_index("patient_id")["flags"]
+    assert flags.str.contains("a network learned from this patient").to_dict() == {
+        "A": True, "Z": False
+    }  # fmt: skip

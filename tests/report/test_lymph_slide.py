@@ -12,6 +12,7 @@ from histokeras.analysis.lymph_nodes import NodeRules
 from histokeras.features.seen import slide_change
 from histokeras.report.lymph_job import LymphJob, NodeSlide
 from histokeras.report.lymph_run import measure_lymph_nodes
+from histokeras.report.lymph_words import job_words
 from histokeras.slides.annotations import read_regions
 from histokeras.slides.node_classes import NODE, TUMOUR
 from histokeras.slides.reader import open_slide
@@ -242,6 +243,35 @@ def test_nodes_of_a_segmenter_are_parted_and_holes_filled(tmp_path: Path) -> Non
     assert slides_table["outcome"].tolist() == ["empty", "done"]
     # Glass alone is known to hold nothing: the patient lacks no slide.
     assert "incomplete" not in _row(one, "patients.csv")["flags"]
+
+
+def test_a_segmenter_that_tells_tumour_from_node_is_warned_of(tmp_path: Path) -> None:
+    network = Segmenter(
+        predict=lambda images: images, classes=("background", "Lymph node", "Tumor"),
+        positive=None, mpp=10.0, digests=("n",),
+    )  # fmt: skip
+    one = job(tmp_path, segmenter=network, node_classes=("Lymph node",))
+
+    assert "takes for Tumor is no node" in " ".join(job_words(one))
+    whole = replace(one, segmenter=replace(network, classes=("background", "Lymph node")))
+    assert "Warning" not in " ".join(job_words(whole))
+
+
+def test_a_drawing_of_another_slide_is_refused(tmp_path: Path) -> None:
+    slide = write_slide(tmp_path / "S1.tiff", SIZE)
+    width, height = SIZE
+    inside = write_drawing(tmp_path / "S1.geojson", node=[(0, 0, width + 90, height + 90)])
+    beyond = write_drawing(tmp_path / "S2.geojson", node=[(0, 0, 2 * width + 90, height)])
+    entry = NodeSlide(path=slide, slide_id="S1", nodes=inside, tumour=beyond)
+    one = job(tmp_path, entry, scorer=None, tumour_classes=("node",))
+
+    record = measure_lymph_nodes(one, quiet=True)
+    assert [row["code"] for row in record.facts["failures"]] == ["ANNOTATION_OUTSIDE"]
+    entry = replace(entry, nodes=beyond, tumour=inside)
+    record = measure_lymph_nodes(replace(one, slides=[entry]), quiet=True)
+    assert [row["code"] for row in record.facts["failures"]] == ["ANNOTATION_OUTSIDE"]
+    record = measure_lymph_nodes(replace(one, slides=[replace(entry, nodes=inside)]), quiet=True)
+    assert not record.facts["failures"]
 
 
 def test_tiles_are_seen_in_the_stain_of_the_run(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from histokeras.errors import SlideError
-from histokeras.slides.annotations import Drawing, Region, read_regions, require_on_slide, ring_area
+from histokeras.slides.annotations import Drawing, Region, read_regions, ring_area
 from tests.data.pair_files import save_geojson, square
 
 ASAP = """<?xml version="1.0"?>
@@ -180,17 +180,3 @@ def test_real_polygons_cover_their_shoelace_area(
     )
     net = sum(-r.area_px if r.erases and positive else r.area_px for r in regions)
     assert picture.sum() * scale**2 == pytest.approx(net, rel=1e-3)
-
-
-def test_what_was_drawn_on_another_slide_is_refused() -> None:
-    def at(left: float) -> Region:
-        corners = [[left, 10], [left + 20, 10], [left + 20, 30], [left, 30]]
-        return Region("node", (np.array(corners, float),))
-
-    # Over an edge, but not beyond it.
-    require_on_slide(Path("S1.geojson"), [at(-9), at(89)], (100, 40))
-    require_on_slide(Path("S1.geojson"), [], (100, 40))
-    for left in (-11, 91):
-        with pytest.raises(SlideError, match=r"S1.geojson: 1 of 2 .* 100 x 40 px") as caught:
-            require_on_slide(Path("S1.geojson"), [at(40), at(left)], (100, 40))
-        assert caught.value.code == "ANNOTATION_ELSEWHERE"

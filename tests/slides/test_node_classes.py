@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 
 from histokeras.errors import ConfigError, SlideError, TableError
 from histokeras.slides.annotations import Drawing, Region, read_regions
-from histokeras.slides.drawn_files import DrawnFiles
+from histokeras.slides.drawn_files import NODE_WORDS, TUMOUR_WORDS, DrawnFiles
 from histokeras.slides.node_classes import (
     drawn_node_classes,
     drawn_tumour_classes,
@@ -47,6 +48,24 @@ def test_tumour_of_a_network_is_positive_or_has_a_usual_name() -> None:
         tumour_class(("ADI", "LYM"))
     with pytest.raises(ConfigError, match="`--tumour-class` is none of ADI, LYM"):
         tumour_class(("ADI", "LYM"), wanted="TUM")
+
+
+@pytest.mark.parametrize(
+    ("choose", "classes", "positive"),
+    [
+        # A segmenter of nodes and of tumour, and classifiers whose positive class is the other one.
+        (node_class, ("background", "Lymph node", "Tumor"), "Tumor"),
+        (node_class, ("background", "Tumor"), "Tumor"),
+        (tumour_class, ("normal", "tumour"), "normal"),
+        (tumour_class, ("fat", "lymph_node"), "lymph_node"),
+    ],
+)
+def test_a_positive_class_that_is_by_its_name_another_one_is_not_guessed(
+    choose: Callable[..., str], classes: tuple[str, ...], positive: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"its positive class is {positive}"):
+        choose(classes, positive=positive)
+    assert choose(classes, positive=positive, wanted=positive) == positive
 
 
 def test_drawn_classes_by_usual_names_else_the_only_one() -> None:
@@ -120,3 +139,41 @@ def test_files_are_found_by_the_name_of_their_slide(tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     with pytest.raises(SlideError, match="holds no drawn regions"):
         DrawnFiles.of(tmp_path / "none")
+
+
+def test_no_slide_is_given_the_drawing_of_another_patients_slide(tmp_path: Path) -> None:
+    for name in ("P1/B.geojson", "P2/A.geojson", "P2/D.geojson", "C.geojson", "P1_E.geojson"):
+        (tmp_path / "P1" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "P1" / name).write_text("{}")
+    # What lies above the folder of drawings says nothing of them.
+    files = DrawnFiles.of(tmp_path / "P1")
+
+    def found(slide: str, slide_id: str) -> str | None:
+        path = files.find(Path("slides") / slide, slide_id, others=("P1", "P2"))
+        return None if path is None else path.relative_to(tmp_path / "P1").as_posix()
+
+    # Two slides are called A, and P1 has no drawing of its own.
+    assert found("P1/A.svs", "P1_A") is None
+    assert found("P2/A.svs", "P2_A") == "P2/A.geojson"
+    assert found("P1/D.svs", "D") is None
+    assert found("P1/B.svs", "B") == "P1/B.geojson"
+    # Of two slides called C nobody knows whose this is; of one it is that one's.
+    assert found("P2/C.svs", "P2_C") is None
+    assert found("P1/C.svs", "C") == "C.geojson"
+    assert found("P1/E.svs", "P1_E") == "P1_E.geojson"
+
+
+def test_a_file_of_tumour_alone_is_no_file_of_nodes(tmp_path: Path) -> None:
+    for name in ("S1_tumour.geojson", "S2_tumour.geojson", "S2_nodes.geojson", "T_tumor.json"):
+        (tmp_path / name).write_text("{}")
+    files = DrawnFiles.of(tmp_path)
+
+    def found(name: str, words: tuple[str, ...]) -> str | None:
+        path = files.find(Path(f"{name}.svs"), name, words)
+        return None if path is None else path.name
+
+    assert found("S1", NODE_WORDS) is None
+    assert found("S1", TUMOUR_WORDS) == "S1_tumour.geojson"
+    assert found("S2", NODE_WORDS) == "S2_nodes.geojson"
+    # Here the word is the slide's own.
+    assert found("T_tumor", NODE_WORDS) == "T_tumor.json"
