@@ -113,7 +113,7 @@ def demo(
       histokeras demo --out demo/
       histokeras demo --out demo/ --quick
       histokeras demo --out cohort/ --only-slides --patients 80 --slide-px 2048
-      histokeras demo --out nodes/ --nodes --patients 12
+      histokeras demo --out painted/ --nodes --patients 12
       histokeras demo --out tissue/ --tiles --tiles-per-class 100
     """
     _refuse_others(only_nodes=only_nodes, only_tiles=only_tiles)
@@ -322,7 +322,7 @@ def _paint_nodes(
     click.echo(
         f"Done. {output / 'annotations'} holds the outlines of nodes and tumour, "
         f"{output / 'nodes_truth.csv'} one row a node, {output / 'patients_truth.csv'} the true "
-        "T/MLN and pN.",
+        "T/MLN and pN; Lymph nodes in README.md says how to go on.",
         err=True,
     )
     click.echo(str(output))

@@ -24,6 +24,22 @@ PRESETS: dict[str, dict[str, Any]] = {
 """Name -> what it sets, where nothing else is said: the procedure of the original study."""
 _HOLES = click.Choice(("fill", "keep"))
 
+
+class _Share(click.FloatRange):
+    """A share; whoever types per cent, or a way to find one, is told what to do."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(
+                f"{value} is no share from 0 to 1, such as 0.25 for 25 %. One that follow-up "
+                "decides is learnt by `histokeras survival --cutoff`.",
+                param,
+                ctx,
+            )
+
+
 slide_table = click.option(
     "--patients", "--slide-table", "slide_table", type=options.existing_file, metavar="TABLE",
     help="Table with slide_id and any of patient_id, mpp (um per pixel; wins over the file).  "
@@ -47,12 +63,13 @@ drawn_tumour = click.option(
 )  # fmt: skip
 node_class = click.option(
     "--node-class", metavar="NAME",
-    help="Class of the nodes.  [default: the positive one; of drawings Lymph node, node, LN, else "
-    "the only one]",
+    help="Class of the nodes.  [default: Lymph node, node, LN, of networks also a positive 1 or "
+    "yes; of drawings else the only one]",
 )  # fmt: skip
 tumour_class = click.option(
     "--tumour-class", "--tumor-class", "tumour_class", metavar="NAME",
-    help="Class of the tumour.  [default: the positive one, else TUM, Tumor, metastasis, ...]",
+    help="Class of the tumour.  [default: TUM, Tumor, metastasis, ..., of networks also a positive "
+    "1 or yes; of drawings else the only one]",
 )  # fmt: skip
 tile_mpp = click.option(
     "--tile-mpp", type=float, metavar="UM",
@@ -105,8 +122,9 @@ count_itc = click.option(
     help="Whether nodes with isolated tumour cells alone (under 0.2 mm) count as metastatic.",
 )  # fmt: skip
 cutoff = click.option(
-    "--cutoff", type=click.FloatRange(0, 1), metavar="SHARE",
-    help="Patients of a higher T_MLN_mean, 0 to 1, are the group high.  [default: no groups]",
+    "--cutoff", type=_Share(0, 1), metavar="SHARE",
+    help="Patients of a higher T_MLN_mean, 0 to 1 (25 % is 0.25), are the group high; survival "
+    "--cutoff learns one.  [default: no groups]",
 )  # fmt: skip
 batch_size = click.option(
     "--batch-size", type=click.IntRange(min=1), default=16, show_default=True,
@@ -145,7 +163,7 @@ def require_ways(arguments: Mapping[str, Any]) -> None:
     """Refuse a command that says no way, or two, to find nodes or tumour.
 
     Raises:
-        click.UsageError: Naming the two ways.
+        click.UsageError: Naming the two ways; or if a resolution is given that a segmenter decides.
     """
     ways = (
         ("nodes", "segmenter", "`--segmenter RUN`", "drawn_nodes", "`--nodes DIR`"),
@@ -157,3 +175,9 @@ def require_ways(arguments: Mapping[str, Any]) -> None:
             raise click.UsageError(
                 f"To find the {what}, give {option} (a network) or {other} (drawn): {text}."
             )
+    typed = click.get_current_context().get_parameter_source("overview_mpp")
+    if arguments["segmenter"] is not None and typed is ParameterSource.COMMANDLINE:
+        raise click.UsageError(
+            "`--overview-mpp` goes with --nodes: a segmenter looks at slides at the resolution "
+            "that it learned at."
+        )

@@ -16,6 +16,7 @@ from histokeras.data.pair import Pair
 from histokeras.data.pixel_cache import PixelCache, Pixels
 from histokeras.data.truth import Counts, DrawnTruth, ImageTruth, Truth, count_classes
 from histokeras.errors import SlideError
+from histokeras.slides.annotations import require_on_slide
 from histokeras.slides.pyramid import LevelChoice, choose_level
 from histokeras.slides.reader import open_slide
 from histokeras.slides.slide import Slide
@@ -82,6 +83,7 @@ class OpenPair:
     def _truth_of(self, decoding: Decoding) -> Truth:
         if decoding.plane == DRAWN:
             drawing, roi = drawing_of(self.pair.mask, decoding)
+            require_on_slide(drawing.regions, self._slide.dimensions, self.pair.mask)
             return DrawnTruth(drawing, decoding.undrawn, roi)
         dimensions, levels = self._slide.dimensions, self._slide.level_count
 
@@ -211,7 +213,8 @@ def open_pair(
 
     Raises:
         SlideError: If the image cannot be opened; MPP_MISSING if its resolution is needed and not
-            known; MAG_UNAVAILABLE if it is coarser than ``mpp``; ANNOTATION_UNREADABLE.
+            known; MAG_UNAVAILABLE if it is coarser than ``mpp``; ANNOTATION_UNREADABLE
+            or ANNOTATION_OUTSIDE.
     """
     slide = open_slide(Path(pair.image), mpp=pair.mpp)
     try:

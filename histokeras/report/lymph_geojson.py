@@ -82,7 +82,8 @@ def _node(slide_id: str, number: int, parts: list[Rings], row: Mapping[Any, Any]
         f"{slide_id} {NODE_CLASS} {number}",
         parts,
         NODE_CLASS,
-        rgb(look_of(row).colour),
+        rgb(LOOKS[-1].colour),
+        own_colour=rgb(look_of(row).colour),
         text=f"node {number}",
         measurements=known,
     )
@@ -112,6 +113,7 @@ def _deposits(
                 _parts(inside, at, scale),
                 TUMOUR_CLASS,
                 rgb(LOOKS[0].colour),
+                own_colour=rgb(LOOKS[0].colour),
                 text=f"node {number}, deposit {piece}",
                 measurements={
                     _MEASURED["tumour_area_mm2"]: np.count_nonzero(inside) * mpp**2 / 1e6

@@ -185,8 +185,9 @@ def _legend(run: LymphFiles) -> str:
     drawn = run.settings.get("tumour") == "drawn"
     inside = "the tumour that was drawn" if drawn else "the probability of tumour"
     return (
-        "First the slide with the outlines of its nodes; then the same in grey, with "
-        f"{inside} inside the nodes and a black line around what counts as tumour."
+        "First the slide with the outlines of its nodes: orange where there is tumour, the number "
+        "filled where the node is metastatic, blue where no tumour was found. Then the same in "
+        f"grey, with {inside} inside the nodes and a black line around what counts as tumour."
     )
 
 

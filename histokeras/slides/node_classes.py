@@ -18,6 +18,8 @@ _TUMOURS = frozenset(
 # Groups of Camelyon16: _0 and _1 are tumour, _2 was cut out of it again.
 _CAMELYON = frozenset({"_0", "_1"})
 _ERASING = frozenset({"_2", "exclusion", "exclude", "excluded"})
+# What a network calls its positive class where the class has no name of its own.
+_YES = frozenset({"1", "yes", "true", "positive", "pos"})
 _IGNORED = frozenset({"ignore", "ignore*"})
 _MARKS = str.maketrans("", "", " _-.")
 
@@ -29,14 +31,15 @@ def node_class(
 
     Args:
         classes: Its classes.
-        positive: Its positive class; counts where nothing else is wanted.
+        positive: Its positive class; counts where nothing else is wanted, if it has a usual name,
+            or none of its own (1, yes, positive).
         wanted: What ``--node-class`` says.
 
     Raises:
         ConfigError: If ``wanted`` is none of them, or nothing tells which it is: also where the
-            positive class is another one by its name.
+            positive class is another one by its name, as that of a network of another task.
     """
-    return _of_network(classes, positive, wanted, (_NODES, _TUMOURS), "node")
+    return _of_network(classes, positive, wanted, _NODES, "node")
 
 
 def tumour_class(
@@ -46,14 +49,15 @@ def tumour_class(
 
     Args:
         classes: Its classes.
-        positive: Its positive class; counts where nothing else is wanted.
+        positive: Its positive class; counts where nothing else is wanted, if it has a usual name,
+            or none of its own (1, yes, positive).
         wanted: What ``--tumour-class`` says.
 
     Raises:
         ConfigError: If ``wanted`` is none of them, or nothing tells which it is: also where the
-            positive class is another one by its name.
+            positive class is another one by its name, as that of a network of another task.
     """
-    return _of_network(classes, positive, wanted, (_TUMOURS, _NODES), "tumour")
+    return _of_network(classes, positive, wanted, _TUMOURS, "tumour")
 
 
 def tumour_names(classes: Iterable[str]) -> tuple[str, ...]:
@@ -139,11 +143,10 @@ def _of_network(
     classes: Sequence[str],
     positive: str | None,
     wanted: str | None,
-    words: tuple[frozenset[str], frozenset[str]],
+    known: frozenset[str],
     option: str,
 ) -> str:
-    """Choose by what is wanted, else the positive class, else by the words for it, not others'."""
-    known, others = words
+    """Choose by what is wanted, else the positive class, else by the words for it."""
     listed = ", ".join(classes)
     if wanted is not None:
         found = _same(classes, wanted)
@@ -151,10 +154,9 @@ def _of_network(
             raise ConfigError(f"`--{option}-class` is none of {listed}. Received: {wanted}")
         return found[0]
     found = [name for name in classes if _folded(name) in known]
-    if positive is not None and (positive in found or not found):
-        found = [positive] if _folded(positive) not in others else []
-    elif positive is not None:
-        found = []
+    if positive is not None:
+        unnamed = not found and _folded(positive) in _YES
+        found = [positive] if positive in found or unnamed else []
     if len(found) == 1:
         return found[0]
     told = "" if positive is None else f"; its positive class is {positive}"

@@ -104,17 +104,21 @@ def measured_feature(
     name: str,
     colour: Sequence[int],
     *,
+    own_colour: Sequence[int],
     text: str,
     measurements: Mapping[str, float],
 ) -> dict[str, Any]:
     """Return an object of one or several areas as an annotation with a name and measurements.
+
+    It is not locked: whoever corrects it in QuPath need not unlock it first.
 
     Args:
         key: What makes it this object and no other; the same key gives the same id.
         parts: Its areas, at least one: outer ring, then holes, (m, 2) x and y in level-0 pixels,
             the first corner not repeated.
         name: The class.
-        colour: Red, green and blue, 0..255.
+        colour: Red, green and blue, 0..255, of the class: QuPath takes one colour for all of it.
+        own_colour: Likewise of this object, which is drawn in it.
         text: Name of the object.
         measurements: Name and finite value of each measurement.
     """
@@ -123,7 +127,9 @@ def measured_feature(
         _geometry(parts),
         objectType="annotation",
         name=text,
+        color=list(own_colour),
         classification={"name": name, "color": list(colour)},
+        isLocked=False,
         measurements={k: round(float(value), _DIGITS) for k, value in measurements.items()},
     )
 
@@ -168,5 +174,5 @@ def _feature(key: str, geometry: Mapping[str, Any], **properties: Any) -> dict[s
         "type": "Feature",
         "id": str(uuid.uuid5(_NAMESPACE, key)),
         "geometry": dict(geometry),
-        "properties": {**properties, "isLocked": True},
+        "properties": {"isLocked": True, **properties},
     }

@@ -55,7 +55,8 @@ def test_slides_to_patients_with_networks_and_the_same_command_resumes(
     out = tmp_path / "out"
     command = (
         "lymph-nodes", patients, "-o", out, "--segmenter", write_seg(tmp_path / "seg"),
-        "--classifier", run, "--stride", "32", "--itc-stride", "0", "--batch-size", "8",
+        "--classifier", run, "--tumour-class", "glands", "--stride", "32", "--itc-stride", "0",
+        "--batch-size", "8",
     )  # fmt: skip
     first = histokeras(*command)
     assert first.exit_code == 0, first.output
@@ -94,8 +95,8 @@ def test_a_run_whose_head_judges_slides_or_whose_tumour_is_unknown_is_refused(
     features = {k: v for k, v in content["features"].items() if k != "tile_mpp"}
     card.write_text(json.dumps({**content, "features": features}))
     with pytest.raises(FeatureError, match="Give it with --tile-mpp"):
-        open_tile_scorer(ready)
-    assert open_tile_scorer(ready, mpp=0.4, gpus="cpu").size_um == 64 * 0.4
+        open_tile_scorer(ready, tile_class="glands")
+    assert open_tile_scorer(ready, tile_class="glands", mpp=0.4, gpus="cpu").size_um == 64 * 0.4
     card = tmp_path / "run" / "head" / "model.json"
     content = json.loads(card.read_text())
     card.write_text(json.dumps({**content, "head": "mil"}))
@@ -135,6 +136,18 @@ def test_drawn_ways_need_no_network_and_slips_are_told_in_one_line(
     odd = histokeras("lymph-nodes", slide, "-o", out, *ways, "--tumour-class", "necrosis")
     assert odd.exit_code == 2
     assert "there are Lymph Node, TUMOR" in odd.stderr
+    percent = histokeras("lymph-nodes", slide, "-o", out, *ways, "--cutoff", "25")
+    assert percent.exit_code == 2
+    assert "25 is no share from 0 to 1, such as 0.25 for 25 %" in percent.stderr
+    # The drawing of another slide.
+    (tmp_path / "away").mkdir()
+    away = tmp_path / "away" / "S1.geojson"
+    write_drawing(away, 2.0, node=[(0, 0, 900, 900), (0, 900, 900, 1900)])
+    other = histokeras(
+        "lymph-nodes", slide, "-o", tmp_path / "other", "--nodes", away.parent, "--tumour", drawn
+    )
+    assert other.exit_code == 4
+    assert "ANNOTATION_OUTSIDE annotations S1.geojson: 1 of 2 regions lie" in other.stderr
     # The name of a folder of drawings goes into no output.
     for path in out.rglob("*"):
         assert path.is_dir() or b"Mustermann" not in path.read_bytes()

@@ -170,13 +170,14 @@ def test_a_slide_without_its_regions_stops_nobody(lab: Path, tmp_path: Path) -> 
     for name in ("a1", "c1"):
         (drawn / f"{name}.geojson").write_bytes((lab / f"drawn/{name}.geojson").read_bytes())
     (drawn / "b1.geojson").write_text("{")
+    save_geojson(drawn / "d1.geojson", ("Tumor", [square(9000, 0, 512)]))
 
     result = call(*given(lab, tmp_path / "out"), "--annotations", drawn, "--inside", "*")
 
     assert result.exit_code == 4, result.output
     failures = pd.read_csv(tmp_path / "out/failures.csv")
     assert failures[["slide", "code"]].to_numpy().tolist() == [
-        ["b1", "ANNOTATION_UNREADABLE"], ["d1", "ANNOTATION_MISSING"],
+        ["b1", "ANNOTATION_UNREADABLE"], ["d1", "ANNOTATION_OUTSIDE"],
     ]  # fmt: skip
     record = json.loads((tmp_path / "out/run.json").read_text())
     assert record["settings"]["within"] is None

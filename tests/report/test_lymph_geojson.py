@@ -27,6 +27,11 @@ def test_outlines_hold_the_areas_of_the_table(tmp_path: Path) -> None:
     assert list(named) == ["node 1", "node 2", "node 2, deposit 1", "node 2, deposit 2"]
     assert named["node 2"]["classification"]["name"] == "Lymph node"
     assert named["node 2, deposit 2"]["classification"]["name"] == "Tumor"
+    # QuPath has one colour a class; the object's own tells metastatic nodes from others.
+    classes = [named[name]["classification"] for name in ("node 1", "node 2")]
+    assert classes[0] == classes[1]
+    assert named["node 1"]["color"] == classes[0]["color"] != named["node 2"]["color"]
+    assert not any(one["isLocked"] for one in named.values())
     measured = named["node 2"]["measurements"]
     assert measured["Node area mm^2"] == pytest.approx(160 * 140 / 1e4)
     assert measured["Tumor area mm^2"] == pytest.approx(1400 / 1e4)

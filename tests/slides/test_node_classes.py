@@ -24,7 +24,8 @@ def _square(left: float, right: float) -> np.ndarray:
 @pytest.mark.parametrize(
     ("classes", "positive", "wanted", "found"),
     [
-        (("background", "x"), "x", None, "x"),
+        (("0", "1"), "1", None, "1"),
+        (("LN", "node"), "node", None, "node"),
         (("background", "Lymph-Node"), None, None, "Lymph-Node"),
         (("node", "fat"), "node", "FAT", "fat"),
     ],
@@ -38,6 +39,11 @@ def test_node_of_a_network(
 def test_tumour_of_a_network_is_positive_or_has_a_usual_name() -> None:
     assert tumour_class(("ADI", "TUM", "LYM")) == "TUM"
     assert tumour_class(("no", "yes"), positive="yes") == "yes"
+    # A network of another task.
+    with pytest.raises(ConfigError, match="it has normoxic, hypoxic"):
+        tumour_class(("normoxic", "hypoxic"), positive="hypoxic")
+    with pytest.raises(ConfigError, match="it has background, necrosis"):
+        node_class(("background", "necrosis"), positive="necrosis")
     with pytest.raises(ConfigError, match="it has ADI, LYM"):
         tumour_class(("ADI", "LYM"))
     with pytest.raises(ConfigError, match="`--tumour-class` is none of ADI, LYM"):
