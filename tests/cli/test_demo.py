@@ -119,6 +119,7 @@ def test_lymph_node_slides_come_with_their_outlines(
         (("--nodes", "--tiles"), "`--nodes` does not go with `--tiles`"),
         (("--nodes", "--slide-px", 512), "`--slide-px` does not go with `--nodes`"),
         (("--nodes", "--tile-px", 32), "`--tile-px` belongs to `--tiles`"),
+        (("--node-mm", 2), "`--node-mm` belongs to `--nodes`"),
         (("--tiles", "--debris", 0.2), "`--debris` does not go with `--tiles`"),
         (("--tiles", "--quick"), "`--quick` does not go with `--tiles`"),
         (("--tile-px", 32), "`--tile-px` belongs to `--tiles`"),
