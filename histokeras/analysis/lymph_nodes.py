@@ -173,6 +173,9 @@ def _gaps(mask: Mask, holes: Mask, mpp: float, neck: float, least_px: float) -> 
         return np.zeros(mask.shape, np.bool_)
     # The walls around a hole in one node differ in width, too: those between nodes by far.
     pieces = split_touching(mask, mpp, neck=neck / 2, least_px=least_px)
+    # Specks, such as lymphocytes in the fat of a hole, are no second node beside it.
+    is_node = np.bincount(pieces.ravel()) >= least_px
+    is_node[0] = False
     for number, (down, across) in enumerate(ndimage.find_objects(numbered), start=1):
         if not large[number]:
             continue
@@ -180,7 +183,7 @@ def _gaps(mask: Mask, holes: Mask, mpp: float, neck: float, least_px: float) -> 
         box = slice(down.start - 1, down.stop + 1), slice(across.start - 1, across.stop + 1)
         hole = numbered[box] == number
         owners = pieces[box][ndimage.binary_dilation(hole, _ROUND) & ~hole]
-        between[number] = len(np.unique(owners[owners > 0])) > 1
+        between[number] = len(np.unique(owners[is_node[owners]])) > 1
     return np.asarray(between[numbered])
 
 

@@ -83,6 +83,32 @@ def test_a_gap_that_touching_nodes_enclose_is_no_node() -> None:
     assert np.count_nonzero((labels > 0) != three) < 10
 
 
+def test_a_gap_that_four_nodes_enclose_is_no_node() -> None:
+    shape = (420, 420)
+    centres = [(110, 110), (305, 110), (110, 305), (305, 305)]
+    four = np.logical_or.reduce([disc(x, y, 98.5, shape) for x, y in centres])
+    assert ndimage.binary_fill_holes(four)[207, 207]
+    assert not four[207, 207]
+
+    labels, _ = find_nodes(four, MPP, NodeRules())
+
+    assert labels.max() == 4
+    assert labels[207, 207] == 0
+
+
+def test_specks_in_the_fat_of_a_node_do_not_keep_its_hole_open() -> None:
+    shape = (240, 420)
+    left, right = disc(110, 120, 100, shape), disc(300, 120, 96, shape)
+    hilum, speck = disc(90, 120, 40, shape), disc(75, 120, 12, shape)
+
+    labels, n_dropped = find_nodes((left & ~hilum) | speck | right, MPP, NodeRules())
+
+    assert (labels.max(), n_dropped) == (2, 0)
+    assert np.array_equal(labels > 0, left | right)
+    for number, node in ((1, left), (2, right)):
+        assert np.count_nonzero(labels == number) == pytest.approx(np.count_nonzero(node), rel=0.01)
+
+
 def test_touching_nodes_are_parted_where_they_meet() -> None:
     shape = (240, 420)
     left, right = disc(110, 120, 100, shape), disc(300, 120, 96, shape)
