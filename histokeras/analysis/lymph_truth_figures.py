@@ -148,7 +148,7 @@ def _of_nodes(
     if has_tumour:
         is_true = true["metastatic_true"].to_numpy(np.bool_)
         # Of a node that was not found nothing was said.
-        is_said = found & (true["metastatic"] == True).to_numpy()  # noqa: E712
+        is_said = found & true["metastatic"].eq(True).to_numpy()
         values["metastasis_sensitivity"] = np.where(is_true, is_said, np.nan)
         values["metastasis_specificity"] = np.where(~is_true & found, ~is_said, np.nan)
     return values, owner

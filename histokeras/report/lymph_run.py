@@ -15,6 +15,7 @@ from histokeras.errors import ConfigError, OutputError, SlideError
 from histokeras.report.lymph_job import COMMAND, FACTS, LymphJob, NodeSlide
 from histokeras.report.lymph_page import write_lymph_pages
 from histokeras.report.lymph_slide import digests, measure_slide
+from histokeras.runs.each import each_slide
 from histokeras.runs.lock import locked
 from histokeras.runs.progress import Progress
 from histokeras.runs.record import (
@@ -25,7 +26,6 @@ from histokeras.runs.record import (
     require_own_folder,
     require_same_names,
 )
-from histokeras.runs.union import FAILURES, shared_record
 from histokeras.slides.called import called
 from histokeras.slides.reader import open_slide
 from histokeras.slides.slide import Slide
@@ -75,24 +75,21 @@ def measure_lymph_nodes(
     _require_same_settings(job)
     files.prepare_folder(job.output)
     files.remove_leftovers(job.output)
-    failures: list[dict[str, str]] = []
     record = RunRecord(
         COMMAND, config or {}, command_line=command_line, slides=[dict(row) for row in job.left_out]
     )
-    record.facts = {"settings": job.settings, "cutoff": job.cutoff, FAILURES: failures}
+    record.facts = {"settings": job.settings, "cutoff": job.cutoff}
     own = job.share.own
     taken = [entry for entry in job.slides if entry.slide_id in own]
-    with (
-        shared_record(record, job.output, failures, job.share),
-        Progress(len(taken), quiet=quiet) as progress,
-    ):
-        for entry in taken:
-            outcome, problem = _measure(job, entry, progress)
-            record.slides.append(outcome)
-            failures += [problem] if problem else []
-            detail = outcome.get("detail", "") if problem is None else _problem(problem)
-            progress.slide(outcome["slide"], outcome["outcome"], detail)
-        write_tables(job, {row["slide"]: row["outcome"] for row in record.slides})
+    each_slide(
+        record,
+        job.output,
+        job.share,
+        taken,
+        lambda one, progress: _measure(job, one, progress),
+        lambda: write_tables(job, {row["slide"]: row["outcome"] for row in record.slides}),
+        quiet=quiet,
+    )
     # Not while other shards are at work; the last of them writes the pages.
     whole = read_record(job.output)
     if str(whole.get("status", "")).startswith("done"):
@@ -146,10 +143,6 @@ def _write_patients(job: LymphJob, slides: pd.DataFrame, nodes: pd.DataFrame) ->
     said = (table[FLAGS] + FLAG_SEPARATOR).where(table[FLAGS] != "", "") + LEARNED
     table[FLAGS] = table[FLAGS].where(~learned, said)
     files.write_csv(job.output / PATIENTS, table)
-
-
-def _problem(problem: Mapping[str, str]) -> str:
-    return f"{problem['code']} {problem['message']}"
 
 
 def _require_same_settings(job: LymphJob) -> None:

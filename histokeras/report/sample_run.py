@@ -14,6 +14,7 @@ from histokeras import files
 from histokeras.errors import ConfigError, OutputError, SlideError
 from histokeras.report.lymph_job import NodeSlide
 from histokeras.report.sample_job import COMMAND, SampleJob
+from histokeras.runs.each import each_slide
 from histokeras.runs.lock import locked
 from histokeras.runs.progress import Progress
 from histokeras.runs.record import (
@@ -24,7 +25,6 @@ from histokeras.runs.record import (
     require_own_folder,
     require_same_names,
 )
-from histokeras.runs.union import FAILURES, shared_record
 from histokeras.slides.annotations import require_on_slide
 from histokeras.slides.called import called
 from histokeras.slides.reader import open_slide
@@ -69,26 +69,21 @@ def sample_slides(
     for folder in ("facts", f"{IMAGES}/{NORMAL}", f"{IMAGES}/{TUMOUR}"):
         files.prepare_folder(job.output / folder)
         files.remove_leftovers(job.output / folder)
-    failures: list[dict[str, str]] = []
     record = RunRecord(
         COMMAND, config or {}, command_line=command_line, slides=[dict(row) for row in job.left_out]
     )
-    record.facts = {"settings": job.settings, FAILURES: failures}
+    record.facts = {"settings": job.settings}
     own = job.share.own
     taken = [slide for slide in job.slides if slide.slide_id in own]
-    with (
-        shared_record(record, job.output, failures, job.share),
-        Progress(len(taken), quiet=quiet) as progress,
-    ):
-        for one in taken:
-            outcome, problem = _sample(job, one, progress)
-            record.slides.append(outcome)
-            failures += [problem] if problem else []
-            detail = outcome.get("detail", "")
-            if problem is not None:
-                detail = f"{problem['code']} {problem['message']}"
-            progress.slide(outcome["slide"], outcome["outcome"], detail)
-        _write_tables(job, record.slides)
+    each_slide(
+        record,
+        job.output,
+        job.share,
+        taken,
+        lambda one, progress: _sample(job, one, progress),
+        lambda: _write_tables(job, record.slides),
+        quiet=quiet,
+    )
     whole = read_record(job.output)
     if job.shard is not None and str(whole.get("status", "")).startswith("done"):
         # What others failed at is known only now.

@@ -12,6 +12,7 @@ from histokeras.cohort.patients import PatientFinder
 from histokeras.errors import ConfigError, OutputError, SlideError
 from histokeras.report.segment_job import COMMAND, SegmentJob
 from histokeras.report.segment_slide import digests, file_names, segment_slide
+from histokeras.runs.each import each_slide
 from histokeras.runs.lock import locked
 from histokeras.runs.progress import Progress
 from histokeras.runs.record import (
@@ -22,7 +23,6 @@ from histokeras.runs.record import (
     require_own_folder,
     require_same_names,
 )
-from histokeras.runs.union import FAILURES, shared_record
 from histokeras.slides.called import called
 from histokeras.slides.inventory import row_of
 from histokeras.slides.reader import open_slide
@@ -63,24 +63,22 @@ def segment_slides(
     _require_same_settings(job)
     files.prepare_folder(job.output)
     files.remove_leftovers(job.output)
-    failures: list[dict[str, str]] = []
     record = RunRecord(
         COMMAND, config or {}, command_line=command_line, slides=[dict(row) for row in job.left_out]
     )
-    record.facts = {"settings": job.settings, FAILURES: failures}
+    record.facts = {"settings": job.settings}
     own = job.share.own
     taken = [path for path in job.slides if job.slide_id(path) in own]
-    with (
-        shared_record(record, job.output, failures, job.share),
-        Progress(len(taken), quiet=quiet, parts="windows") as progress,
-    ):
-        for path in taken:
-            outcome, problem = _segment(job, path, progress)
-            record.slides.append(outcome)
-            failures += [problem] if problem else []
-            detail = outcome.get("detail", "") if problem is None else _problem(problem)
-            progress.slide(outcome["slide"], outcome["outcome"], detail)
-        write_tables(job)
+    each_slide(
+        record,
+        job.output,
+        job.share,
+        taken,
+        lambda one, progress: _segment(job, one, progress),
+        lambda: write_tables(job),
+        parts="windows",
+        quiet=quiet,
+    )
     return record
 
 
@@ -137,10 +135,6 @@ def patient_areas(slides: pd.DataFrame, areas: pd.DataFrame) -> pd.DataFrame:
 
 def _patient(job: SegmentJob, slide_id: str) -> str:
     return PatientFinder([], job.patients).of_slide(slide_id)
-
-
-def _problem(problem: Mapping[str, str]) -> str:
-    return f"{problem['code']} {problem['message']}"
 
 
 def _facts_path(job: SegmentJob, slide_id: str) -> Path:
