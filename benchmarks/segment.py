@@ -6,8 +6,6 @@ many windows.
 """
 
 import multiprocessing
-import resource
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
+from benchmarks.peak import peak_mib
 from histokeras.files import prepare_folder, temporary_path, write_json
 from histokeras.models.segmenters import SegmenterSpec, build_segmenter
 from histokeras.report.segment_job import SegmentJob
@@ -32,7 +31,6 @@ from histokeras.training.windows import predictor
 
 _TILE_PX = 256
 _PAINTED_PX = 1024
-_MIB = 1 << 20
 _MPP = 0.5
 
 
@@ -71,13 +69,6 @@ def unet(batch_size: int) -> Predict:
     """Return a U-Net of random weights."""
     spec = SegmenterSpec(network="unet", backbone="", channels=8)
     return predictor(build_segmenter(spec), batch_size)
-
-
-def peak_mib() -> float:
-    """Return the largest resident size of this process so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Linux counts in KiB, macOS in bytes.
-    return float(peak / (_MIB if sys.platform == "darwin" else 1 << 10))
 
 
 def measure(network: str, folder: Path, side_px: int) -> dict[str, float]:
